@@ -1,0 +1,1 @@
+"""What is checked: thin adapters to real libraries, one file each, and the two that ship with rlspec."""

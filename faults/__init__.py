@@ -1,0 +1,50 @@
+"""How it goes wrong: published defects, re-created as small wrong implementations of the operations.
+
+One module per chapter.  A fault is a function with an operation's name and signature; every other operation of the
+faulty candidate is the reference's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One wrong implementation of one operation, and what is known of it."""
+
+    id: str
+    slug: str
+    clause: str
+    seen: tuple[str, ...]
+    effect: str
+    implementation: Callable[..., Any]
+
+    @property
+    def operation(self) -> str:
+        """The name of the operation that it gets wrong."""
+        return self.implementation.__name__
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    *, id: str, slug: str, clause: str, effect: str, seen: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as a fault.
+
+    id: permanent, never reused; one that begins with M- was made up here and has not been seen in the wild.
+    clause: the clause that it violates.  seen: where it was published.  effect: one sentence on what it does.
+    Raises ValueError for an id or slug that is taken.
+    """
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        taken = {name for known in FAULTS.values() for name in (known.id, known.slug)}
+        for name in (id, slug):
+            if name in taken:
+                raise ValueError(f"two faults are called {name!r}")
+        FAULTS[id] = Fault(id, slug, clause, seen, effect, implementation)
+        return implementation
+
+    return register

@@ -1,0 +1,1 @@
+"""How it is checked: one module of Hypothesis properties per chapter, and what they share."""

@@ -1,0 +1,123 @@
+"""Where inputs come from: rollouts whose boundaries, values and discounts lie where defects live.
+
+Everything is decoded from one byte string of fixed length and a shape.  Byte 0 means the plainest choice, so that
+Hypothesis shrinks a rollout to few rows, few steps and small integers.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+
+MOST_ROWS, MOST_STEPS = 3, 6
+
+NUMBERS = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7, 7, 10, 1000, -1e6])
+"""What rewards and values are drawn from: small integers, dyadic fractions, decimals that floats round, large ones."""
+
+DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99)
+"""What gamma and lambda are drawn from: both limits, a dyadic number, and decimals that float32 rounds.
+
+The smallest interior one bounds how far an honest computation may rescale: see ``rescaling``.
+"""
+
+discounts = st.sampled_from(DISCOUNTS)
+shapes = st.tuples(st.integers(1, MOST_ROWS), st.integers(1, MOST_STEPS))
+
+
+def _table(fields: int) -> st.SearchStrategy[np.ndarray]:
+    """Bytes as an array [MOST_ROWS, MOST_STEPS, fields]: a step keeps its bytes when the shape shrinks around it."""
+    size = MOST_ROWS * MOST_STEPS * fields
+    return st.binary(min_size=size, max_size=size).map(
+        lambda data: np.frombuffer(data, np.uint8).reshape(MOST_ROWS, MOST_STEPS, fields)
+    )
+
+
+@st.composite
+def reward_rows(draw: st.DrawFn, copies: int = 1) -> Any:
+    """Rewards [B, T] of complete episodes, or a tuple of several such arrays of one shape."""
+    rows, steps = draw(shapes)
+    table = draw(_table(copies))[:rows, :steps]
+    arrays = tuple(NUMBERS[table[..., copy] % len(NUMBERS)] for copy in range(copies))
+    return arrays if copies > 1 else arrays[0]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Arrays [B, T]: steps with values, true successors' values, and how episodes ended inside the row."""
+
+    rewards: np.ndarray
+    values: np.ndarray
+    next_values: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``gae`` before gamma and lambda, in order."""
+        return self.rewards, self.values, self.next_values, self.terminated, self.truncated
+
+    @property
+    def td_arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``td_error`` before gamma, in order."""
+        return self.rewards, self.values, self.next_values, self.terminated
+
+    @property
+    def ended(self) -> np.ndarray:
+        """Where an episode ends, either way."""
+        return self.terminated | self.truncated
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        """Absolute sum of each row's numbers, shape [B, 1]; a bootstrap that may not be read does not count."""
+        read = np.where(self.terminated, 0, self.next_values)
+        return sum(np.abs(part).sum(axis=1, keepdims=True) for part in (self.rewards, self.values, read))
+
+    def but(self, **fields: np.ndarray) -> "Rollout":
+        """The same rollout with other arrays in the named fields."""
+        return replace(self, **fields)
+
+    def part(self, row: int, start: int, stop: int) -> "Rollout":
+        """Steps start to stop of one row, as a rollout of one row."""
+        return Rollout(*(array[row : row + 1, start:stop].copy() for array in self.arrays))
+
+
+@st.composite
+def rollouts(draw: st.DrawFn, inside: bool = True, at_end: bool = True, copies: int = 1) -> Any:
+    """Rollouts whose episodes may end inside a row, at its last step, or nowhere (the rollout was cut).
+
+    Inside an episode a successor's value is the next row's; at a boundary it is its own.
+    inside, at_end: whether episodes may end before, and at, the last step.
+    copies: with more than one, a tuple of so many rollouts whose episodes end alike.
+    """
+    rows, steps = draw(shapes)
+    table = draw(_table(1 + 3 * copies))[:rows, :steps]
+    ending = table[..., 0] % 8
+    allowed = np.full((rows, steps), inside)
+    allowed[:, -1] = at_end
+    terminated = allowed & np.isin(ending, (5, 7))
+    truncated = allowed & np.isin(ending, (6, 7))
+    drawn = []
+    for first in range(1, table.shape[2], 3):
+        rewards, values, successors = np.moveaxis(NUMBERS[table[..., first : first + 3] % len(NUMBERS)], 2, 0)
+        following = np.concatenate([values[:, 1:], successors[:, -1:]], axis=1)
+        next_values = np.where(terminated | truncated, successors, following)
+        drawn.append(Rollout(rewards, values, next_values, terminated, truncated))
+    return tuple(drawn) if copies > 1 else drawn[0]
+
+
+def rescaling(discount: float, steps: int) -> float:
+    """How much an honest computation may enlarge rounding errors: discount^-(steps - 1), or 1 for a discount of 0.
+
+    Cumulative sums of discounted terms, divided by the discount's power at the end, are such a computation.
+    """
+    return discount ** -(steps - 1) if discount else 1.0
+
+
+def roundings(steps: int) -> int:
+    """A generous count of the roundings between the arguments and one advantage or return over so many steps.
+
+    Each of the steps' terms takes at most 4 to form (its discount's rounding included) and as many for every later
+    step that it is carried over, multiplied and added: once more for a result put together from two such sums.
+    """
+    return 8 * (steps + 1)

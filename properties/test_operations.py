@@ -1,0 +1,143 @@
+"""Properties of every operation, whatever it computes (spec/operations.md)."""
+
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import assume, given
+
+from rlspec.spec.operations import OPERATIONS
+from rlspec.properties.checking import DOUBLE, SINGLE, agree, clause, first_miss, law
+from rlspec.properties.questions import QUESTIONS
+
+every_operation = pytest.mark.parametrize("operation", QUESTIONS)
+
+
+def each_array(change, arguments):
+    """A call's arguments with every array changed."""
+    return tuple(change(argument) if isinstance(argument, np.ndarray) else argument for argument in arguments)
+
+
+def locked(array):
+    """A copy that cannot be written to."""
+    copy = array.copy()
+    copy.setflags(write=False)
+    return copy
+
+
+def strided(array):
+    """The same numbers, each followed by another in memory."""
+    spread = np.full((*array.shape, 2), 7, dtype=array.dtype)
+    spread[..., 0] = array
+    return spread[..., 0]
+
+
+def reversed_view(array):
+    """The same numbers, lying backwards in memory."""
+    return array[..., ::-1].copy()[..., ::-1]
+
+
+LAYOUTS = {"Fortran order": np.asfortranarray, "a strided view": strided, "a reversed view": reversed_view}
+
+
+def narrowed(array):
+    """Floats as float32, other arrays as they are."""
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def widened(array):
+    """Floats as float64, other arrays as they are."""
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+@every_operation
+@clause("OPS-1")
+@given(data=st.data())
+def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    answer = candidate.ask(question.operation, *question.arguments)
+    law(answer.value.dtype.kind in "iuf", answer, f"{operation} answered in {answer.value.dtype}")
+
+
+@every_operation
+@clause("OPS-2")
+@given(data=st.data())
+def test_arguments_are_read_and_never_written(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    answer = candidate.ask(question.operation, *question.arguments)
+    law(not answer.modified, answer, f"{operation} wrote to its argument {' and '.join(answer.modified)}")
+    again = candidate.ask(question.operation, *each_array(locked, question.arguments))
+    agree(again, answer, **question.judged, why="arrays that cannot be written to")
+
+
+@every_operation
+@clause("OPS-3")
+@given(data=st.data())
+def test_the_same_question_has_the_same_answer(candidate, operation, data):
+    question, other = data.draw(QUESTIONS[operation]), data.draw(QUESTIONS[operation])
+    first = candidate.ask(question.operation, *question.arguments)
+    candidate.ask(question.operation, *other.arguments)
+    again = candidate.ask(question.operation, *question.arguments)
+    agree(again, first, **question.judged, why="asked the same twice, with another question in between")
+
+
+@every_operation
+@clause("OPS-4")
+@given(data=st.data())
+def test_float64_arguments_are_answered_to_float64_precision(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    answer = candidate.ask(question.operation, *question.arguments)
+    expected = question.answer()
+    assume(first_miss(answer.value, expected, roundoff=SINGLE, **question.judged) is None)  # wrong, not imprecise
+    agree(replace(answer, roundoff=DOUBLE), expected, **question.judged, why="accurate to float32 only")
+
+
+@every_operation
+@clause("OPS-5")
+@given(data=st.data(), layout=st.sampled_from(sorted(LAYOUTS)))
+def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, data, layout):
+    question = data.draw(QUESTIONS[operation])
+    plain = candidate.ask(question.operation, *question.arguments)
+    answer = candidate.ask(question.operation, *each_array(LAYOUTS[layout], question.arguments))
+    agree(answer, plain, **question.judged, why=f"the same arrays in {layout}")
+
+
+@every_operation
+@clause("OPS-5")
+@given(data=st.data())
+def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    narrow = each_array(narrowed, question.arguments)
+    answer = candidate.ask(question.operation, *narrow)
+    same = candidate.ask(question.operation, *each_array(widened, narrow))
+    agree(answer, same, **question.judged, why="the same numbers as float32")
+
+
+@pytest.mark.parametrize("operation", [name for name in QUESTIONS if "rewards" in OPERATIONS[name].parameters])
+@clause("OPS-5")
+@given(data=st.data())
+def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    place = question.operation.parameters.index("rewards")
+    before, rewards, after = (
+        question.arguments[:place],
+        np.rint(question.arguments[place]),
+        question.arguments[place + 1 :],
+    )
+    answer = candidate.ask(question.operation, *before, rewards.astype(np.int64), *after)
+    same = candidate.ask(question.operation, *before, rewards, *after)
+    agree(answer, same, **question.judged, why="the same rewards as integers")
+
+
+@pytest.mark.parametrize("operation", [name for name in QUESTIONS if "B" in OPERATIONS[name].result])
+@clause("OPS-6")
+@given(data=st.data())
+def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    answer = candidate.ask(question.operation, *question.arguments)
+    alone = [
+        candidate.ask(question.operation, *each_array(lambda array, row=row: array[row : row + 1], question.arguments))
+        for row in range(len(answer.value))
+    ]
+    agree(answer, np.concatenate([row.value for row in alone]), **question.judged, why="each row asked alone")

@@ -1,0 +1,198 @@
+"""The candidate on trial: finding it, asking it, and noticing what is wrong with an answer before any law is."""
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable
+from copy import copy
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from hypothesis import reject
+
+from . import candidates
+from .properties.checking import DOUBLE, SINGLE, Answer, Call, Violation, show
+from .spec.clauses import conventions
+from .spec.operations import OPERATIONS, Operation
+
+
+class NotLoaded(Exception):
+    """A candidate that cannot be had; the message says why and what to do."""
+
+
+def short_names() -> list[str]:
+    """The candidates that ship with rlspec."""
+    return sorted(module.name for module in pkgutil.iter_modules(candidates.__path__))
+
+
+def load(what: str) -> ModuleType:
+    """The candidate's module: a short name from ``candidates/``, a dotted module name, or a path to a .py file.
+
+    A file is loaded without its folder on ``sys.path``.  Raises NotLoaded.
+    """
+    try:
+        if what.endswith(".py") or "/" in what:
+            return _load_file(Path(what))
+        return importlib.import_module(f"{candidates.__name__}.{what}" if what in short_names() else what)
+    except ModuleNotFoundError as missing:
+        if missing.name == what.partition(".")[0] and what not in short_names():
+            near = difflib.get_close_matches(what, short_names(), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"rlspec ships {', '.join(short_names())}"
+            raise NotLoaded(
+                f"there is no candidate and no module called {what!r}; {hint}  A file is named by its path, with .py"
+            ) from missing
+        raise NotLoaded(f"candidate {what} needs the module {missing.name!r}, which is not installed") from missing
+    except NotLoaded:
+        raise
+    except (Exception, SystemExit) as error:
+        raise NotLoaded(f"candidate {what} cannot be imported: {_said(error)}{_place(error)}") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise NotLoaded(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(f"rlspec_candidate_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise NotLoaded(f"{path} is not a Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """Where the candidate's own code gave up: the last frame of the traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+class Candidate:
+    """A module of operations, asked with care: ``candidate.gae(...)`` gives an Answer or raises what is wrong.
+
+    An operation that the module lacks skips the property; one that raises NotImplementedError declines that input.
+    """
+
+    def __init__(self, module: Any, name: str) -> None:
+        self.module = module
+        self.name = str(getattr(module, "NAME", name))
+        self.declared: dict[str, str] = dict(getattr(module, "CONVENTIONS", {}))
+        self.inferred: dict[str, str] = {}
+        self.known_failures: dict[str, str] = dict(getattr(module, "KNOWN_FAILURES", {}))
+        self.start_trial()
+
+    def about(self) -> dict[str, Any]:
+        """What is known of the candidate: its name, its conventions, and the failures that it admits."""
+        undeclared = {name: choice for name, choice in self.inferred.items() if not self._declares(name)}
+        return {
+            "name": self.name,
+            "declared": self.declared,
+            "inferred": undeclared,
+            "known_failures": self.known_failures,
+        }
+
+    def start_trial(self) -> None:
+        """Forget what the last property left behind."""
+        self.answers = 0
+        self.declined = 0
+        self.reason = ""
+
+    def _declares(self, name: str) -> bool:
+        return bool({name, name.rpartition(".")[2]} & self.declared.keys())
+
+    def provides(self, operation: str) -> bool:
+        """Whether the candidate has the operation."""
+        return getattr(self.module, operation, None) is not None
+
+    def convention(self, name: str) -> str:
+        """The choice that the candidate declares, or else was found to have made, or else the default.
+
+        name: as in a MAY clause, such as ``policy_gradient.discounting``.
+        """
+        return self.declared.get(name) or self.inferred.get(name) or conventions()[name][0]
+
+    def precision(self, operation: str) -> str:
+        """``float64`` or ``float32``: declared for all operations, or found out for this one."""
+        return self.declared.get("precision") or self.inferred.get(f"{operation}.precision", "float64")
+
+    def __getattr__(self, name: str) -> Callable[..., Answer]:
+        if name in OPERATIONS:
+            return partial(self.ask, OPERATIONS[name])
+        raise AttributeError(f"no operation is called {name!r}")
+
+    def ask(self, operation: Operation, *arguments: Any) -> Answer:
+        """The candidate's answer to one call.
+
+        Raises Violation if there is no usable answer: the candidate raised, or returned something else than real
+        numbers of the stated shape, finite for finite arguments.
+        """
+        implementation = getattr(self.module, operation.name, None)
+        if implementation is None:
+            self.reason = f"{self.name} has no {operation.name}"
+            pytest.skip(self.reason)
+        call = Call(operation, arguments)
+        before = [copy(argument) for argument in arguments]
+        try:
+            returned = implementation(*arguments)
+        except NotImplementedError as declined:
+            self.declined += 1
+            self.reason = f"{operation.name} declines: {_said(declined)}"
+            reject()
+        except (Exception, SystemExit) as error:
+            raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
+        value = _numbers(returned, call)
+        self.answers += 1
+        return Answer(call, value, self._roundoff(operation, arguments), _restored(operation, arguments, before))
+
+    def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
+        narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
+        return SINGLE if narrow or self.precision(operation.name) == "float32" else DOUBLE
+
+
+def _numbers(returned: Any, call: Call) -> np.ndarray:
+    """What was returned, as an array that laws can be checked on."""
+    name, shape = call.operation.name, call.operation.result_shape(call.arguments)
+
+    def refuse(what: str) -> NoReturn:
+        raise Violation(f"{name} returned {what}; an array of shape {shape} was expected", call, actual=returned)
+
+    if returned is None:
+        refuse("None")
+    try:
+        value = np.array(returned)
+    except Exception as error:
+        refuse(f"a {type(returned).__name__} that NumPy cannot read ({_said(error)})")
+    if value.dtype.kind not in "iuf":
+        refuse(f"numbers of type {value.dtype}, not real ones")
+    if value.shape != shape:
+        refuse(f"shape {value.shape}")
+    if not np.isfinite(value).all() and all(np.isfinite(argument).all() for argument in _numeric(call.arguments)):
+        spot = tuple(int(index[0]) for index in np.nonzero(~np.isfinite(value)))
+        refuse(f"{show(value[spot])}{f' at {list(spot)}' if spot else ''} for finite arguments")
+    return value
+
+
+def _numeric(arguments: tuple[Any, ...]) -> list[Any]:
+    return [argument for argument in arguments if argument is not None]
+
+
+def _restored(operation: Operation, arguments: tuple[Any, ...], before: list[Any]) -> tuple[str, ...]:
+    """The names of the arguments that were written to, once they hold again what they held before."""
+    modified = []
+    for name, argument, kept in zip(operation.parameters, arguments, before, strict=True):
+        if isinstance(argument, np.ndarray) and argument.tobytes() != kept.tobytes():
+            argument[...] = kept
+            modified.append(name)
+    return tuple(modified)

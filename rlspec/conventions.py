@@ -1,0 +1,66 @@
+"""What a candidate chose where the specification leaves a choice: as declared, or found out by probing."""
+
+from itertools import product
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+
+from .properties.checking import DOUBLE, SINGLE, Answer, Violation, first_miss
+from .properties.questions import QUESTIONS, Question
+from .spec.clauses import conventions
+
+PROBES = 20
+"""Questions asked of an operation to find out its conventions."""
+
+
+def infer(candidate: Any, operation: str) -> dict[str, str]:
+    """The conventions under which the operation's answers are explained, by convention's name.
+
+    Each combination of choices is tried on a few questions; the first that explains them all is taken, and where
+    none does, nothing is said.  ``OPERATION.precision`` is float32 where answers are right to float32 only.
+    """
+    answered = probe(candidate, operation)
+    free = {name: choices for name, choices in conventions().items() if name.startswith(f"{operation}.")}
+    for choice in product(*free.values()):
+        chosen = dict(zip(free, choice, strict=True))
+        if all(_explained(answer, question, chosen, SINGLE) for question, answer in answered):
+            break
+    else:
+        chosen = {}
+    return chosen | {f"{operation}.precision": _precision(answered, chosen)}
+
+
+def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:
+    """A few questions and their answers, the same ones for every candidate; those without an answer are left out."""
+    answered = []
+
+    @settings(
+        max_examples=PROBES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(QUESTIONS[operation])
+    def ask(question: Question) -> None:
+        try:
+            answered.append((question, candidate.ask(question.operation, *question.arguments)))
+        except Violation:
+            return  # the properties will say so
+
+    try:
+        ask()
+    except Unsatisfiable:
+        return []  # every question was declined
+    return answered
+
+
+def _explained(answer: Answer, question: Question, chosen: dict[str, str], roundoff: Any) -> bool:
+    return first_miss(answer.value, question.answer(**chosen), roundoff=roundoff, **question.judged) is None
+
+
+def _precision(answered: list[tuple[Question, Answer]], chosen: dict[str, str]) -> str:
+    right = [pair for pair in answered if _explained(pair[1], pair[0], chosen, SINGLE)]
+    return "float64" if all(_explained(a, q, chosen, DOUBLE) for q, a in right) else "float32"

@@ -1,0 +1,186 @@
+"""The pytest side of a trial: options, the ``candidate`` fixture, a verdict for every clause, the exit status."""
+
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis.errors import Flaky, Unsatisfiable
+
+from . import __version__, report
+from .candidate import Candidate, NotLoaded, load
+from .conventions import infer
+from .properties.checking import Violation
+from .properties.questions import QUESTIONS
+from .spec.clauses import clauses
+from .verdicts import Outcome, Verdict, exit_status, judge
+
+
+class Trial:
+    """One run of the properties on one candidate: a pytest plugin that collects outcomes and closes with verdicts.
+
+    Under pytest-xdist every process has a candidate of its own, and the first one has all the outcomes.
+    """
+
+    def __init__(self, what: str, required: list[str], file: str | None) -> None:
+        self.what = what
+        self.required = required
+        self.file = file
+        self.outcomes: list[Outcome] = []
+        self.about: dict[str, Any] = {"name": what, "declared": {}, "inferred": {}, "known_failures": {}}
+        self.problem = ""
+        self._candidate: Candidate | None = None
+
+    def candidate(self) -> Candidate:
+        """The candidate, loaded and its conventions inferred at the first call.  Raises NotLoaded."""
+        if self.problem:
+            raise NotLoaded(self.problem)
+        if self._candidate is None:
+            try:
+                self._candidate = Candidate(load(self.what), self.what)
+            except NotLoaded as error:
+                self.problem = str(error)
+                raise
+            for operation in filter(self._candidate.provides, QUESTIONS):
+                self._candidate.inferred |= infer(self._candidate, operation)
+            self.about = self._candidate.about()
+        return self._candidate
+
+    def outcome(self, item: pytest.Item, error: BaseException | None) -> Outcome:
+        """What a property found, from what became of its run."""
+        asking = "candidate" in getattr(item, "fixturenames", ())
+        on_trial = self._candidate if asking else None
+        answers, reason = (on_trial.answers, on_trial.reason) if on_trial else (0, "")
+
+        def found(status: str, message: str = "", **evidence: str) -> Outcome:
+            return Outcome(item.name, _clauses(item), status, answers, message, evidence)
+
+        match error:
+            case None if answers or not asking:
+                return found("holds")
+            case None:
+                return found("untested", "the property asked nothing")
+            case pytest.skip.Exception():
+                return found("untested" if self.problem else "absent", self.problem or reason or str(error))
+            case Unsatisfiable() if on_trial and on_trial.declined:
+                return found("declined", reason)
+            case Unsatisfiable():
+                return found("untested", "no input that was drawn could be judged")
+            case Violation():
+                return found("violated", str(error), **report.evidence(error))
+            case Flaky():
+                return found("violated", f"{self.about['name']} gave another answer when it was asked the same again")
+            case _:
+                return found("untested", f"the property itself failed: {type(error).__name__}: {error}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect an outcome; those of other processes come with their reports."""
+        for name, value in report.user_properties:
+            if name == "rlspec":
+                self.outcomes.append(Outcome(**value["outcome"]))
+                self.about = value["about"]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the verdicts and set the exit status, unless pytest itself has found worse."""
+        if not self.outcomes:
+            return
+        verdicts = self.verdicts()
+        if self.file:
+            Path(self.file).write_text(report.as_json(self.about, verdicts), encoding="utf-8")
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = exit_status(verdicts, self.required)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the verdict on every clause."""
+        if self.outcomes:
+            terminalreporter.section(f"rlspec: {self.about['name']}")
+            for line, colour in report.summary(self.about, self.verdicts(), self.required, self.problem):
+                terminalreporter.write_line(line, **colour)
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """The verdict on every clause so far."""
+        return judge(self.outcomes, self.about["known_failures"], theorems=self.what == "reference")
+
+
+TRIAL = pytest.StashKey[Trial]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--candidate``, ``--verdicts`` and ``--require``."""
+    group = parser.getgroup("rlspec")
+    group.addoption(
+        "--candidate",
+        default="reference",
+        metavar="WHAT",
+        help="the implementation on trial: a .py file, a module, or a short name from rlspec's candidates",
+    )
+    group.addoption("--verdicts", metavar="FILE", help="write the verdicts to FILE as JSON")
+    group.addoption(
+        "--require",
+        default="",
+        metavar="RET,ADV-3",
+        help="chapters (by their prefix) or clauses that must have been tested",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up the trial.  Raises UsageError for an unknown requirement or a file that cannot be written."""
+    required = [name.strip() for name in config.getoption("--require").split(",") if name.strip()]
+    known = {name for clause in clauses().values() for name in (clause.id, clause.prefix)}
+    if unknown := sorted(set(required) - known):
+        prefixes = sorted({clause.prefix for clause in clauses().values()})
+        raise pytest.UsageError(f"--require: there is no chapter or clause {', '.join(unknown)}; "
+                                f"the chapters are {', '.join(prefixes)}")  # fmt: skip
+    file = config.getoption("--verdicts")
+    if file and not Path(file).absolute().parent.is_dir():
+        raise pytest.UsageError(f"--verdicts: there is no folder {Path(file).parent}")
+    trial = config.stash[TRIAL] = Trial(config.getoption("--candidate"), required, file)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(trial)
+
+
+@pytest.fixture
+def candidate(request: pytest.FixtureRequest) -> Candidate:
+    """The implementation on trial."""
+    try:
+        on_trial = request.config.stash[TRIAL].candidate()
+    except NotLoaded as error:
+        pytest.skip(str(error))
+    on_trial.start_trial()
+    return on_trial
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the theorems, which are about the mathematics, to the run on the reference."""
+    if config.stash[TRIAL].what != "reference":
+        theorems = [item for item in items if _clauses(item) and "candidate" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=theorems)
+        items[:] = [item for item in items if item not in theorems]
+
+
+def _clauses(item: pytest.Item) -> tuple[str, ...]:
+    return getattr(getattr(item, "function", None), "clauses", ())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn what became of a property into an outcome, and a violation's traceback into its evidence."""
+    result = yield
+    error = call.excinfo.value if call.excinfo else None
+    if _clauses(item) and (call.when == "call" or (call.when == "setup" and error)):
+        trial = item.config.stash[TRIAL]
+        outcome = trial.outcome(item, error)
+        result.user_properties.append(("rlspec", {"outcome": asdict(outcome), "about": trial.about}))
+        if isinstance(error, pytest.skip.Exception | Unsatisfiable):
+            result.outcome = "skipped"
+            result.longrepr = (str(item.path), 0, outcome.message)
+        elif outcome.status == "violated":
+            result.longrepr = report.violation(outcome)
+            known = [trial.about["known_failures"].get(id) for id in outcome.clauses]
+            if all(known):
+                result.outcome, result.wasxfail = "skipped", known[0]
+    return result

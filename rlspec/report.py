@@ -1,0 +1,81 @@
+"""What a person, or a program, is told: the evidence of a violation, and the verdicts."""
+
+import json
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+from typing import Any
+
+from . import __version__
+from .properties.checking import Violation, show
+from .spec.clauses import CHAPTERS, clauses
+from .verdicts import Outcome, Verdict, counted, missing
+
+COLOURS = {
+    "holds": {"green": True},
+    "violated": {"red": True, "bold": True},
+    "stale": {"red": True},
+    "known": {"yellow": True},
+}
+
+
+def evidence(error: Violation) -> dict[str, str]:
+    """The call, the expected and the actual values of a violation, as text; what there is of them."""
+    call = error.call
+    named = zip(call.operation.parameters, call.arguments, strict=True)
+    found = {"call": f"{call.operation.name}(" + ", ".join(f"{name}={show(value)}" for name, value in named) + ")"}
+    if error.expected is not None:
+        found["expected"] = show(error.expected)
+    if error.actual is not None:
+        found["actual"] = show(error.actual)
+    return found
+
+
+def violation(outcome: Outcome) -> str:
+    """What pytest prints for a violated property: the clause, the sentence, the input, expected and actual."""
+    lines = []
+    for id in outcome.clauses:
+        clause = clauses()[id]
+        lines += [f"{clause.id} {clause.title}  ({clause.place})", _indented(clause.text), ""]
+    lines += [f"{outcome.message}", ""]
+    lines += [f"  {name:9} {value}" for name, value in outcome.evidence.items()]
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> str:
+    return fill(text, width=100, initial_indent="  ", subsequent_indent="  ")
+
+
+def as_json(about: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
+    """The file that ``--verdicts`` writes (its schema is in the README)."""
+    content = {
+        "candidate": about["name"],
+        "rlspec": __version__,
+        "conventions": {"declared": about["declared"], "inferred": about["inferred"]},
+        "clauses": {id: verdict.as_json() for id, verdict in verdicts.items()},
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def summary(
+    about: Mapping[str, Any], verdicts: Mapping[str, Verdict], required: list[str], problem: str
+) -> Iterator[tuple[str, dict[str, bool]]]:
+    """The closing lines of a run, each with its colours."""
+    if problem:
+        yield problem, {"red": True}
+    for chapter in CHAPTERS:
+        of_chapter = [verdict for verdict in verdicts.values() if verdict.clause.chapter == chapter]
+        if of_chapter:
+            yield chapter.replace("_", " "), {"bold": True}
+        for verdict in of_chapter:
+            clause = verdict.clause
+            said = verdict.verdict.upper() if verdict.verdict in ("violated", "stale") else verdict.verdict
+            count = f"{verdict.properties} properties, {verdict.answers:,} answers" if verdict.properties else ""
+            yield f"  {clause.id:8}{said:10}{clause.title}", COLOURS.get(verdict.verdict, {})
+            note = count if verdict.verdict == "holds" else verdict.message
+            yield f"{'':20}{note}", {"light": True}
+    for how in ("declared", "inferred"):
+        for name, choice in about[how].items():
+            yield f"convention {name} = {choice} ({how})", {}
+    if lacking := missing(verdicts, required):
+        yield f"required, but not tested: {', '.join(lacking)}", {"red": True}
+    yield f"{counted(verdicts)}  ({', '.join(sorted({v.clause.level for v in verdicts.values()}))} clauses)", {"bold": True}

@@ -1,0 +1,112 @@
+"""From the outcomes of properties to a verdict for every clause."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .spec.clauses import Clause, clauses
+
+VERDICTS = ("holds", "violated", "known", "stale", "declined", "absent", "untested")
+"""What a clause's verdict can be.
+
+holds: every property that ran was satisfied.  violated: one was not.  known: one was not, as the candidate says in
+KNOWN_FAILURES.  stale: the candidate says so, and it is no longer true.  declined: the candidate raised
+NotImplementedError on every input.  absent: it lacks the operations.  untested: no property ran.
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one property found."""
+
+    property: str
+    clauses: tuple[str, ...]
+    status: str
+    """``holds``, ``violated``, ``declined``, ``absent`` or ``untested``."""
+    answers: int = 0
+    """How many answers of the candidate it judged."""
+    message: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """On a violation: ``call``, ``expected`` and ``actual``, as text."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of one clause."""
+
+    clause: Clause
+    verdict: str
+    properties: int = 0
+    answers: int = 0
+    property: str = ""
+    message: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as in the file that ``--verdicts`` writes; empty fields are left out."""
+        said = {name: value for name, value in asdict(self).items() if value and name not in ("clause", "evidence")}
+        return {**said, **self.evidence, "level": self.clause.level, "place": self.clause.place}
+
+
+def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theorems: bool) -> dict[str, Verdict]:
+    """The verdict on every clause that binds the candidate, by its id.
+
+    known_failures: reasons, by clause, for which a violation is expected.
+    theorems: whether the theorems were to be checked too, as they are on the reference.
+    """
+    outcomes = list(outcomes)
+    levels = {"MUST", "SHOULD"} | ({"THEOREM"} if theorems else set())
+    return {
+        id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures.get(id))
+        for id, clause in clauses().items()
+        if clause.level in levels
+    }
+
+
+def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Verdict:
+    order = ("violated", "holds", "declined", "absent", "untested")
+    statuses = {outcome.status for outcome in outcomes}
+    status = next((status for status in order if status in statuses), "untested")
+    deciding = [outcome for outcome in outcomes if outcome.status == status]
+    first = deciding[0] if deciding else Outcome("", (), "untested", message="no property of this clause ran")
+    verdict, message = status, first.message
+    if known is not None and status in ("violated", "holds"):
+        verdict = "known" if status == "violated" else "stale"
+        message = f"{message} [known: {known}]" if verdict == "known" else f"declared in KNOWN_FAILURES ({known}), but it holds"
+    ran = [outcome for outcome in outcomes if outcome.status in ("violated", "holds")]
+    return Verdict(
+        clause,
+        verdict,
+        properties=len(ran),
+        answers=sum(outcome.answers for outcome in ran),
+        property="" if status == "holds" else first.property,
+        message=message,
+        evidence=first.evidence,
+    )
+
+
+def counted(verdicts: Mapping[str, Verdict]) -> str:
+    """How many clauses there are of each verdict, as a line: ``12 hold, 1 violated, 3 absent``."""
+    found = Counter(verdict.verdict for verdict in verdicts.values())
+    return ", ".join(f"{found[name]} {'hold' if name == 'holds' else name}" for name in VERDICTS if found[name])
+
+
+def missing(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> list[str]:
+    """The clauses that were required, by chapter's prefix or by id, and were not tested."""
+    wanted = set(required)
+    return [
+        id
+        for id, verdict in verdicts.items()
+        if {id, verdict.clause.prefix} & wanted and verdict.verdict in ("declined", "absent", "untested")
+    ]
+
+
+def exit_status(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> int:
+    """0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and untested;
+    5 if nothing was tested at all.
+    """
+    found = {verdict.verdict for verdict in verdicts.values()}
+    if found & {"violated", "stale"} or missing(verdicts, required):
+        return 1
+    return 0 if found & {"holds", "known"} else 5

@@ -1,0 +1,1 @@
+"""What is true: one Markdown chapter per subject, its numbered clauses, and the operations' signatures."""

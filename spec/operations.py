@@ -1,0 +1,139 @@
+"""The operations that a candidate may provide: the single source of their signatures.
+
+Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
+A actions, H steps to the horizon.  Arrays are NumPy arrays; flags are bool; scalars are Python numbers.  Arguments
+are passed by position.  What an operation computes is said by the clauses of its chapter.
+
+These rules hold everywhere:
+
+- Inside an episode ``next_values[b, t] == values[b, t + 1]``; the two differ only at a boundary, where
+  ``next_values`` is the value of the true successor (the final observation of a truncated episode, not the first
+  one after the reset).
+- A termination outweighs a truncation in the same step.
+- The last step of a row may be neither: the rollout was cut there and bootstraps from ``next_values``.
+- ``NotImplementedError`` declines the inputs of that one call, and no others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from typing import Annotated, Any, get_args, get_type_hints
+
+Array = Any  # a NumPy array; not imported, so that reading the signatures costs nothing
+
+Number = Annotated[float, ()]
+Steps = Annotated[Array, ("B", "T")]
+Flags = Annotated[Array, ("B", "T")]
+Rows = Annotated[Array, ("B",)]
+Transition = Annotated[Array, ("S", "A", "S")]
+StatesActions = Annotated[Array, ("S", "A")]
+States = Annotated[Array, ("S",)]
+StatesInTime = Annotated[Array, ("H", "S")]
+StatesActionsInTime = Annotated[Array, ("H", "S", "A")]
+Horizon = Annotated[int | None, ()]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the contract: its name, chapter, parameters and the axes of each."""
+
+    name: str
+    chapter: str
+    axes: dict[str, tuple[str, ...]]
+    result: tuple[str, ...]
+    text: str
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters' names, in order."""
+        return tuple(self.axes)
+
+    def result_shape(self, arguments: tuple[Any, ...]) -> tuple[int, ...]:
+        """The shape that the result has for these arguments.
+
+        The axis H is as long as the argument ``horizon``, and absent where that is None.
+        """
+        sizes: dict[str, int | None] = {}
+        for (parameter, axes), argument in zip(self.axes.items(), arguments, strict=True):
+            sizes |= {"H": argument} if parameter == "horizon" else dict(zip(axes, getattr(argument, "shape", ()), strict=True))
+        return tuple(size for axis in self.result if (size := sizes[axis]) is not None)
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def _operation(chapter: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        hints = get_type_hints(function, include_extras=True)
+        axes = {name: get_args(hint)[1] for name, hint in hints.items()}
+        result = axes.pop("return")
+        assert tuple(axes) == tuple(signature(function).parameters)
+        text = (function.__doc__ or "").strip()
+        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, result, text)
+        return function
+
+    return register
+
+
+@_operation("decision_process")
+def expected_return(
+    transition: Transition, reward: StatesActions, initial: States, policy: StatesActions, gamma: Number, horizon: Horizon
+) -> Number:
+    """J, the expected discounted return of the policy; the horizon counts actions, None is infinite."""
+
+
+@_operation("decision_process")
+def state_values(
+    transition: Transition, reward: StatesActions, policy: StatesActions, gamma: Number, horizon: Horizon
+) -> StatesInTime:
+    """V_t(s), row t having horizon - t steps to go; with an infinite horizon one row, of shape [S]."""
+
+
+@_operation("decision_process")
+def action_values(
+    transition: Transition, reward: StatesActions, policy: StatesActions, gamma: Number, horizon: Horizon
+) -> StatesActionsInTime:
+    """Q_t(s, a), row t having horizon - t steps to go; with an infinite horizon of shape [S, A]."""
+
+
+@_operation("decision_process")
+def occupancy(
+    transition: Transition, initial: States, policy: StatesActions, gamma: Number, horizon: Horizon
+) -> StatesInTime:
+    """gamma^t P(s_t = s); with an infinite horizon the sum over t, of shape [S]."""
+
+
+@_operation("returns")
+def discounted_return(rewards: Steps, gamma: Number) -> Rows:
+    """sum_t gamma^t r_t of one complete episode a row."""
+
+
+@_operation("returns")
+def reward_to_go(rewards: Steps, gamma: Number) -> Steps:
+    """G_t = sum_{k >= t} gamma^(k - t) r_k of one complete episode a row."""
+
+
+@_operation("advantages")
+def td_error(rewards: Steps, values: Steps, next_values: Steps, terminated: Flags, gamma: Number) -> Steps:
+    """delta_t = r_t + gamma V(s_{t+1}) - V(s_t), without the bootstrap at a termination."""
+
+
+@_operation("advantages")
+def gae(
+    rewards: Steps, values: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number, lam: Number
+) -> Steps:
+    """A_t = sum_{k >= t} (gamma lam)^(k - t) delta_k, over the rest of the episode that step t belongs to."""
+
+
+@_operation("policy_gradient")
+def exact_policy_gradient(
+    transition: Transition, reward: StatesActions, initial: States, logits: StatesActions, gamma: Number, horizon: Horizon
+) -> StatesActions:
+    """The gradient of J with respect to the logits of the softmax policy."""
+
+
+@_operation("policy_gradient")
+def policy_gradient(
+    logits: StatesActions, states: Steps, actions: Steps, rewards: Steps, mask: Flags, gamma: Number
+) -> StatesActions:
+    """REINFORCE's estimate of that gradient, the mean over B episodes; mask is 1 at the steps that happened."""
