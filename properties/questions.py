@@ -13,7 +13,17 @@ import numpy as np
 from rlspec.reference import advantages, returns
 from rlspec.spec.operations import OPERATIONS, Operation
 from rlspec.properties.checking import exactly
-from rlspec.properties.strategies import discounts, rescaling, reward_rows, rollouts, roundings
+from rlspec.properties.strategies import (
+    NUMBERS,
+    PLAIN,
+    Rollout,
+    discounts,
+    discounts_near_one,
+    rescaling,
+    reward_rows,
+    rollouts,
+    roundings,
+)
 
 
 @dataclass(frozen=True)
@@ -52,30 +62,42 @@ def _rowwise(name: str, function: Callable[..., Any], arguments: tuple[Any, ...]
     return Question(OPERATIONS[name], arguments, lambda: row_by_row(function, arguments), scaled, roundings(steps))
 
 
-def _of_rewards(name: str, function: Callable[..., Any]) -> st.SearchStrategy[Question]:
-    def question(rewards: Any, gamma: float) -> Question:
+def _returns(name: str, numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    function = getattr(returns, name)
+
+    def question(rewards: np.ndarray, gamma: float) -> Question:
         magnitude = np.abs(rewards).sum(axis=1, keepdims=True)
         return _rowwise(name, function, (rewards, gamma), magnitude, gamma)
 
-    return st.builds(question, reward_rows(), discounts)
+    return st.builds(question, reward_rows(numbers=numbers), gammas)
 
 
-QUESTIONS: dict[str, st.SearchStrategy[Question]] = {
-    "discounted_return": _of_rewards("discounted_return", returns.discounted_return),
-    "reward_to_go": _of_rewards("reward_to_go", returns.reward_to_go),
-    "td_error": st.builds(
-        lambda rollout, gamma: _rowwise(
-            "td_error", advantages.td_error, (*rollout.td_arrays, gamma), rollout.magnitude, 1
-        ),
-        rollouts(),
-        discounts,
-    ),
-    "gae": st.builds(
-        lambda rollout, gamma, lam: _rowwise(
-            "gae", advantages.gae, (*rollout.arrays, gamma, lam), rollout.magnitude, gamma * lam
-        ),
-        rollouts(),
-        discounts,
-        discounts,
-    ),
-}
+def _td_errors(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float) -> Question:
+        return _rowwise("td_error", advantages.td_error, (*rollout.td_arrays, gamma), rollout.magnitude, 1)
+
+    return st.builds(question, rollouts(numbers=numbers), gammas)
+
+
+def _gaes(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, lam: float) -> Question:
+        arguments = (*rollout.arrays, gamma, lam)
+        return _rowwise("gae", advantages.gae, arguments, rollout.magnitude, gamma * lam)
+
+    return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
+
+
+def _questions(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> dict[str, st.SearchStrategy[Question]]:
+    return {
+        "discounted_return": _returns("discounted_return", numbers, gammas),
+        "reward_to_go": _returns("reward_to_go", numbers, gammas),
+        "td_error": _td_errors(numbers, gammas),
+        "gae": _gaes(numbers, gammas),
+    }
+
+
+QUESTIONS = _questions(NUMBERS, discounts)
+"""Any question of an operation."""
+
+PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one)
+"""Questions whose answers are far from zero compared with float32's rounding, so that a mistake is not taken for it."""

@@ -12,8 +12,11 @@ import numpy as np
 
 MOST_ROWS, MOST_STEPS = 3, 6
 
-NUMBERS = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7, 7, 10, 1000, -1e6])
-"""What rewards and values are drawn from: small integers, dyadic fractions, decimals that floats round, large ones."""
+PLAIN = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7])
+"""Rewards and values of one order of size: small integers, dyadic fractions, decimals that floats round."""
+
+NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e6]])
+"""What rewards and values are drawn from: plain numbers and large ones."""
 
 DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99)
 """What gamma and lambda are drawn from: both limits, a dyadic number, and decimals that float32 rounds.
@@ -22,23 +25,29 @@ The smallest interior one bounds how far an honest computation may rescale: see 
 """
 
 discounts = st.sampled_from(DISCOUNTS)
-shapes = st.tuples(st.integers(1, MOST_ROWS), st.integers(1, MOST_STEPS))
-
-
-def _table(fields: int) -> st.SearchStrategy[np.ndarray]:
-    """Bytes as an array [MOST_ROWS, MOST_STEPS, fields]: a step keeps its bytes when the shape shrinks around it."""
-    size = MOST_ROWS * MOST_STEPS * fields
-    return st.binary(min_size=size, max_size=size).map(
-        lambda data: np.frombuffer(data, np.uint8).reshape(MOST_ROWS, MOST_STEPS, fields)
-    )
+discounts_near_one = st.sampled_from([0.9, 0.99])
 
 
 @st.composite
-def reward_rows(draw: st.DrawFn, copies: int = 1) -> Any:
+def _windows(draw: st.DrawFn, fields: int) -> np.ndarray:
+    """Bytes [B, T, fields], a window on a table of fixed size.
+
+    A step keeps its bytes while the window shrinks around it; Hypothesis trades a window's size for its place.
+    """
+    size = MOST_ROWS * MOST_STEPS * fields
+    data = draw(st.binary(min_size=size, max_size=size))
+    table = np.frombuffer(data, np.uint8).reshape(MOST_ROWS, MOST_STEPS, fields)
+    for axis, most in enumerate((MOST_ROWS, MOST_STEPS)):
+        length, start = draw(st.integers(1, most)), draw(st.integers(0, most - 1))
+        table = table.take(range(start, start + length), axis, mode="wrap")
+    return table
+
+
+@st.composite
+def reward_rows(draw: st.DrawFn, copies: int = 1, numbers: np.ndarray = NUMBERS) -> Any:
     """Rewards [B, T] of complete episodes, or a tuple of several such arrays of one shape."""
-    rows, steps = draw(shapes)
-    table = draw(_table(copies))[:rows, :steps]
-    arrays = tuple(NUMBERS[table[..., copy] % len(NUMBERS)] for copy in range(copies))
+    table = draw(_windows(copies))
+    arrays = tuple(numbers[table[..., copy] % len(numbers)] for copy in range(copies))
     return arrays if copies > 1 else arrays[0]
 
 
@@ -83,27 +92,32 @@ class Rollout:
 
 
 @st.composite
-def rollouts(draw: st.DrawFn, inside: bool = True, at_end: bool = True, copies: int = 1) -> Any:
+def rollouts(
+    draw: st.DrawFn, inside: bool = True, at_end: bool = True, copies: int = 1, numbers: np.ndarray = NUMBERS
+) -> Any:
     """Rollouts whose episodes may end inside a row, at its last step, or nowhere (the rollout was cut).
 
     Inside an episode a successor's value is the next row's; at a boundary it is its own.
     inside, at_end: whether episodes may end before, and at, the last step.
     copies: with more than one, a tuple of so many rollouts whose episodes end alike.
     """
-    rows, steps = draw(shapes)
-    table = draw(_table(1 + 3 * copies))[:rows, :steps]
-    ending = table[..., 0] % 8
-    allowed = np.full((rows, steps), inside)
+    table = draw(_windows(1 + 3 * copies))
+    allowed = np.full(table.shape[:2], inside)
     allowed[:, -1] = at_end
-    terminated = allowed & np.isin(ending, (5, 7))
-    truncated = allowed & np.isin(ending, (6, 7))
+    terminated = allowed & np.isin(table[..., 0] % 8, (5, 7))
+    truncated = allowed & np.isin(table[..., 0] % 8, (6, 7))
     drawn = []
     for first in range(1, table.shape[2], 3):
-        rewards, values, successors = np.moveaxis(NUMBERS[table[..., first : first + 3] % len(NUMBERS)], 2, 0)
+        rewards, values, successors = np.moveaxis(numbers[table[..., first : first + 3] % len(numbers)], 2, 0)
         following = np.concatenate([values[:, 1:], successors[:, -1:]], axis=1)
         next_values = np.where(terminated | truncated, successors, following)
         drawn.append(Rollout(rewards, values, next_values, terminated, truncated))
     return tuple(drawn) if copies > 1 else drawn[0]
+
+
+def uninterrupted(**options: Any) -> st.SearchStrategy[Any]:
+    """Rollouts of one stretch of one episode a row, without any flag."""
+    return rollouts(inside=False, at_end=False, **options)
 
 
 def rescaling(discount: float, steps: int) -> float:

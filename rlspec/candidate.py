@@ -6,6 +6,7 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from copy import copy
 from fractions import Fraction
@@ -145,7 +146,8 @@ class Candidate:
         call = Call(operation, arguments)
         before = [copy(argument) for argument in arguments]
         try:
-            returned = implementation(*arguments)
+            with warnings.catch_warnings(action="ignore"):  # the verdict is the same under every warnings filter
+                returned = implementation(*arguments)
         except NotImplementedError as declined:
             self.declined += 1
             self.reason = f"{operation.name} declines: {_said(declined)}"

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from .properties.checking import DOUBLE, SINGLE, Answer, Violation, first_miss
-from .properties.questions import QUESTIONS, Question
+from .properties.questions import PLAIN_QUESTIONS, Question
 from .spec.clauses import conventions
 
 PROBES = 20
@@ -43,7 +43,7 @@ def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(QUESTIONS[operation])
+    @given(PLAIN_QUESTIONS[operation])
     def ask(question: Question) -> None:
         try:
             answered.append((question, candidate.ask(question.operation, *question.arguments)))

@@ -69,10 +69,10 @@ def summary(
         for verdict in of_chapter:
             clause = verdict.clause
             said = verdict.verdict.upper() if verdict.verdict in ("violated", "stale") else verdict.verdict
-            count = f"{verdict.properties} properties, {verdict.answers:,} answers" if verdict.properties else ""
-            yield f"  {clause.id:8}{said:10}{clause.title}", COLOURS.get(verdict.verdict, {})
-            note = count if verdict.verdict == "holds" else verdict.message
-            yield f"{'':20}{note}", {"light": True}
+            count = f"  [{verdict.answers:,} answers]" if verdict.answers else ""
+            yield f"  {clause.id:8}{said:10}{clause.title}{count}", COLOURS.get(verdict.verdict, {})
+            if verdict.message:
+                yield f"{'':20}{verdict.message}", {"light": True}
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
             yield f"convention {name} = {choice} ({how})", {}
