@@ -1,6 +1,7 @@
 """The command line: ``python -m rlspec check WHAT``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from .candidate import short_names
 
 def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the arrays are tiny; idle threads would only be in the way
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     asked = [f"--candidate={arguments.what}"]

@@ -1,0 +1,125 @@
+"""An independent implementation in vectorised PyTorch: sums as matrix products, values as derivatives.
+
+It shares no formula with the reference.  Returns and advantages are products with a matrix of discounts.  Values are
+the derivatives of J with respect to probability mass that flows in: let mass e_t(s, a) enter the process at step t;
+then dJ/de_t(s, a) at e = 0 is Q_t(s, a).  Policy gradients are left to autograd altogether.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+NAME = f"torch_autograd (torch {torch.__version__})"
+
+Tensor = torch.Tensor
+
+
+def _tensor(array: Any) -> Tensor:
+    """A tensor of the array's numbers; integers become float64."""
+    tensor = torch.from_numpy(np.array(array, order="C"))
+    return tensor if tensor.is_floating_point() or tensor.dtype == torch.bool else tensor.double()
+
+
+def _discounts(gamma: float, steps: int, like: Tensor) -> Tensor:
+    """gamma^(k - t) at [k, t] for k >= t, and 0 above the diagonal."""
+    exponents = torch.arange(steps)[:, None] - torch.arange(steps)
+    powers = torch.tensor(gamma, dtype=torch.float64) ** exponents.clamp(min=0)
+    return (powers * (exponents >= 0)).to(like.dtype)
+
+
+def discounted_return(rewards, gamma):
+    return (_tensor(rewards) @ _discounts(gamma, rewards.shape[1], _tensor(rewards))[:, 0]).numpy()
+
+
+def reward_to_go(rewards, gamma):
+    return (_tensor(rewards) @ _discounts(gamma, rewards.shape[1], _tensor(rewards))).numpy()
+
+
+def _td_error(rewards: Tensor, values: Tensor, next_values: Tensor, terminated: Tensor, gamma: float) -> Tensor:
+    return rewards + gamma * next_values.masked_fill(terminated, 0) - values
+
+
+def td_error(rewards, values, next_values, terminated, gamma):
+    return _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma).numpy()
+
+
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    deltas = _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma)
+    ended = _tensor(terminated | truncated).long()
+    episode = ended.cumsum(1) - ended
+    same = episode[:, :, None] == episode[:, None, :]
+    return torch.einsum("bk,bkt->bt", deltas, same * _discounts(gamma * lam, deltas.shape[1], deltas)).numpy()
+
+
+def _flow(
+    transition: Tensor, reward: Tensor, initial: Tensor, policy: Tensor, gamma: float, inflow: Tensor
+) -> tuple[Tensor, Tensor]:
+    """J and the discounted occupancy [H, S], with the mass inflow [H, S, A] entering on the way."""
+    state, occupancy, total = initial, [], initial.new_zeros(())
+    for entering in inflow:
+        occupancy.append(state)
+        pairs = state[:, None] * policy + entering
+        total = total + (pairs * reward).sum()
+        state = gamma * torch.einsum("sa,sab->b", pairs, transition)
+    return total, torch.stack(occupancy)
+
+
+def _stationary_flow(
+    transition: Tensor, reward: Tensor, initial: Tensor, policy: Tensor, gamma: float, inflow: Tensor
+) -> tuple[Tensor, Tensor]:
+    """J and the occupancy [S] of an infinite horizon, with the mass inflow [S, A] entering at the first step."""
+    chain = torch.einsum("sa,sab->sb", policy, transition)
+    entering = initial + gamma * torch.einsum("sa,sab->b", inflow, transition)
+    state = torch.linalg.solve((torch.eye(len(chain), dtype=chain.dtype) - gamma * chain).T, entering)
+    return ((state[:, None] * policy + inflow) * reward).sum(), state
+
+
+def _evaluate(
+    transition: Any, reward: Any, initial: Any, policy: Tensor, gamma: float, horizon: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """J, the occupancy and the inflow with respect to which J can be differentiated."""
+    flow, steps = (_stationary_flow, ()) if horizon is None else (_flow, (horizon,))
+    inflow = torch.zeros((*steps, *policy.shape), dtype=policy.dtype, requires_grad=True)
+    total, occupancy = flow(*map(_tensor, (transition, reward, initial)), policy, gamma, inflow)
+    return total, occupancy, inflow
+
+
+def expected_return(transition, reward, initial, policy, gamma, horizon):
+    return _evaluate(transition, reward, initial, _tensor(policy), gamma, horizon)[0].item()
+
+
+def occupancy(transition, initial, policy, gamma, horizon):
+    nothing = np.zeros(policy.shape, policy.dtype)
+    return _evaluate(transition, nothing, initial, _tensor(policy), gamma, horizon)[1].detach().numpy()
+
+
+def _action_values(transition: Any, reward: Any, policy: Tensor, gamma: float, horizon: int | None) -> Tensor:
+    nowhere = np.zeros(transition.shape[0], transition.dtype)
+    total, _, inflow = _evaluate(transition, reward, nowhere, policy, gamma, horizon)
+    return torch.autograd.grad(total, inflow)[0]
+
+
+def action_values(transition, reward, policy, gamma, horizon):
+    return _action_values(transition, reward, _tensor(policy), gamma, horizon).numpy()
+
+
+def state_values(transition, reward, policy, gamma, horizon):
+    policy = _tensor(policy)
+    return (policy * _action_values(transition, reward, policy, gamma, horizon)).sum(-1).numpy()
+
+
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    logits = _tensor(logits).requires_grad_()
+    total, _, _ = _evaluate(transition, reward, initial, logits.softmax(-1), gamma, horizon)
+    return torch.autograd.grad(total, logits)[0].numpy()
+
+
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    logits, mask = _tensor(logits).requires_grad_(), _tensor(mask).bool()
+    states, actions = (_tensor(index).long().masked_fill(~mask, 0) for index in (states, actions))
+    rewards = _tensor(rewards).masked_fill(~mask, 0).to(logits.dtype)
+    discounts = _discounts(gamma, rewards.shape[1], rewards)
+    weights = (rewards @ discounts) * discounts[:, 0]
+    chosen = logits.log_softmax(-1)[states, actions].masked_fill(~mask, 0)
+    return torch.autograd.grad((weights * chosen).sum(1).mean(), logits)[0].numpy()
