@@ -6,6 +6,8 @@ faulty candidate is the reference's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 
@@ -48,3 +50,10 @@ def fault(
         return implementation
 
     return register
+
+
+def museum() -> dict[str, Fault]:
+    """Every fault of every chapter, by its id."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return FAULTS

@@ -56,8 +56,7 @@ def widened(array):
 @given(data=st.data())
 def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
-    answer = candidate.ask(question.operation, *question.arguments)
-    law(answer.value.dtype.kind in "iuf", answer, f"{operation} answered in {answer.value.dtype}")
+    candidate.demand(question.operation, *question.arguments)
 
 
 @every_operation

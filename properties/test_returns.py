@@ -71,19 +71,33 @@ def test_the_reward_to_go_is_linear_in_the_rewards(candidate, pair, factor, gamm
 
 
 @clause("RET-5")
-@given(reward_rows(), st.sampled_from([0.0, 1.0]))
-def test_the_discounted_return_at_the_limits_of_gamma_is_one_reward_or_their_sum(candidate, rewards, gamma):
-    answer = candidate.discounted_return(rewards, gamma)
-    expected = [sum(map(Fraction, row if gamma else row[:1])) for row in rewards]
-    agree(answer, expected, magnitude=scale(rewards, gamma)[:, 0], roundings=roundings(rewards.shape[1]))
+@given(reward_rows())
+def test_without_discount_the_discounted_return_is_the_sum_of_the_rewards(candidate, rewards):
+    answer = candidate.discounted_return(rewards, 1.0)
+    expected = [sum(map(Fraction, row)) for row in rewards]
+    agree(answer, expected, magnitude=scale(rewards, 1)[:, 0], roundings=roundings(rewards.shape[1]))
 
 
 @clause("RET-5")
-@given(reward_rows(), st.sampled_from([0.0, 1.0]))
-def test_the_reward_to_go_at_the_limits_of_gamma_is_the_reward_or_what_is_left(candidate, rewards, gamma):
-    answer = candidate.reward_to_go(rewards, gamma)
-    expected = [[sum(map(Fraction, row[t:] if gamma else row[t : t + 1])) for t in range(len(row))] for row in rewards]
-    agree(answer, expected, magnitude=scale(rewards, gamma), roundings=roundings(rewards.shape[1]))
+@given(reward_rows())
+def test_without_discount_the_reward_to_go_is_the_sum_of_the_rewards_left(candidate, rewards):
+    answer = candidate.reward_to_go(rewards, 1.0)
+    expected = [[sum(map(Fraction, row[t:])) for t in range(len(row))] for row in rewards]
+    agree(answer, expected, magnitude=scale(rewards, 1), roundings=roundings(rewards.shape[1]))
+
+
+@clause("RET-5")
+@given(reward_rows())
+def test_with_gamma_zero_the_discounted_return_is_the_first_reward(candidate, rewards):
+    answer = candidate.discounted_return(rewards, 0.0)
+    agree(answer, rewards[:, 0], magnitude=scale(rewards, 0)[:, 0], roundings=roundings(rewards.shape[1]))
+
+
+@clause("RET-5")
+@given(reward_rows())
+def test_with_gamma_zero_the_reward_to_go_is_the_reward(candidate, rewards):
+    answer = candidate.reward_to_go(rewards, 0.0)
+    agree(answer, rewards, magnitude=scale(rewards, 0), roundings=roundings(rewards.shape[1]))
 
 
 @clause("RET-6")

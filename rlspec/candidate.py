@@ -107,7 +107,7 @@ class Candidate:
     def start_trial(self) -> None:
         """Forget what the last property left behind."""
         self.answers = 0
-        self.declined = 0
+        self.unusable: Violation | None = None
         self.reason = ""
 
     def _declares(self, name: str) -> bool:
@@ -136,8 +136,19 @@ class Candidate:
     def ask(self, operation: Operation, *arguments: Any) -> Answer:
         """The candidate's answer to one call.
 
-        Raises Violation if there is no usable answer: the candidate raised, or returned something else than real
-        numbers of the stated shape, finite for finite arguments.
+        A call without a usable answer is left out of the property that asks, and charged to the one that demands.
+        """
+        try:
+            return self.demand(operation, *arguments)
+        except Violation as unusable:
+            self.unusable = self.unusable or unusable
+            reject()
+
+    def demand(self, operation: Operation, *arguments: Any) -> Answer:
+        """The candidate's answer to one call.
+
+        Raises Violation if there is no usable one: the candidate raised, or returned something else than real numbers
+        of the stated shape, finite for finite arguments.
         """
         implementation = getattr(self.module, operation.name, None)
         if implementation is None:
@@ -149,7 +160,6 @@ class Candidate:
             with warnings.catch_warnings(action="ignore"):  # the verdict is the same under every warnings filter
                 returned = implementation(*arguments)
         except NotImplementedError as declined:
-            self.declined += 1
             self.reason = f"{operation.name} declines: {_said(declined)}"
             reject()
         except (Exception, SystemExit) as error:

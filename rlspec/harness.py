@@ -63,7 +63,9 @@ class Trial:
                 return found("untested", "the property asked nothing")
             case pytest.skip.Exception():
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
-            case Unsatisfiable() if on_trial and on_trial.declined:
+            case Unsatisfiable() if on_trial and on_trial.unusable and not answers:
+                return found("violated", str(on_trial.unusable), **report.evidence(on_trial.unusable))
+            case Unsatisfiable() if reason:
                 return found("declined", reason)
             case Unsatisfiable():
                 return found("untested", "no input that was drawn could be judged")
@@ -175,12 +177,12 @@ def pytest_runtest_makereport(
         trial = item.config.stash[TRIAL]
         outcome = trial.outcome(item, error)
         result.user_properties.append(("rlspec", {"outcome": asdict(outcome), "about": trial.about}))
-        if isinstance(error, pytest.skip.Exception | Unsatisfiable):
-            result.outcome = "skipped"
-            result.longrepr = (str(item.path), 0, outcome.message)
-        elif outcome.status == "violated":
+        if outcome.status == "violated":
             result.longrepr = report.violation(outcome)
             known = [trial.about["known_failures"].get(id) for id in outcome.clauses]
             if all(known):
                 result.outcome, result.wasxfail = "skipped", known[0]
+        elif isinstance(error, pytest.skip.Exception | Unsatisfiable):
+            result.outcome = "skipped"
+            result.longrepr = (str(item.path), 0, outcome.message)
     return result

@@ -56,6 +56,14 @@ def as_json(about: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+def _lines(verdict: Verdict) -> Iterator[tuple[str, dict[str, bool]]]:
+    said = verdict.verdict.upper() if verdict.verdict in ("violated", "stale") else verdict.verdict
+    count = f"  [{verdict.answers:,} answers]" if verdict.answers else ""
+    yield f"  {verdict.clause.id:8}{said:10}{verdict.clause.title}{count}", COLOURS.get(verdict.verdict, {})
+    if verdict.message:
+        yield f"{'':20}{verdict.message}", {"light": True}
+
+
 def summary(
     about: Mapping[str, Any], verdicts: Mapping[str, Verdict], required: list[str], problem: str
 ) -> Iterator[tuple[str, dict[str, bool]]]:
@@ -64,15 +72,13 @@ def summary(
         yield problem, {"red": True}
     for chapter in CHAPTERS:
         of_chapter = [verdict for verdict in verdicts.values() if verdict.clause.chapter == chapter]
-        if of_chapter:
-            yield chapter.replace("_", " "), {"bold": True}
+        name = chapter.replace("_", " ")
+        if {verdict.verdict for verdict in of_chapter} <= {"absent"}:
+            yield f"{name}: absent, {len(of_chapter)} clauses", {}
+            continue
+        yield name, {"bold": True}
         for verdict in of_chapter:
-            clause = verdict.clause
-            said = verdict.verdict.upper() if verdict.verdict in ("violated", "stale") else verdict.verdict
-            count = f"  [{verdict.answers:,} answers]" if verdict.answers else ""
-            yield f"  {clause.id:8}{said:10}{clause.title}{count}", COLOURS.get(verdict.verdict, {})
-            if verdict.message:
-                yield f"{'':20}{verdict.message}", {"light": True}
+            yield from _lines(verdict)
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
             yield f"convention {name} = {choice} ({how})", {}

@@ -1,0 +1,87 @@
+"""How an operation fails its caller, whatever it computes."""
+
+import numpy as np
+
+from rlspec.faults import fault
+
+
+def _reward_to_go(rewards, gamma):
+    following, returns = 0.0, []
+    for reward in rewards.T[::-1]:
+        following = reward + gamma * following
+        returns.append(following)
+    return np.stack(returns[::-1], axis=1)
+
+
+@fault(
+    id="M-OPS-1",
+    slug="column-vector",
+    clause="OPS-1",
+    effect="[B, 1] comes back for [B], and a difference of the two broadcasts to [B, B].",
+)
+def discounted_return(rewards, gamma):
+    return _reward_to_go(rewards, gamma)[:, :1]
+
+
+@fault(
+    id="M-OPS-2",
+    slug="rewards-overwritten",
+    clause="OPS-2",
+    effect="The rewards are replaced by their returns, and whoever uses them next uses something else.",
+)
+def reward_to_go(rewards, gamma):
+    returns = _reward_to_go(rewards, gamma)
+    rewards[...] = returns
+    return returns
+
+
+_calls = []
+
+
+@fault(
+    id="M-OPS-3",
+    slug="running-mean-kept",
+    clause="OPS-3",
+    effect="State from earlier calls is mixed into the answer.",
+)
+def reward_to_go(rewards, gamma):
+    _calls.append(float(np.mean(rewards)))
+    return _reward_to_go(rewards, gamma) - np.mean(_calls[-2:]) + _calls[-1]
+
+
+@fault(
+    id="M-OPS-4",
+    slug="float32-inside",
+    clause="OPS-4",
+    effect="A float64 answer is right to seven digits.",
+)
+def discounted_return(rewards, gamma):
+    narrow = _reward_to_go(np.asarray(rewards, dtype=np.float32), np.float32(gamma))
+    return narrow[:, 0].astype(np.float64)
+
+
+@fault(
+    id="M-OPS-5",
+    slug="memory-order-assumed",
+    clause="OPS-5",
+    effect="The array's memory is read in order, which is another order for a transposed or reversed view.",
+)
+def reward_to_go(rewards, gamma):
+    in_memory = rewards.ravel(order="K").reshape(rewards.shape)
+    return _reward_to_go(in_memory, gamma)
+
+
+@fault(
+    id="M-OPS-6",
+    slug="first-row-for-all",
+    clause="OPS-6",
+    effect="The flags of the first row end the episodes of every row.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    first = np.broadcast_to(terminated[:1], terminated.shape)
+    deltas = rewards + gamma * np.where(first, 0, next_values) - values
+    following, advantages = 0.0, []
+    for delta, end in zip(deltas.T[::-1], (terminated | truncated).T[::-1], strict=True):
+        following = delta + gamma * lam * np.where(end, 0, following)
+        advantages.append(following)
+    return np.stack(advantages[::-1], axis=1)
