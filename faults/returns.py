@@ -1,7 +1,6 @@
 """How returns go wrong."""
 
 import numpy as np
-
 from rlspec.faults import fault
 
 

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
-
 from rlspec.spec.clauses import clauses
 from rlspec.spec.operations import Operation
 
@@ -149,8 +148,8 @@ def agree(answer: Answer, expected: Any, *, magnitude: Any, roundings: int, why:
         where = f" at {list(place)}" if place else ""
         digits = answer.roundoff.denominator.bit_length() - 1
         message = (
-            f"{why}{': ' if why else ''}expected {show(expected[place])}{where}, got {show(answer.value[place])}; "
-            f"rounding explains {float(allowed):.1e} ({roundings} roundings of 2^-{digits})"
+            f"{why}{': ' if why else ''}expected {show(expected[place])}{where}, got {show(answer.value[place])}, "
+            f"where rounding explains {float(allowed):.1e} ({roundings} roundings of 2^-{digits})"
         )
         raise Violation(message, answer.call, expected, answer.value)
 

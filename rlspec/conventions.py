@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
+from .drawing import same_everywhere
 from .properties.checking import DOUBLE, SINGLE, Answer, Violation, first_miss
 from .properties.questions import PLAIN_QUESTIONS, Question
 from .spec.clauses import conventions
@@ -51,7 +52,8 @@ def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:
             return  # the properties will say so
 
     try:
-        ask()
+        with same_everywhere():
+            ask()
     except Unsatisfiable:
         return []  # every question was declined
     return answered

@@ -73,7 +73,11 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
     verdict, message = status, first.message
     if known is not None and status in ("violated", "holds"):
         verdict = "known" if status == "violated" else "stale"
-        message = f"{message} [known: {known}]" if verdict == "known" else f"declared in KNOWN_FAILURES ({known}), but it holds"
+        message = (
+            f"{message} [known: {known}]"
+            if verdict == "known"
+            else f"declared in KNOWN_FAILURES ({known}), but it holds"
+        )
     ran = [outcome for outcome in outcomes if outcome.status in ("violated", "holds")]
     return Verdict(
         clause,
@@ -102,9 +106,21 @@ def missing(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> list[st
     ]
 
 
+def differences(verdicts: Mapping[str, Verdict], recorded: Mapping[str, str]) -> list[str]:
+    """Where verdicts are not those recorded, by clause's id; a sentence for each clause."""
+    found = {id: verdict.verdict for id, verdict in verdicts.items()}
+    return [
+        f"{id}: recorded {recorded.get(id, 'nothing')}, found {found.get(id, 'nothing')}"
+        for id in {**recorded, **found}
+        if recorded.get(id) != found.get(id)
+    ]
+
+
 def exit_status(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> int:
-    """0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and untested;
-    5 if nothing was tested at all.
+    """What a run exits with.
+
+    0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and not tested;
+    5, pytest's status for a run without tests, if nothing was tested at all.
     """
     found = {verdict.verdict for verdict in verdicts.values()}
     if found & {"violated", "stale"} or missing(verdicts, required):

@@ -1,0 +1,20 @@
+"""The same inputs on every machine."""
+
+from contextlib import AbstractContextManager, nullcontext
+from unittest.mock import patch
+
+from hypothesis.internal.conjecture import providers
+
+SOURCE_OF_CONSTANTS = "_get_local_constants"
+
+
+def same_everywhere() -> AbstractContextManager[object]:
+    """While it lasts, Hypothesis draws no constants that it finds in whatever modules happen to be loaded.
+
+    Otherwise the inputs, though derandomized, depend on the current folder and on how rlspec is installed, and a
+    folder ``.hypothesis`` is left behind.  There is no setting for this; a Hypothesis that has no such function any
+    more is used as it is.
+    """
+    if hasattr(providers, SOURCE_OF_CONSTANTS):
+        return patch.object(providers, SOURCE_OF_CONSTANTS, providers.Constants)
+    return nullcontext()
