@@ -9,9 +9,6 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-
-from rlspec.reference import advantages, returns
-from rlspec.spec.operations import OPERATIONS, Operation
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import (
     NUMBERS,
@@ -24,6 +21,8 @@ from rlspec.properties.strategies import (
     rollouts,
     roundings,
 )
+from rlspec.reference import advantages, returns
+from rlspec.spec.operations import OPERATIONS, Operation
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,9 @@ def _plain(value: Any) -> Any:
     return bool(value) if isinstance(value, np.bool_) else exactly(value)
 
 
-def _rowwise(name: str, function: Callable[..., Any], arguments: tuple[Any, ...], magnitude: Any, decay: float) -> Question:
+def _rowwise(
+    name: str, function: Callable[..., Any], arguments: tuple[Any, ...], magnitude: Any, decay: float
+) -> Question:
     steps = arguments[0].shape[1]
     scaled = magnitude * rescaling(decay, steps)
     scaled = scaled if "T" in OPERATIONS[name].result else scaled[:, 0]

@@ -5,7 +5,6 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
-
 from rlspec.properties.checking import agree, clause, exactly
 from rlspec.properties.strategies import discounts, rescaling, rollouts, roundings, uninterrupted
 

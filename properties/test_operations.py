@@ -6,10 +6,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import assume, given
-
-from rlspec.spec.operations import OPERATIONS
 from rlspec.properties.checking import DOUBLE, SINGLE, agree, clause, first_miss, law
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
+from rlspec.spec.operations import OPERATIONS
 
 every_operation = pytest.mark.parametrize("operation", QUESTIONS)
 

@@ -5,10 +5,8 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
-
 from rlspec.properties.checking import agree, clause
 from rlspec.properties.strategies import discounts, rescaling, reward_rows, roundings
-
 
 factors = st.sampled_from([1.0, 2.0, 0.5, 100.0])
 

@@ -180,12 +180,18 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     return on_trial
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the theorems, which are about the mathematics, to the run on the reference."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Leave the theorems, which are about the mathematics, to the run on the reference.
+
+    Hypothesis's plugin reads all modules here for the constants that properties do without.
+    """
     if config.stash[TRIAL].what != "reference":
         theorems = [item for item in items if _clauses(item) and "candidate" not in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=theorems)
         items[:] = [item for item in items if item not in theorems]
+    with same_everywhere() if all(map(_clauses, items)) else nullcontext():
+        return (yield)
 
 
 def _clauses(item: pytest.Item) -> tuple[str, ...]:

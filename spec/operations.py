@@ -55,7 +55,11 @@ class Operation:
         """
         sizes: dict[str, int | None] = {}
         for (parameter, axes), argument in zip(self.axes.items(), arguments, strict=True):
-            sizes |= {"H": argument} if parameter == "horizon" else dict(zip(axes, getattr(argument, "shape", ()), strict=True))
+            sizes |= (
+                {"H": argument}
+                if parameter == "horizon"
+                else dict(zip(axes, getattr(argument, "shape", ()), strict=True))
+            )
         return tuple(size for axis in self.result if (size := sizes[axis]) is not None)
 
 
@@ -77,7 +81,12 @@ def _operation(chapter: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @_operation("decision_process")
 def expected_return(
-    transition: Transition, reward: StatesActions, initial: States, policy: StatesActions, gamma: Number, horizon: Horizon
+    transition: Transition,
+    reward: StatesActions,
+    initial: States,
+    policy: StatesActions,
+    gamma: Number,
+    horizon: Horizon,
 ) -> Number:
     """J, the expected discounted return of the policy; the horizon counts actions, None is infinite."""
 
@@ -127,7 +136,12 @@ def gae(
 
 @_operation("policy_gradient")
 def exact_policy_gradient(
-    transition: Transition, reward: StatesActions, initial: States, logits: StatesActions, gamma: Number, horizon: Horizon
+    transition: Transition,
+    reward: StatesActions,
+    initial: States,
+    logits: StatesActions,
+    gamma: Number,
+    horizon: Horizon,
 ) -> StatesActions:
     """The gradient of J with respect to the logits of the softmax policy."""
 
