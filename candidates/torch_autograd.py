@@ -36,16 +36,16 @@ def reward_to_go(rewards, gamma):
     return (_tensor(rewards) @ _discounts(gamma, rewards.shape[1], _tensor(rewards))).numpy()
 
 
-def _td_error(rewards: Tensor, values: Tensor, next_values: Tensor, terminated: Tensor, gamma: float) -> Tensor:
-    return rewards + gamma * next_values.masked_fill(terminated, 0) - values
+def _td_error(rewards: Any, values: Any, next_values: Any, terminated: Any, gamma: float) -> Tensor:
+    return _tensor(rewards) + gamma * _tensor(next_values).masked_fill(_tensor(terminated), 0) - _tensor(values)
 
 
 def td_error(rewards, values, next_values, terminated, gamma):
-    return _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma).numpy()
+    return _td_error(rewards, values, next_values, terminated, gamma).numpy()
 
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    deltas = _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma)
+    deltas = _td_error(rewards, values, next_values, terminated, gamma)
     ended = _tensor(terminated | truncated).long()
     episode = ended.cumsum(1) - ended
     same = episode[:, :, None] == episode[:, None, :]
@@ -81,7 +81,7 @@ def _evaluate(
     """J, the occupancy and the inflow with respect to which J can be differentiated."""
     flow, steps = (_stationary_flow, ()) if horizon is None else (_flow, (horizon,))
     inflow = torch.zeros((*steps, *policy.shape), dtype=policy.dtype, requires_grad=True)
-    total, occupancy = flow(*map(_tensor, (transition, reward, initial)), policy, gamma, inflow)
+    total, occupancy = flow(_tensor(transition), _tensor(reward), _tensor(initial), policy, gamma, inflow)
     return total, occupancy, inflow
 
 

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from unittest.mock import patch
 
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 SOURCE_OF_CONSTANTS = "_get_local_constants"
 
@@ -16,5 +17,5 @@ def same_everywhere() -> AbstractContextManager[object]:
     more is used as it is.
     """
     if hasattr(providers, SOURCE_OF_CONSTANTS):
-        return patch.object(providers, SOURCE_OF_CONSTANTS, providers.Constants)
+        return patch.object(providers, SOURCE_OF_CONSTANTS, Constants)
     return nullcontext()

@@ -83,7 +83,9 @@ class Trial:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect an outcome; those of other processes come with their reports."""
-        found = [value for name, value in report.user_properties if name == "rlspec" and report.when != "teardown"]
+        found: list[Any] = [
+            value for name, value in report.user_properties if name == "rlspec" and report.when != "teardown"
+        ]
         for value in found:
             self.outcomes.append(Outcome(**value["outcome"]))
             self.about = value["about"]
