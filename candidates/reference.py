@@ -1,10 +1,13 @@
-"""The reference itself, as a candidate: arrays [B, T] in, time leading inside."""
+"""The reference itself, as a candidate: NumPy arrays in and out, nested sequences and leading time inside."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from rlspec.reference import advantages, returns
+
+from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import policy_gradient as gradients
+from rlspec.reference.decision_process import TabularMDP, softmax
 
 NAME = "reference"
 
@@ -29,3 +32,37 @@ def td_error(rewards, values, next_values, terminated, gamma):
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     return _time_leading(advantages.gae, rewards, values, next_values, terminated, truncated, gamma, lam)
+
+
+def expected_return(transition, reward, initial, policy, gamma, horizon):
+    return decision_process.expected_return(TabularMDP(transition, reward, initial, gamma, horizon), policy.tolist())
+
+
+def state_values(transition, reward, policy, gamma, horizon):
+    return np.array(decision_process.state_values(_anywhere(transition, reward, gamma, horizon), policy.tolist()))
+
+
+def action_values(transition, reward, policy, gamma, horizon):
+    return np.array(decision_process.action_values(_anywhere(transition, reward, gamma, horizon), policy.tolist()))
+
+
+def occupancy(transition, initial, policy, gamma, horizon):
+    mdp = TabularMDP(transition, np.zeros(policy.shape), initial, gamma, horizon)
+    return np.array(decision_process.occupancy(mdp, policy.tolist()))
+
+
+def _anywhere(transition: Any, reward: Any, gamma: float, horizon: int | None) -> TabularMDP:
+    """The process for questions that do not depend on where it begins."""
+    return TabularMDP(transition, reward, np.eye(len(reward))[0], gamma, horizon)
+
+
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    mdp = TabularMDP(transition, reward, initial, gamma, horizon)
+    return np.array(gradients.exact_policy_gradient(mdp, softmax(logits.tolist())))
+
+
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    policy = softmax(logits.tolist())
+    rows = zip(states, actions, rewards, mask.astype(bool), strict=True)
+    episodes = ([array[taken].tolist() for array in arrays] for *arrays, taken in rows)
+    return np.mean([gradients.policy_gradient(policy, *episode, gamma) for episode in episodes], axis=0)

@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 from rlspec.properties.checking import exactly
+from rlspec.properties.processes import Episodes, Task, episodes, tasks, weights
 from rlspec.properties.strategies import (
     NUMBERS,
     PLAIN,
@@ -22,6 +23,7 @@ from rlspec.properties.strategies import (
     roundings,
 )
 from rlspec.reference import advantages, returns
+from rlspec.reference.policy_gradient import undiscounted_reward_to_go
 from rlspec.spec.operations import OPERATIONS, Operation
 
 
@@ -60,7 +62,7 @@ def _rowwise(
     steps = arguments[0].shape[1]
     scaled = magnitude * rescaling(decay, steps)
     scaled = scaled if "T" in OPERATIONS[name].result else scaled[:, 0]
-    return Question(OPERATIONS[name], arguments, lambda: row_by_row(function, arguments), scaled, roundings(steps))
+    return Question(OPERATIONS[name], arguments, lambda **_: row_by_row(function, arguments), scaled, roundings(steps))
 
 
 def _returns(name: str, numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
@@ -88,17 +90,42 @@ def _gaes(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStr
     return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
 
 
-def _questions(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> dict[str, st.SearchStrategy[Question]]:
+def _about_tasks(name: str, **options: Any) -> st.SearchStrategy[Question]:
+    def question(task: Task) -> Question:
+        return Question(OPERATIONS[name], task.arguments(name), lambda **_: task.answer(name), **task.judged(name))
+
+    return tasks(full=name == "exact_policy_gradient", **options).map(question)
+
+
+def _policy_gradients(gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(batch: Episodes) -> Question:
+        def answer(**chosen: str) -> Any:
+            choices = (chosen.get(f"policy_gradient.{name}") for name in ("discounting", "credit"))
+            return batch.answer(weights(*choices))
+
+        return Question(
+            OPERATIONS["policy_gradient"], batch.arguments, answer, **batch.judged(undiscounted_reward_to_go)
+        )
+
+    return episodes(gammas).map(question)
+
+
+def _questions(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], **processes: Any
+) -> dict[str, st.SearchStrategy[Question]]:
+    about_tasks = ("expected_return", "state_values", "action_values", "occupancy", "exact_policy_gradient")
     return {
         "discounted_return": _returns("discounted_return", numbers, gammas),
         "reward_to_go": _returns("reward_to_go", numbers, gammas),
         "td_error": _td_errors(numbers, gammas),
         "gae": _gaes(numbers, gammas),
+        **{name: _about_tasks(name, gammas=gammas, **processes) for name in about_tasks},
+        "policy_gradient": _policy_gradients(gammas),
     }
 
 
 QUESTIONS = _questions(NUMBERS, discounts)
 """Any question of an operation."""
 
-PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one)
+PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one, infinite=False)
 """Questions whose answers are far from zero compared with float32's rounding, so that a mistake is not taken for it."""

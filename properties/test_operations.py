@@ -65,7 +65,7 @@ def test_arguments_are_read_and_never_written(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
     answer = candidate.ask(question.operation, *question.arguments)
     law(not answer.modified, answer, f"{operation} wrote to its argument {' and '.join(answer.modified)}")
-    again = candidate.ask(question.operation, *each_array(locked, question.arguments))
+    again = candidate.demand(question.operation, *each_array(locked, question.arguments))
     agree(again, answer, **question.judged, why="arrays that cannot be written to")
 
 
@@ -76,7 +76,7 @@ def test_the_same_question_has_the_same_answer(candidate, operation, data):
     question, other = data.draw(QUESTIONS[operation]), data.draw(QUESTIONS[operation])
     first = candidate.ask(question.operation, *question.arguments)
     candidate.ask(question.operation, *other.arguments)
-    again = candidate.ask(question.operation, *question.arguments)
+    again = candidate.demand(question.operation, *question.arguments)
     agree(again, first, **question.judged, why="asked the same twice, with another question in between")
 
 
@@ -97,7 +97,7 @@ def test_float64_arguments_are_answered_to_float64_precision(candidate, operatio
 def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, data, layout):
     question = data.draw(QUESTIONS[operation])
     plain = candidate.ask(question.operation, *question.arguments)
-    answer = candidate.ask(question.operation, *each_array(LAYOUTS[layout], question.arguments))
+    answer = candidate.demand(question.operation, *each_array(LAYOUTS[layout], question.arguments))
     agree(answer, plain, **question.judged, why=f"the same arrays in {layout}")
 
 
@@ -107,8 +107,8 @@ def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, dat
 def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
     narrow = each_array(narrowed, question.arguments)
-    answer = candidate.ask(question.operation, *narrow)
     same = candidate.ask(question.operation, *each_array(widened, narrow))
+    answer = candidate.demand(question.operation, *narrow)
     agree(answer, same, **question.judged, why="the same numbers as float32")
 
 
@@ -123,8 +123,8 @@ def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate
         np.rint(question.arguments[place]),
         question.arguments[place + 1 :],
     )
-    answer = candidate.ask(question.operation, *before, rewards.astype(np.int64), *after)
     same = candidate.ask(question.operation, *before, rewards, *after)
+    answer = candidate.demand(question.operation, *before, rewards.astype(np.int64), *after)
     agree(answer, same, **question.judged, why="the same rewards as integers")
 
 

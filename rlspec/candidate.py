@@ -40,11 +40,11 @@ def load(what: str) -> ModuleType:
     A file is loaded without its folder on ``sys.path``.  Raises NotLoaded.
     """
     try:
-        if what.endswith(".py") or "/" in what:
+        if _is_file(what):
             return _load_file(Path(what))
         return importlib.import_module(f"{candidates.__name__}.{what}" if what in short_names() else what)
     except ModuleNotFoundError as missing:
-        if missing.name == what.partition(".")[0] and what not in short_names():
+        if not _is_file(what) and what not in short_names() and f"{what}.".startswith(f"{missing.name}."):
             near = difflib.get_close_matches(what, short_names(), n=1)
             hint = f"did you mean {near[0]}?" if near else f"rlspec ships {', '.join(short_names())}"
             raise NotLoaded(
@@ -55,6 +55,10 @@ def load(what: str) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         raise NotLoaded(f"candidate {what} cannot be imported: {_said(error)}{_place(error)}") from error
+
+
+def _is_file(what: str) -> bool:
+    return what.endswith(".py") or "/" in what
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -76,8 +80,8 @@ def _said(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """Where the candidate's own code gave up: the last frame of the traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return f" ({Path(frames[-1][0].f_code.co_filename).name}:{frames[-1][1]})" if frames else ""
 
 
 class Candidate:
@@ -154,8 +158,8 @@ class Candidate:
         if implementation is None:
             self.reason = f"{self.name} has no {operation.name}"
             pytest.skip(self.reason)
-        call = Call(operation, arguments)
         before = [copy(argument) for argument in arguments]
+        call = Call(operation, tuple(before))
         try:
             with warnings.catch_warnings(action="ignore"):  # the verdict is the same under every warnings filter
                 returned = implementation(*arguments)

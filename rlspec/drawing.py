@@ -1,6 +1,7 @@
 """The same inputs on every machine."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from unittest.mock import patch
 
 from hypothesis.internal.conjecture import providers
@@ -19,3 +20,12 @@ def same_everywhere() -> AbstractContextManager[object]:
     if hasattr(providers, SOURCE_OF_CONSTANTS):
         return patch.object(providers, SOURCE_OF_CONSTANTS, Constants)
     return nullcontext()
+
+
+def seed_by_name(test: Any, name: str) -> None:
+    """Let a property's inputs depend on its code and its name.
+
+    Hypothesis's own pytest plugin seeds a parametrized test by its path as well, which pytest counts from the folder
+    that a run happens to begin in.
+    """
+    test.hypothesis.inner_test._hypothesis_internal_add_digest = name.encode()

@@ -13,7 +13,7 @@ from hypothesis.errors import Flaky, Unsatisfiable
 from . import report
 from .candidate import Candidate, NotLoaded, load
 from .conventions import infer
-from .drawing import same_everywhere
+from .drawing import same_everywhere, seed_by_name
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
 from .spec.clauses import clauses
@@ -200,9 +200,11 @@ def _clauses(item: pytest.Item) -> tuple[str, ...]:
     return getattr(getattr(item, "function", None), "clauses", ())
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Let a property draw the same inputs on every machine."""
+    if _clauses(item):
+        seed_by_name(item.function, item.name)  # type: ignore[attr-defined]
     with same_everywhere() if _clauses(item) else nullcontext():
         return (yield)
 

@@ -16,7 +16,7 @@ from hypothesis.errors import Unsatisfiable
 from . import properties
 from .candidate import Candidate, load
 from .conventions import infer
-from .drawing import same_everywhere
+from .drawing import same_everywhere, seed_by_name
 from .faults import Fault
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
@@ -50,6 +50,7 @@ class Property:
     def violated_by(self, candidate: Candidate) -> bool:
         """Whether the candidate violates the property; the first input that shows it will do."""
         candidate.start_trial()
+        seed_by_name(self.test, self.name)
         check = self.test.hypothesis.inner_test
 
         @wraps(check)
