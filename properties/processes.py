@@ -1,12 +1,12 @@
 """Where processes, policies and episodes come from: small, exact in float64, and with their odd corners.
 
-Probabilities are drawn as multiples of a quarter or an eighth, so that the arrays a candidate is given *are* the rationals
-that it is judged by.  As in `strategies`, everything is decoded from one byte string of fixed length and a shape, and
-byte 0 is the plainest choice.
+Probabilities are drawn as multiples of a quarter or an eighth, so that the arrays a candidate is given *are* the
+rationals that it is judged by.  As in `strategies`, everything is decoded from one byte string of fixed length and a
+shape, and byte 0 is the plainest choice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cache, cached_property
 from math import lcm
@@ -15,7 +15,6 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume
-
 from rlspec.properties.checking import Answer
 from rlspec.properties.strategies import discounts, rescaling
 from rlspec.reference import decision_process, policy_gradient
@@ -56,7 +55,8 @@ class Task:
     horizon: int | None
 
     def __repr__(self) -> str:
-        return f"Task({', '.join(f'{name}={np.asarray(value).tolist()}' for name, value in vars(self).items() if name in self.__annotations__)})"  # fmt: skip
+        values = {field.name: np.asarray(getattr(self, field.name)).tolist() for field in fields(self)}
+        return f"Task({', '.join(f'{name}={value}' for name, value in values.items())})"
 
     @cached_property
     def mdp(self) -> TabularMDP:
@@ -127,7 +127,7 @@ class Task:
     def conditioning(self) -> float:
         """How much a solution may enlarge its rounding errors; 1 for a finite horizon, which is a recursion.
 
-        For an infinite one the backward error of a factorisation, as many roundings of |L||U|, goes through the inverse.
+        For an infinite one the backward error of a factorisation, a few roundings of |L||U|, goes through the inverse.
         In the maximum norm |L||U| is at most (2 S - 1) (1 + gamma) and the inverse of I - gamma P_pi at most
         1 / (1 - gamma), since the matrix is diagonally dominant by rows (Higham 2002, chapter 9).
         """
@@ -137,8 +137,8 @@ class Task:
     def roundings(self) -> int:
         """The roundings on the way to one value, action value or occupancy.
 
-        A step forms an inner product over states, one over actions, and multiplies and adds: S + A + 2; twice that for a
-        computation that forms P_pi first.  Three triangular passes for a factorisation.
+        A step forms an inner product over states, one over actions, and multiplies and adds: S + A + 2; twice that for
+        a computation that forms P_pi first.  Three triangular passes for a factorisation.
         """
         states, actions = self.shape
         return 2 * (self.horizon or 3) * (states + actions + 2)
@@ -170,9 +170,11 @@ def _choose(options: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return options[numbers % len(options)]
 
 
-def _decode(states: int, actions: int, horizon: int | None, gamma: float, data: bytes, full: bool, sparse: bool) -> Task:
+def _decode(
+    states: int, actions: int, horizon: int | None, gamma: float, data: bytes, full: bool, sparse: bool
+) -> Task:
     table = np.frombuffer(data, np.uint8)
-    fields = table[: MOST_STATES * 2 * (1 + MOST_ACTIONS)].reshape(MOST_STATES, 2, 1 + MOST_ACTIONS)[:states]
+    bytes_ = table[: MOST_STATES * 2 * (1 + MOST_ACTIONS)].reshape(MOST_STATES, 2, 1 + MOST_ACTIONS)[:states]
     transition = _choose(_distributions(states, 2 if sparse else 4, 0), fields[:, 0, 1 : 1 + actions])
     reward = _choose(REWARDS, fields[:, 1, 1 : 1 + actions])
     ends = fields[:, 0, 0] % 8 == ABSORBING
@@ -267,8 +269,8 @@ class Episodes:
     def judged(self, weights: policy_gradient.Weights, times: int = 1) -> dict[str, Any]:
         """How far rounding may take an estimate: agree()'s magnitude and roundings.
 
-        A step's weight is at most the episode's absolute rewards, times gamma^-t where it is counted from its own step and
-        may have been divided by it; a score is at most 1; a component sums B T steps.
+        A step's weight is at most the episode's absolute rewards, times gamma^-t where it is counted from its own step
+        and may have been divided by it; a score is at most 1; a component sums B T steps.
         """
         rows, steps = self.mask.shape
         each = np.where(self.mask, np.abs(self.rewards), 0).sum(axis=1) * self.mask.sum(axis=1)
@@ -295,7 +297,12 @@ def _decode_episodes(shape: tuple[int, int, int, int], gamma: float, data: bytes
     taken = fields[:, :steps]
     mask = np.arange(steps) < lengths[:, None]
     return Episodes(
-        policy, (taken[..., 0] % states).astype(int), (taken[..., 1] % actions).astype(int), _choose(REWARDS, taken[..., 2]), mask, gamma
+        policy,
+        (taken[..., 0] % states).astype(int),
+        (taken[..., 1] % actions).astype(int),
+        _choose(REWARDS, taken[..., 2]),
+        mask,
+        gamma,
     )
 
 
@@ -313,13 +320,19 @@ MOST_REPLICAS = 512
 def every_episode(task: Task) -> Episodes:
     """A batch in which each episode occurs as often as its probability demands: its mean is the expectation.
 
-    An episode ends where it enters an absorbing state; hence the lengths differ.  Draws that need more than 512 rows are
-    rejected.
+    An episode ends where it enters an absorbing state; hence the lengths differ.  Draws that need more than 512 rows
+    are rejected.
     """
     drawn = []
     for probability, states, actions, rewards in trajectories(task.mdp, task.pi):
         ends = [t for t, state in enumerate(states) if t and task.absorbing[state]]
-        drawn.append((fractions(probability), (states, actions, [float(r) for r in fractions(rewards)]), min(ends, default=task.horizon)))
+        drawn.append(
+            (
+                fractions(probability),
+                (states, actions, [float(r) for r in fractions(rewards)]),
+                min(ends, default=task.horizon),
+            )
+        )
     rows = lcm(*(probability.denominator for probability, _, _ in drawn))
     assume(rows <= MOST_REPLICAS)
     replicas = [int(probability * rows) for probability, _, _ in drawn]

@@ -6,7 +6,6 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
-
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
 from rlspec.properties.processes import MOST_ACTIONS, MOST_STATES, ask, fractions, tasks
 from rlspec.reference.decision_process import trajectories
@@ -133,7 +132,9 @@ def test_occupancy_begins_with_the_initial_distribution_and_flows_along_the_chai
 @given(either)
 def test_the_expected_return_is_what_the_occupied_states_pay(candidate, task):
     weights = rationals(ask(candidate, "occupancy", task).value)
-    agree(ask(candidate, "expected_return", task), np.sum(weights * paid(task)), **task.judged("expected_return", times=3))
+    agree(
+        ask(candidate, "expected_return", task), np.sum(weights * paid(task)), **task.judged("expected_return", times=3)
+    )
 
 
 @clause("MDP-7")
@@ -141,7 +142,11 @@ def test_the_expected_return_is_what_the_occupied_states_pay(candidate, task):
 def test_the_expected_return_is_the_value_of_the_initial_states(candidate, task):
     values = rationals(ask(candidate, "state_values", task).value)
     first = values[0] if task.horizon else values
-    agree(ask(candidate, "expected_return", task), first @ rationals(task.initial), **task.judged("expected_return", times=2))
+    agree(
+        ask(candidate, "expected_return", task),
+        first @ rationals(task.initial),
+        **task.judged("expected_return", times=2),
+    )
 
 
 def tail(task, horizon, answer):
@@ -174,7 +179,7 @@ def test_a_finite_horizons_values_tend_to_the_infinite_ones(candidate, task, hor
 
 
 def linearly(candidate, operation, task):
-    """Check that the answer for the rewards 2 r + r', r' being r with its actions reversed, is twice that for r and that for r'."""
+    """Check that rewards 2 r + r' have twice the answer of r and that of r', which is r with its actions reversed."""
     other = task.but(reward=task.reward[:, ::-1].copy())
     mixed = task.but(reward=2 * task.reward + other.reward)
     expected = 2 * rationals(ask(candidate, operation, task).value) + rationals(ask(candidate, operation, other).value)
@@ -226,7 +231,11 @@ def test_shaping_by_a_potential_shifts_the_values_by_the_potential(candidate, ta
     else:
         expected = values - rationals(phi)
     # The shaped rewards are given as floats: up to 2 S + 2 further roundings.
-    magnitude = task.judged("state_values")["magnitude"] + shaped.judged("state_values")["magnitude"] + 9 * task.patience * task.conditioning
+    magnitude = (
+        task.judged("state_values")["magnitude"]
+        + shaped.judged("state_values")["magnitude"]
+        + 9 * task.patience * task.conditioning
+    )
     agree(ask(candidate, "state_values", shaped), expected, magnitude=magnitude,
           roundings=task.roundings + 2 * states + 2)  # fmt: skip
 
@@ -246,7 +255,11 @@ def renamed(task, orders):
 @given(either, orders)
 def test_the_expected_return_does_not_depend_on_names(candidate, task, orders):
     _, _, other = renamed(task, orders)
-    agree(ask(candidate, "expected_return", other), ask(candidate, "expected_return", task), **task.judged("expected_return", times=2))
+    agree(
+        ask(candidate, "expected_return", other),
+        ask(candidate, "expected_return", task),
+        **task.judged("expected_return", times=2),
+    )
 
 
 @clause("MDP-11", examples=60)

@@ -51,7 +51,7 @@ def widened(array):
 
 
 @every_operation
-@clause("OPS-1")
+@clause("OPS-1", examples=40)
 @given(data=st.data())
 def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -59,7 +59,7 @@ def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, o
 
 
 @every_operation
-@clause("OPS-2")
+@clause("OPS-2", examples=40)
 @given(data=st.data())
 def test_arguments_are_read_and_never_written(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -70,7 +70,7 @@ def test_arguments_are_read_and_never_written(candidate, operation, data):
 
 
 @every_operation
-@clause("OPS-3")
+@clause("OPS-3", examples=40)
 @given(data=st.data())
 def test_the_same_question_has_the_same_answer(candidate, operation, data):
     question, other = data.draw(QUESTIONS[operation]), data.draw(QUESTIONS[operation])
@@ -81,7 +81,7 @@ def test_the_same_question_has_the_same_answer(candidate, operation, data):
 
 
 @every_operation
-@clause("OPS-4")
+@clause("OPS-4", examples=40)
 @given(data=st.data())
 def test_float64_arguments_are_answered_to_float64_precision(candidate, operation, data):
     question = data.draw(PLAIN_QUESTIONS[operation])
@@ -92,7 +92,7 @@ def test_float64_arguments_are_answered_to_float64_precision(candidate, operatio
 
 
 @every_operation
-@clause("OPS-5")
+@clause("OPS-5", examples=40)
 @given(data=st.data(), layout=st.sampled_from(sorted(LAYOUTS)))
 def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, data, layout):
     question = data.draw(QUESTIONS[operation])
@@ -102,7 +102,7 @@ def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, dat
 
 
 @every_operation
-@clause("OPS-5")
+@clause("OPS-5", examples=40)
 @given(data=st.data())
 def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -113,7 +113,7 @@ def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candid
 
 
 @pytest.mark.parametrize("operation", [name for name in QUESTIONS if "rewards" in OPERATIONS[name].parameters])
-@clause("OPS-5")
+@clause("OPS-5", examples=40)
 @given(data=st.data())
 def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -129,7 +129,7 @@ def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate
 
 
 @pytest.mark.parametrize("operation", [name for name in QUESTIONS if "B" in OPERATIONS[name].result])
-@clause("OPS-6")
+@clause("OPS-6", examples=40)
 @given(data=st.data())
 def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])

@@ -80,8 +80,9 @@ def _said(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """Where the candidate's own code gave up: the last frame of the traceback."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    return f" ({Path(frames[-1][0].f_code.co_filename).name}:{frames[-1][1]})" if frames else ""
+    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    file, line = places[-1] if places else ("<nowhere>", 0)
+    return "" if file.startswith("<") else f" ({Path(file).name}:{line})"
 
 
 class Candidate:
@@ -187,7 +188,8 @@ def _numbers(returned: Any, call: Call) -> np.ndarray:
     if returned is None:
         refuse("None")
     try:
-        value = np.array(returned)
+        with warnings.catch_warnings(action="ignore"):
+            value = np.array(returned)
     except Exception as error:
         refuse(f"a {type(returned).__name__} that NumPy cannot read ({_said(error)})")
     if value.dtype.kind not in "iuf":

@@ -47,7 +47,7 @@ def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:
     @given(PLAIN_QUESTIONS[operation])
     def ask(question: Question) -> None:
         try:
-            answered.append((question, candidate.ask(question.operation, *question.arguments)))
+            answered.append((question, candidate.demand(question.operation, *question.arguments)))
         except Violation:
             return  # the properties will say so
 

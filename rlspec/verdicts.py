@@ -55,7 +55,7 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
     known_failures: reasons, by clause, for which a violation is expected.
     theorems: whether the theorems were to be checked too, as they are on the reference.
     """
-    outcomes = list(outcomes)
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.property)  # processes finish in any order
     levels = {"MUST", "SHOULD"} | ({"THEOREM"} if theorems else set())
     return {
         id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures.get(id))
