@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from rlspec.reference import advantages, decision_process, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -47,7 +46,7 @@ def action_values(transition, reward, policy, gamma, horizon):
 
 
 def occupancy(transition, initial, policy, gamma, horizon):
-    mdp = TabularMDP(transition, np.zeros(policy.shape), initial, gamma, horizon)
+    mdp = TabularMDP(transition, np.zeros(policy.shape).tolist(), initial, gamma, horizon)
     return np.array(decision_process.occupancy(mdp, policy.tolist()))
 
 
@@ -63,6 +62,8 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
     policy = softmax(logits.tolist())
-    rows = zip(states, actions, rewards, mask.astype(bool), strict=True)
-    episodes = ([array[taken].tolist() for array in arrays] for *arrays, taken in rows)
-    return np.mean([gradients.policy_gradient(policy, *episode, gamma) for episode in episodes], axis=0)
+    estimates = [
+        gradients.policy_gradient(policy, visited[taken].tolist(), chosen[taken].tolist(), paid[taken].tolist(), gamma)
+        for visited, chosen, paid, taken in zip(states, actions, rewards, mask.astype(bool), strict=True)
+    ]
+    return np.mean(estimates, axis=0)

@@ -82,7 +82,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     slug="time-out-bootstraps-from-current-state",
     clause="ADV-3",
     seen=("leggedrobotics/rsl_rl#20", "leggedrobotics/rsl_rl#151", "Denys88/rl_games#128", "Motphys/UniLab#236"),
-    effect="At a time-out the value of the current state stands in for its successor's, so the last reward counts twice.",
+    effect="At a time-out the current state's value stands in for its successor's, so the last reward counts twice.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     following = np.where(truncated, values, next_values)

@@ -100,8 +100,7 @@ def _about_tasks(name: str, **options: Any) -> st.SearchStrategy[Question]:
 def _policy_gradients(gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
     def question(batch: Episodes) -> Question:
         def answer(**chosen: str) -> Any:
-            choices = (chosen.get(f"policy_gradient.{name}") for name in ("discounting", "credit"))
-            return batch.answer(weights(*choices))
+            return batch.answer(weights(chosen["policy_gradient.discounting"], chosen["policy_gradient.credit"]))
 
         return Question(
             OPERATIONS["policy_gradient"], batch.arguments, answer, **batch.judged(undiscounted_reward_to_go)

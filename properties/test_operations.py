@@ -86,7 +86,7 @@ def test_the_same_question_has_the_same_answer(candidate, operation, data):
 def test_float64_arguments_are_answered_to_float64_precision(candidate, operation, data):
     question = data.draw(PLAIN_QUESTIONS[operation])
     answer = candidate.ask(question.operation, *question.arguments)
-    expected = question.answer()
+    expected = question.answer(**candidate.conventions(operation))
     assume(first_miss(answer.value, expected, roundoff=SINGLE, **question.judged) is None)  # wrong, not imprecise
     agree(replace(answer, roundoff=DOUBLE), expected, **question.judged, why="accurate to float32 only")
 

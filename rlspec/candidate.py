@@ -21,7 +21,7 @@ from hypothesis import reject
 
 from . import candidates
 from .properties.checking import DOUBLE, SINGLE, Answer, Call, Violation, show
-from .spec.clauses import conventions
+from .spec.clauses import conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 
 
@@ -128,6 +128,10 @@ class Candidate:
         name: as in a MAY clause, such as ``policy_gradient.discounting``.
         """
         return self.declared.get(name) or self.inferred.get(name) or conventions()[name][0]
+
+    def conventions(self, operation: str) -> dict[str, str]:
+        """The choices in force for an operation, by convention's name."""
+        return {name: self.convention(name) for name in conventions_of(operation)}
 
     def precision(self, operation: str) -> str:
         """``float64`` or ``float32``: declared for all operations, or found out for this one."""

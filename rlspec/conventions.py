@@ -9,7 +9,7 @@ from hypothesis.errors import Unsatisfiable
 from .drawing import same_everywhere
 from .properties.checking import DOUBLE, SINGLE, Answer, Violation, first_miss
 from .properties.questions import PLAIN_QUESTIONS, Question
-from .spec.clauses import conventions
+from .spec.clauses import conventions_of
 
 PROBES = 20
 """Questions asked of an operation to find out its conventions."""
@@ -22,14 +22,15 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
     none does, nothing is said.  ``OPERATION.precision`` is float32 where answers are right to float32 only.
     """
     answered = probe(candidate, operation)
-    free = {name: choices for name, choices in conventions().items() if name.startswith(f"{operation}.")}
-    for choice in product(*free.values()):
-        chosen = dict(zip(free, choice, strict=True))
-        if all(_explained(answer, question, chosen, SINGLE) for question, answer in answered):
-            break
-    else:
-        chosen = {}
-    return chosen | {f"{operation}.precision": _precision(answered, chosen)}
+    free = conventions_of(operation)
+    combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
+    explaining = [
+        chosen
+        for chosen in combinations
+        if all(_explained(answer, question, chosen, SINGLE) for question, answer in answered)
+    ]
+    found = explaining[0] if explaining else {}
+    return found | {f"{operation}.precision": _precision(answered, found or combinations[0])}
 
 
 def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:

@@ -19,7 +19,7 @@ COLOURS = {
 
 
 def evidence(error: Violation) -> dict[str, Any]:
-    """A violation's operation, arguments, expected and actual values, written as a person would; what there is of them."""
+    """A violation's operation, arguments, expected and actual values, as text; what there is of them."""
     call = error.call
     arguments = dict(zip(call.operation.parameters, map(show, call.arguments), strict=True))
     found: dict[str, Any] = {"operation": call.operation.name, "arguments": arguments}
