@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import sympy
 import torch
-
 from rlspec.reference import dense
 from rlspec.reference.decision_process import TabularMDP, expected_return, trajectories
 from rlspec.reference.differentiation import gradient_of_polynomial, rational, rational_process
@@ -24,7 +23,7 @@ Row = tuple[str, float, str, float, str]
 
 
 def seconds(function: Callable[[], Any], budget: float = 0.5) -> float:
-    """The shortest of as many runs as the budget allows, and of three at least where that is no more than ten budgets."""
+    """The shortest of as many runs as the budget allows, or of three where ten times the budget allows them."""
     runs, begun = [], time.perf_counter()
     while not runs or time.perf_counter() - begun < (budget if len(runs) >= 3 else 10 * budget):
         start = time.perf_counter()
@@ -74,7 +73,13 @@ def enumeration() -> Iterator[Row]:
     count = sum(1 for _ in trajectories(exact, pi))
     flint = seconds(lambda: expected_gradient(exact, pi))
     fractions = seconds(lambda: expected_gradient(mdp, policy))
-    yield f"E[ghat], {count} trajectories, fmpq", flint, "fractions.Fraction", fractions, f"{count / flint:,.0f} a second"
+    yield (
+        f"E[ghat], {count} trajectories, fmpq",
+        flint,
+        "fractions.Fraction",
+        fractions,
+        f"{count / flint:,.0f} a second",
+    )
 
 
 def naive_closed_form(mdp: TabularMDP) -> list[sympy.Expr]:
@@ -98,7 +103,8 @@ def closed_forms() -> Iterator[Row]:
     for shape in ((3, 2, 3), (4, 3, 4)):
         mdp, policy = drawn(*shape)
         polynomial = seconds(lambda mdp=mdp, policy=policy: gradient_of_polynomial(mdp, policy))
-        recursion = seconds(lambda mdp=rational_process(mdp), pi=rational(policy): return_and_gradient(mdp, pi))
+        exact, pi = rational_process(mdp), rational(policy)
+        recursion = seconds(lambda mdp=exact, pi=pi: return_and_gradient(mdp, pi))
         yield f"closed form {shape}, polynomial", polynomial, "recursion, fmpq", recursion, ""
 
 
@@ -139,13 +145,22 @@ def large(states: int = 1000, actions: int = 4) -> Iterator[Row]:
         lambda: np.linalg.solve(system, paid),
     )
     np.testing.assert_allclose(
-        dense.return_and_gradient(transition, reward, initial, policy, gamma)[1], autograd().numpy(), rtol=1e-8, atol=1e-15
+        dense.return_and_gradient(transition, reward, initial, policy, gamma)[1],
+        autograd().numpy(),
+        rtol=1e-8,
+        atol=1e-15,
     )
     size = f"S={states}, A={actions}"
     yield f"J and grad J, {size}, one LU", ours, "np.linalg.solve", solve, ""
     yield f"torch autograd, {size}", seconds(autograd), "np.linalg.solve", solve, ""
     columns = seconds(differences, budget=0) / 4
-    yield f"central differences, {size}", columns * states * actions, "np.linalg.solve", solve, "extrapolated from 4 columns"
+    yield (
+        f"central differences, {size}",
+        columns * states * actions,
+        "np.linalg.solve",
+        solve,
+        "extrapolated from 4 columns",
+    )
 
 
 def main() -> None:
@@ -153,7 +168,9 @@ def main() -> None:
     print(f"{'route':42}{'time':>12}   {'rival':22}{'time':>12}{'route / rival':>16}")
     for table in (rationals, enumeration, closed_forms, large):
         for route, own, rival, other, note in table():
-            print(f"{route:42}{own * 1e3:9.3f} ms   {rival:22}{other * 1e3:9.3f} ms{own / other:16.4g}   {note}".rstrip())
+            print(
+                f"{route:42}{own * 1e3:9.3f} ms   {rival:22}{other * 1e3:9.3f} ms{own / other:16.4g}   {note}".rstrip()
+            )
 
 
 if __name__ == "__main__":

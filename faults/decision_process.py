@@ -1,7 +1,6 @@
 """How the evaluation of a decision process goes wrong."""
 
 import numpy as np
-
 from rlspec.faults import fault
 
 
@@ -247,7 +246,7 @@ def occupancy(transition, initial, policy, gamma, horizon):
     id="M-MDP-19",
     slug="occupancy-normalised",
     clause="MDP-6",
-    effect="Occupancy is scaled by 1 - gamma into a distribution, and every formula that uses it is off by that factor.",
+    effect="Occupancy is scaled by 1 - gamma into a distribution; whatever uses it is off by that factor.",
 )
 def occupancy(transition, initial, policy, gamma, horizon):
     weights = _occupancy(transition, initial, policy, gamma, horizon)

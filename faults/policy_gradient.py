@@ -1,7 +1,6 @@
 """How policy gradients go wrong."""
 
 import numpy as np
-
 from rlspec.faults import fault
 
 
@@ -72,7 +71,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     id="M-PG-2",
     slug="mean-over-all-tokens",
     clause="PG-11",
-    effect="The sum over the batch is divided by the number of steps in it, so that an episode's estimate depends on its neighbours.",
+    effect="The batch's sum is divided by its number of steps: an episode counts for less among long ones.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
     return _estimate(logits, states, actions, _weights(rewards, mask, gamma)) * len(mask) / mask.sum()
@@ -152,7 +151,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     id="M-PG-9",
     slug="padding-leaks-into-the-return",
     clause="PG-15",
-    effect="Padding is masked out of the sum over steps, but its rewards are part of the return of the steps before it.",
+    effect="Padding is left out of the sum over steps, but its rewards are part of the earlier steps' returns.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
     weights = _weights(rewards, np.ones_like(mask), gamma)

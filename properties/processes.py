@@ -27,7 +27,7 @@ MOST_STATES, MOST_ACTIONS, MOST_STEPS, MOST_EPISODES = 3, 3, 4, 3
 SIZES = (1, 2, 3, 2, 3)
 """Numbers of states and of actions: one is a corner case, and not worth a third of the draws."""
 
-MOST_TRAJECTORIES = 300
+MOST_TRAJECTORIES, MOST_REPLICAS = 300, 512
 
 REWARDS = np.array([0, 1, -1, 2, -2, 0.5, 3, -0.75])
 """Small and dyadic: sums of products of them with probabilities are exact in float64, and legible."""
@@ -174,12 +174,11 @@ def _decode(
     states: int, actions: int, horizon: int | None, gamma: float, data: bytes, full: bool, sparse: bool
 ) -> Task:
     table = np.frombuffer(data, np.uint8)
-    bytes_ = table[: MOST_STATES * 2 * (1 + MOST_ACTIONS)].reshape(MOST_STATES, 2, 1 + MOST_ACTIONS)[:states]
-    transition = _choose(_distributions(states, 2 if sparse else 4, 0), fields[:, 0, 1 : 1 + actions])
-    reward = _choose(REWARDS, fields[:, 1, 1 : 1 + actions])
-    ends = fields[:, 0, 0] % 8 == ABSORBING
-    parts = 4 if sparse or not full else 8
-    policy = _choose(_distributions(actions, parts, int(full)), fields[:, 1, 0])
+    cells = table[: MOST_STATES * 2 * (1 + MOST_ACTIONS)].reshape(MOST_STATES, 2, 1 + MOST_ACTIONS)[:states]
+    transition = _choose(_distributions(states, 2 if sparse else 4, 0), cells[:, 0, 1 : 1 + actions])
+    reward = _choose(REWARDS, cells[:, 1, 1 : 1 + actions])
+    ends = cells[:, 0, 0] % 8 == ABSORBING
+    policy = _choose(_distributions(actions, 8 if full and not sparse else 4, int(full)), cells[:, 1, 0])
     initial = _choose(_distributions(states, 2 if sparse else 4, 0), table[-1:])[0]
     transition = np.where(ends[:, None, None], np.eye(states)[:, None, :], transition)
     reward = np.where(ends[:, None], 0, reward)
@@ -292,17 +291,16 @@ def _decode_episodes(shape: tuple[int, int, int, int], gamma: float, data: bytes
     states, actions, rows, steps = shape
     table = np.frombuffer(data, np.uint8)
     policy = _choose(_distributions(actions, 8, 1), table[:MOST_STATES])[:states]
-    fields = table[MOST_STATES:].reshape(MOST_EPISODES, MOST_STEPS + 1, 3)[:rows]
-    lengths = 1 + fields[:, -1, 0] % steps
-    taken = fields[:, :steps]
-    mask = np.arange(steps) < lengths[:, None]
+    cells = table[MOST_STATES:].reshape(MOST_EPISODES, MOST_STEPS + 1, 3)[:rows]
+    lengths = 1 + cells[:, -1, :1] % steps
+    visited, taken, earned = np.moveaxis(cells[:, :steps], 2, 0)
     return Episodes(
         policy,
-        (taken[..., 0] % states).astype(int),
-        (taken[..., 1] % actions).astype(int),
-        _choose(REWARDS, taken[..., 2]),
-        mask,
-        gamma,
+        states=(visited % states).astype(int),
+        actions=(taken % actions).astype(int),
+        rewards=_choose(REWARDS, earned),
+        mask=np.arange(steps) < lengths,
+        gamma=gamma,
     )
 
 
@@ -314,30 +312,19 @@ def episodes(gammas: st.SearchStrategy[float] = discounts) -> st.SearchStrategy[
     return st.builds(_decode_episodes, shapes, gammas, st.binary(min_size=size, max_size=size))
 
 
-MOST_REPLICAS = 512
-
-
 def every_episode(task: Task) -> Episodes:
     """A batch in which each episode occurs as often as its probability demands: its mean is the expectation.
 
     An episode ends where it enters an absorbing state; hence the lengths differ.  Draws that need more than 512 rows
     are rejected.
     """
-    drawn = []
-    for probability, states, actions, rewards in trajectories(task.mdp, task.pi):
-        ends = [t for t, state in enumerate(states) if t and task.absorbing[state]]
-        drawn.append(
-            (
-                fractions(probability),
-                (states, actions, [float(r) for r in fractions(rewards)]),
-                min(ends, default=task.horizon),
-            )
-        )
-    rows = lcm(*(probability.denominator for probability, _, _ in drawn))
+    listed = list(trajectories(task.mdp, task.pi))
+    chances = [fractions(probability) for probability, *_ in listed]
+    rows = lcm(*(chance.denominator for chance in chances))
     assume(rows <= MOST_REPLICAS)
-    replicas = [int(probability * rows) for probability, _, _ in drawn]
-    states, actions, rewards = (
-        np.repeat(np.array([parts[i] for _, parts, _ in drawn]), replicas, axis=0) for i in range(3)
-    )
-    lengths = np.repeat([length for _, _, length in drawn], replicas)
-    return Episodes(task.policy, states, actions, rewards, np.arange(task.horizon) < lengths[:, None], task.gamma)
+    replicas = [int(chance * rows) for chance in chances]
+    states, actions = (np.repeat([each[part] for each in listed], replicas, axis=0) for part in (1, 2))
+    entered = task.absorbing[states]
+    entered[:, 0] = False  # an episode has a first step
+    mask = np.cumsum(entered, axis=1) == 0
+    return Episodes(task.policy, states, actions, task.reward[states, actions], mask, task.gamma)

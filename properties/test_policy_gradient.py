@@ -5,7 +5,7 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
-from rlspec.properties.checking import agree, clause, exactly, law, tolerance
+from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
 from rlspec.properties.processes import (
     MOST_ACTIONS,
     MOST_STATES,
@@ -229,13 +229,13 @@ def test_a_step_uphill_of_at_most_one_over_the_smoothness_gains(candidate, task)
     answer = ask(candidate, "exact_policy_gradient", task)
     gained = return_at(task, task.logits + float(step) * answer.value) - return_at(task, task.logits)
     promised = step / 2 * (gradient**2).sum()
-    # A probability's roundings move J by at most its worth at every step; the gradient's own error by its length times that.
-    roundings = (
-        2 * (task.horizon or 1) * softmax_roundings(task.shape[1]) + task.judged("exact_policy_gradient")["roundings"]
-    )
-    allowed = tolerance(magnitude=task.worth * task.patience, roundings=roundings, roundoff=answer.roundoff)
-    law(gained >= promised - allowed, answer,
-        f"a step of {float(step):.2g} changes J by {float(gained):.3g}; a gradient gains {float(promised):.3g}")  # fmt: skip
+    # An error delta in the gradient costs eta/2 |delta|^2; a rounding of each step's probability moves J by its worth.
+    error = tolerance(roundoff=answer.roundoff, **task.judged("exact_policy_gradient"))
+    roundings = 2 * (task.horizon or 1) * softmax_roundings(task.shape[1])
+    evaluation = tolerance(magnitude=task.worth * task.patience, roundings=roundings, roundoff=DOUBLE)
+    allowed = step / 2 * gradient.size * error**2 + evaluation
+    message = f"a step of {float(step):.2g} changes J by {float(gained):.3g}; a gradient gains {float(promised):.3g}"
+    law(gained >= promised - allowed, answer, message)
 
 
 # What `policy_gradient` owes.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from .linear_algebra import LU, Matrix, Number, Vector, dot, lu, solve, solve_transposed, transposed
 
-Tensor = Sequence[Matrix]
+Table = Any  # nested sequences of numbers, an array or a tensor
 Trajectory = tuple[Number, tuple[int, ...], tuple[int, ...], tuple[Number, ...]]
 
 
@@ -32,9 +32,9 @@ class TabularMDP:
     floating-point numbers to within their rounding errors.
     """
 
-    transition: Tensor
-    reward: Matrix
-    initial: Vector
+    transition: Table
+    reward: Table
+    initial: Table
     gamma: Number
     horizon: int | None = None
 
@@ -201,9 +201,7 @@ def _look_ahead(mdp: TabularMDP, values: Vector) -> list[list[Number]]:
 
 def _chain(mdp: TabularMDP, policy: Matrix) -> list[list[Number]]:
     """P_pi[s][s'] = sum_a pi(a|s) P(s' | s, a), the Markov chain that the policy makes of the process."""
-    return [
-        [dot(row, column) for column in transposed(rows)] for row, rows in zip(policy, mdp.transition, strict=True)
-    ]
+    return [[dot(row, column) for column in transposed(rows)] for row, rows in zip(policy, mdp.transition, strict=True)]
 
 
 def _factors(mdp: TabularMDP, policy: Matrix) -> LU:
@@ -244,7 +242,7 @@ def _table(name: str, value: Any, *lengths: int) -> Any:
 
 def _number(name: str, value: Any) -> Number:
     """The number itself, or Python's own for an integer or double of NumPy's, which wrap and warn."""
-    if isinstance(value, Sequence) or getattr(value, "ndim", 0):
+    if isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0:
         raise ValueError(f"{name} is {value!r}, not a number")
     if value != value or value in (math.inf, -math.inf):
         raise ValueError(f"{name} is {value}, not a finite number")

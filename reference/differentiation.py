@@ -17,7 +17,7 @@ from .policy_gradient import Gradient, through_softmax
 
 def rational(numbers: Any) -> Any:
     """A number, or nested sequences of numbers, as flint's rationals; a float's digits are taken at their word."""
-    if isinstance(numbers, Sequence) or getattr(numbers, "ndim", 0):
+    if isinstance(numbers, Sequence) or getattr(numbers, "ndim", 0) > 0:
         return [rational(number) for number in numbers]
     return numbers if isinstance(numbers, fmpq) else fmpq(*numbers.as_integer_ratio())
 
@@ -42,7 +42,7 @@ def return_polynomial(mdp: TabularMDP) -> fmpq_mpoly:
 
 
 def gradient_of_polynomial(mdp: TabularMDP, policy: Matrix) -> Gradient:
-    """grad J [S][A] with respect to the logits: the closed form differentiated, evaluated, and taken through the softmax.
+    """grad J [S][A] in the logits: the closed form differentiated, evaluated, and taken through the softmax.
 
     policy: [S][A] rationals.  Finite horizon only.
     """
@@ -55,8 +55,9 @@ def gradient_of_polynomial(mdp: TabularMDP, policy: Matrix) -> Gradient:
 def derivatives_in_logits(objective: Callable[[Matrix], Number], policy: Matrix) -> Gradient:
     """The derivative of any objective(policy) with respect to the logits of the policy's softmax, [S][A].
 
-    policy: [S][A] positive rationals.  To first order, adding epsilon to logit theta_a multiplies the weight exp(theta_a)
-    by 1 + epsilon; so the row is divided by its sum anew, in series a + b epsilon, and b is read off the objective.
+    policy: [S][A] positive rationals.  To first order, adding epsilon to logit theta_a multiplies the weight
+    exp(theta_a) by 1 + epsilon; so the row is divided by its sum anew, in series a + b epsilon, and b is read off the
+    objective.
     """
     policy = rational(policy)
     constant = fmpq_series([0, 0], prec=2)

@@ -73,16 +73,17 @@ def solve_transposed(factors: LU, right: Vector) -> list[Number]:
     A step of substitution takes the number just found out of all equations that are left, because the factors are
     stored by rows and the transposed system reads them by columns.
     """
-    rest, middle = list(right), []
+    rest: list[Number] = list(right)
+    middle: list[Number] = []
     for pivot, *row in factors.upper:
         number = _quotient(rest[0], pivot)
         middle.append(number)
         rest = [x - number * y for x, y in zip(rest[1:], row, strict=True)]
     solution: list[Number] = []
     for row in reversed(factors.lower):
-        *middle, number = middle
+        *above, number = middle
         solution.insert(0, number)
-        middle = [x - number * y for x, y in zip(middle, row, strict=True)]
+        middle = [x - number * y for x, y in zip(above, row, strict=True)]
     return solution
 
 

@@ -77,8 +77,9 @@ def summary(
     for chapter in CHAPTERS:
         of_chapter = [verdict for verdict in verdicts.values() if verdict.clause.chapter == chapter]
         name = chapter.replace("_", " ")
-        if {verdict.verdict for verdict in of_chapter} <= {"absent"}:
-            yield f"{name}: absent, {len(of_chapter)} clauses", {}
+        statuses = {verdict.verdict for verdict in of_chapter}
+        if statuses in ({"absent"}, {"untested"}):
+            yield f"{name}: {statuses.pop()}, {len(of_chapter)} clauses", {}
             continue
         yield name, {"bold": True}
         for verdict in of_chapter:

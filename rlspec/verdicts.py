@@ -69,7 +69,7 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
     statuses = {outcome.status for outcome in outcomes}
     status = next((status for status in order if status in statuses), "untested")
     deciding = [outcome for outcome in outcomes if outcome.status == status]
-    first = deciding[0] if deciding else Outcome("", (), "untested", message="no property of this clause ran")
+    first = deciding[0] if deciding else Outcome("", (), "untested")
     verdict, message = status, first.message
     if known is not None and status in ("violated", "holds"):
         verdict = "known" if status == "violated" else "stale"

@@ -10,7 +10,6 @@ import sympy
 import torch
 from flint import fmpq
 from hypothesis import given, settings
-
 from rlspec.properties.processes import Task, fractions, softmax_roundings, tasks
 from rlspec.reference import dense
 from rlspec.reference.decision_process import (
@@ -86,7 +85,9 @@ def test_the_generic_factorisation_solves_as_flint_does(task):
     states, actions = map(range, task.shape)
     chain = [[sum(pi[s][a] * mdp.transition[s][a][t] for a in actions) for t in states] for s in states]
     system = flint.fmpq_mat([[(s == t) - mdp.gamma * chain[s][t] for t in states] for s in states])
-    paid = flint.fmpq_mat([[sum(p * r for p, r in zip(*rows, strict=True))] for rows in zip(pi, mdp.reward, strict=True)])
+    paid = flint.fmpq_mat(
+        [[sum(p * r for p, r in zip(*rows, strict=True))] for rows in zip(pi, mdp.reward, strict=True)]
+    )
     begun = flint.fmpq_mat([[p] for p in mdp.initial])
     assert state_values(mdp, pi) == flat(system.solve(paid).tolist())
     assert occupancy(mdp, pi) == flat(system.transpose().solve(begun).tolist())
