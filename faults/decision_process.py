@@ -245,7 +245,7 @@ def occupancy(transition, initial, policy, gamma, horizon):
 @fault(
     id="M-MDP-19",
     slug="occupancy-normalised",
-    clause="MDP-6",
+    clause="MDP-7",
     effect="Occupancy is scaled by 1 - gamma into a distribution; whatever uses it is off by that factor.",
 )
 def occupancy(transition, initial, policy, gamma, horizon):
@@ -273,10 +273,10 @@ def occupancy(transition, initial, policy, gamma, horizon):
     id="M-MDP-21",
     slug="every-state-begins-a-little",
     clause="MDP-12",
-    effect="A little mass is put on every state to be safe from division by zero, also where nothing ever leads.",
+    effect="A hundredth is added to every state's initial probability, also where nothing ever leads.",
 )
 def occupancy(transition, initial, policy, gamma, horizon):
-    return _occupancy(transition, (initial + 1e-6) / (initial + 1e-6).sum(), policy, gamma, horizon)
+    return _occupancy(transition, (initial + 0.01) / (initial + 0.01).sum(), policy, gamma, horizon)
 
 
 @fault(
@@ -286,7 +286,7 @@ def occupancy(transition, initial, policy, gamma, horizon):
     effect="gamma^t is computed as exp(t log(gamma + tiny)), which is not quite 0 for gamma = 0.",
 )
 def occupancy(transition, initial, policy, gamma, horizon):
-    return _occupancy(transition, initial, policy, np.exp(np.log(gamma + 1e-6)), horizon)
+    return _occupancy(transition, initial, policy, np.exp(np.log(gamma + 1e-3)), horizon)
 
 
 @fault(

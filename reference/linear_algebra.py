@@ -80,10 +80,10 @@ def solve_transposed(factors: LU, right: Vector) -> list[Number]:
         middle.append(number)
         rest = [x - number * y for x, y in zip(rest[1:], row, strict=True)]
     solution: list[Number] = []
-    for row in reversed(factors.lower):
+    for multiples in reversed(factors.lower):
         *above, number = middle
         solution.insert(0, number)
-        middle = [x - number * y for x, y in zip(above, row, strict=True)]
+        middle = [x - number * y for x, y in zip(above, multiples, strict=True)]
     return solution
 
 
