@@ -143,3 +143,13 @@ def reward_to_go(rewards, gamma):
         following = reward + gamma * following
         returns.append(following)
     return np.array(returns[::-1]).reshape(rewards.shape)
+
+
+@fault(
+    id="M-RET-10",
+    slug="discounted-from-the-end",
+    clause="RET-6",
+    effect="The return discounts the first reward most and the last not at all, while the reward-to-go is right.",
+)
+def discounted_return(rewards, gamma):
+    return rewards @ _discounts(gamma, rewards.shape[1])[::-1]
