@@ -24,6 +24,14 @@ def reward_to_go(rewards, gamma):
     return _time_leading(returns.reward_to_go, rewards, gamma)
 
 
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return _time_leading(returns.n_step_return, rewards, next_values, terminated, truncated, gamma, n)
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    return _time_leading(returns.lambda_return, rewards, next_values, terminated, truncated, gamma, lam)
+
+
 def td_error(rewards, values, next_values, terminated, gamma):
     return _time_leading(advantages.td_error, rewards, values, next_values, terminated, gamma)
 

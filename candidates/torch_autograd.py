@@ -36,6 +36,38 @@ def reward_to_go(rewards, gamma):
     return (_tensor(rewards) @ _discounts(gamma, rewards.shape[1], _tensor(rewards))).numpy()
 
 
+def _same_episode(ended: Tensor) -> Tensor:
+    """Whether steps k and t belong to one episode, at [B, k, t]."""
+    episode = ended.long().cumsum(1) - ended.long()
+    return episode[:, :, None] == episode[:, None, :]
+
+
+def _last_step(ended: Tensor) -> Tensor:
+    """Where an episode, or the rollout, ends."""
+    return ended | (torch.arange(ended.shape[1]) == ended.shape[1] - 1)
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    rewards, next_values, terminated, truncated = map(_tensor, (rewards, next_values, terminated, truncated))
+    steps = torch.arange(rewards.shape[1])
+    ended = terminated | truncated
+    counted = _same_episode(ended) & (steps[:, None] >= steps) & (steps[:, None] - steps < n)
+    furthest = counted & (_last_step(ended)[:, :, None] | (steps[:, None] - steps == n - 1))
+    discounts = _discounts(gamma, len(steps), rewards)
+    bootstraps = gamma * next_values.masked_fill(terminated, 0)
+    earned = torch.einsum("bk,bkt->bt", rewards, counted * discounts)
+    return (earned + torch.einsum("bk,bkt->bt", bootstraps, furthest * discounts)).numpy()
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    rewards, next_values, terminated, truncated = map(_tensor, (rewards, next_values, terminated, truncated))
+    ended = terminated | truncated
+    trusted = 1 - lam * (~_last_step(ended)).to(rewards.dtype)
+    earned = rewards + gamma * trusted * next_values.masked_fill(terminated, 0)
+    weights = _same_episode(ended) * _discounts(gamma * lam, rewards.shape[1], rewards)
+    return torch.einsum("bk,bkt->bt", earned, weights).numpy()
+
+
 def _td_error(rewards: Tensor, values: Tensor, next_values: Tensor, terminated: Tensor, gamma: float) -> Tensor:
     return rewards + gamma * next_values.masked_fill(terminated, 0) - values
 
@@ -46,10 +78,8 @@ def td_error(rewards, values, next_values, terminated, gamma):
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     deltas = _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma)
-    ended = _tensor(terminated | truncated).long()
-    episode = ended.cumsum(1) - ended
-    same = episode[:, :, None] == episode[:, None, :]
-    return torch.einsum("bk,bkt->bt", deltas, same * _discounts(gamma * lam, deltas.shape[1], deltas)).numpy()
+    weights = _same_episode(_tensor(terminated | truncated)) * _discounts(gamma * lam, deltas.shape[1], deltas)
+    return torch.einsum("bk,bkt->bt", deltas, weights).numpy()
 
 
 def _flow(

@@ -17,6 +17,7 @@ from rlspec.properties.strategies import (
     NUMBERS,
     PLAIN,
     Rollout,
+    counts,
     discounts,
     discounts_near_one,
     rescaling,
@@ -46,7 +47,7 @@ class Question:
 def row_by_row(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
     """The reference's answer in rationals to arguments [B, T] followed by scalars, one row after the other."""
     arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
-    scalars = [exactly(argument) for argument in arguments[len(arrays) :]]
+    scalars = [argument if isinstance(argument, int) else exactly(argument) for argument in arguments[len(arrays) :]]
     rows = zip(*arrays, strict=True)
     return [function(*([_plain(x) for x in part] for part in row), *scalars) for row in rows]
 
@@ -72,6 +73,22 @@ def _returns(name: str, numbers: np.ndarray, gammas: st.SearchStrategy[float]) -
     return st.builds(question, reward_rows(numbers=numbers), gammas)
 
 
+def _n_steps(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, n: int) -> Question:
+        arguments = (*rollout.return_arrays, gamma, n)
+        return _rowwise("n_step_return", returns.n_step_return, arguments, rollout.return_magnitude, gamma)
+
+    return st.builds(question, rollouts(numbers=numbers), gammas, counts)
+
+
+def _lambda_returns(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, lam: float) -> Question:
+        arguments = (*rollout.return_arrays, gamma, lam)
+        return _rowwise("lambda_return", returns.lambda_return, arguments, rollout.return_magnitude, gamma * lam)
+
+    return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
+
+
 def _td_errors(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
     def question(rollout: Rollout, gamma: float) -> Question:
         return _rowwise("td_error", advantages.td_error, (*rollout.td_arrays, gamma), rollout.magnitude, 1)
@@ -91,6 +108,8 @@ def _questions(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> dict[st
     return {
         "discounted_return": _returns("discounted_return", numbers, gammas),
         "reward_to_go": _returns("reward_to_go", numbers, gammas),
+        "n_step_return": _n_steps(numbers, gammas),
+        "lambda_return": _lambda_returns(numbers, gammas),
         "td_error": _td_errors(numbers, gammas),
         "gae": _gaes(numbers, gammas),
     }

@@ -9,13 +9,14 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+from hypothesis import assume
 
 MOST_ROWS, MOST_STEPS = 3, 6
 
 PLAIN = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7])
 """Rewards and values of one order of size: small integers, dyadic fractions, decimals that floats round."""
 
-NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e6]])
+NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e8]])
 """What rewards and values are drawn from: plain numbers and large ones."""
 
 DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99, 2.0**-12)
@@ -23,6 +24,9 @@ DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99, 2.0**-12)
 
 discounts = st.sampled_from(DISCOUNTS)
 discounts_near_one = st.sampled_from([0.9, 0.99])
+
+counts = st.sampled_from([1, 2, 3, 5, 100])
+"""What n is drawn from: one step, a few, more than any rollout has."""
 
 
 @st.composite
@@ -69,6 +73,11 @@ class Rollout:
         return self.rewards, self.values, self.next_values, self.terminated
 
     @property
+    def return_arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``n_step_return`` and ``lambda_return`` before the scalars, in order."""
+        return self.rewards, self.next_values, self.terminated, self.truncated
+
+    @property
     def ended(self) -> np.ndarray:
         """Where an episode ends, either way."""
         return self.terminated | self.truncated
@@ -76,12 +85,43 @@ class Rollout:
     @property
     def magnitude(self) -> np.ndarray:
         """Absolute sum of each row's numbers, shape [B, 1]; a bootstrap that may not be read does not count."""
+        return self.return_magnitude + np.abs(self.values).sum(axis=1, keepdims=True)
+
+    @property
+    def return_magnitude(self) -> np.ndarray:
+        """The same without the steps' own values, which a return does not read."""
         read = np.where(self.terminated, 0, self.next_values)
-        return sum(np.abs(part).sum(axis=1, keepdims=True) for part in (self.rewards, self.values, read))
+        return sum(np.abs(part).sum(axis=1, keepdims=True) for part in (self.rewards, read))
 
     def but(self, **fields: np.ndarray) -> "Rollout":
         """The same rollout with other arrays in the named fields."""
         return replace(self, **fields)
+
+    def mixed(self, other: "Rollout", factor: float) -> "Rollout":
+        """The rollout ``factor * self + other``, in rewards and values, with flags that the two have in common."""
+        pairs = zip(self.arrays[:3], other.arrays[:3], strict=True)
+        rewards, values, next_values = (factor * a + b for a, b in pairs)
+        return self.but(rewards=rewards, values=values, next_values=next_values)
+
+    @property
+    def tidied(self) -> "Rollout":
+        """The rollout with 0 where nothing may be read, so that who reads it there is none the worse."""
+        return self.but(next_values=np.where(self.terminated, 0, self.next_values))
+
+    def overwritten(self, junk: float) -> "Rollout":
+        """The rollout with something else where nothing may be read: the successor's value at a termination."""
+        assume(self.terminated.any())
+        return self.but(next_values=np.where(self.terminated, junk, self.next_values))
+
+    def episodes(self) -> list[tuple[int, int, int]]:
+        """The episodes that the rows hold: row, first step, and the step after the last."""
+        rows, steps = self.ended.shape
+        ends = [[*(int(t) + 1 for t in np.flatnonzero(self.ended[row, :-1])), steps] for row in range(rows)]
+        return [
+            (row, start, stop)
+            for row in range(rows)
+            for start, stop in zip([0, *ends[row]], ends[row], strict=False)
+        ]
 
     def part(self, row: int, start: int, stop: int) -> "Rollout":
         """Steps start to stop of one row, as a rollout of one row."""

@@ -50,8 +50,7 @@ def test_within_an_episode_gae_is_the_discounted_sum_of_td_errors(candidate, rol
 def test_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate, rollout, gamma, lam):
     assume(rollout.ended.any())
     never = np.zeros_like(rollout.ended)
-    nothing_follows = np.where(rollout.terminated, 0, rollout.next_values)
-    cut = rollout.but(next_values=nothing_follows, terminated=never, truncated=never)
+    cut = rollout.tidied.but(terminated=never, truncated=never)
     answer = candidate.gae(*rollout.arrays, gamma, lam)
     agree(answer, candidate.gae(*cut.arrays, gamma, lam), **judged(rollout, gamma, lam))
 
@@ -59,13 +58,10 @@ def test_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate,
 @clause("ADV-4")
 @given(rollouts(), discounts, discounts)
 def test_a_row_of_several_episodes_is_its_episodes_taken_apart(candidate, rollout, gamma, lam):
-    rows, steps = rollout.rewards.shape
     answer = candidate.gae(*rollout.arrays, gamma, lam)
-    apart = np.empty((rows, steps))
-    for row in range(rows):
-        ends = [int(t) + 1 for t in np.flatnonzero(rollout.ended[row, :-1])]
-        for start, stop in zip([0, *ends], [*ends, steps], strict=True):
-            apart[row, start:stop] = candidate.gae(*rollout.part(row, start, stop).arrays, gamma, lam).value[0]
+    apart = np.empty(rollout.rewards.shape)
+    for row, start, stop in rollout.episodes():
+        apart[row, start:stop] = candidate.gae(*rollout.part(row, start, stop).arrays, gamma, lam).value[0]
     agree(answer, apart, **judged(rollout, gamma, lam))
 
 
@@ -81,20 +77,13 @@ def test_with_lambda_zero_gae_is_the_td_error(candidate, rollout, gamma):
 def test_with_lambda_one_gae_of_an_ended_episode_is_the_return_minus_the_value(candidate, rollout, gamma):
     terminated = np.zeros_like(rollout.terminated)
     terminated[:, -1] = True
-    next_values = np.where(terminated, 0, rollout.next_values)
-    rollout = rollout.but(terminated=terminated, next_values=next_values)
+    rollout = rollout.but(terminated=terminated).tidied
     returns = [
         [sum(Fraction(gamma) ** k * exactly(r) for k, r in enumerate(row[t:])) for t in range(len(row))]
         for row in rollout.rewards
     ]
     answer = candidate.gae(*rollout.arrays, gamma, 1.0)
     agree(answer, np.array(returns, dtype=object) - rationals(rollout.values), **judged(rollout, gamma))
-
-
-def mixture(x, y, factor):
-    """The rollout factor x + y, in rewards and values."""
-    rewards, values, next_values = (factor * a + b for a, b in zip(x.arrays[:3], y.arrays[:3], strict=True))
-    return x.but(rewards=rewards, values=values, next_values=next_values)
 
 
 def judged_mixture(x, y, factor, gamma, lam=1.0):
@@ -106,52 +95,46 @@ def judged_mixture(x, y, factor, gamma, lam=1.0):
 @clause("ADV-7")
 @given(rollouts(copies=2), factors, discounts)
 def test_the_td_error_is_linear_in_rewards_and_values(candidate, pair, factor, gamma):
-    x, y = pair
-    answer = candidate.td_error(*mixture(x, y, factor).td_arrays, gamma)
-    apart = (candidate.td_error(*part.td_arrays, gamma).value for part in pair)
+    x, y = (rollout.tidied for rollout in pair)
+    answer = candidate.td_error(*x.mixed(y, factor).td_arrays, gamma)
+    apart = (candidate.td_error(*part.td_arrays, gamma).value for part in (x, y))
     agree(answer, factor * next(apart) + next(apart), **judged_mixture(x, y, factor, gamma))
 
 
 @clause("ADV-7")
 @given(rollouts(copies=2), factors, discounts, discounts)
 def test_gae_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, lam):
-    x, y = pair
-    answer = candidate.gae(*mixture(x, y, factor).arrays, gamma, lam)
-    apart = (candidate.gae(*part.arrays, gamma, lam).value for part in pair)
+    x, y = (rollout.tidied for rollout in pair)
+    answer = candidate.gae(*x.mixed(y, factor).arrays, gamma, lam)
+    apart = (candidate.gae(*part.arrays, gamma, lam).value for part in (x, y))
     agree(answer, factor * next(apart) + next(apart), **judged_mixture(x, y, factor, gamma, lam))
-
-
-def overwritten(rollout, junk):
-    """The rollout with something else where nothing may be read: the successor's value at a termination."""
-    assume(rollout.terminated.any())
-    return rollout.but(next_values=np.where(rollout.terminated, junk, rollout.next_values))
 
 
 @clause("ADV-8")
 @given(rollouts(), whatever, discounts)
 def test_the_td_error_never_reads_what_follows_a_termination(candidate, rollout, junk, gamma):
-    answer = candidate.td_error(*overwritten(rollout, junk).td_arrays, gamma)
+    answer = candidate.td_error(*rollout.overwritten(junk).td_arrays, gamma)
     agree(answer, candidate.td_error(*rollout.td_arrays, gamma), **judged(rollout, gamma))
 
 
 @clause("ADV-8")
 @given(rollouts(), whatever, discounts, discounts)
 def test_gae_never_reads_what_follows_a_termination(candidate, rollout, junk, gamma, lam):
-    answer = candidate.gae(*overwritten(rollout, junk).arrays, gamma, lam)
+    answer = candidate.gae(*rollout.overwritten(junk).arrays, gamma, lam)
     agree(answer, candidate.gae(*rollout.arrays, gamma, lam), **judged(rollout, gamma, lam))
 
 
 @clause("ADV-9")
 @given(rollouts(), not_numbers, discounts)
 def test_the_td_error_survives_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma):
-    answer = candidate.td_error(*overwritten(rollout, junk).td_arrays, gamma)
+    answer = candidate.td_error(*rollout.overwritten(junk).td_arrays, gamma)
     agree(answer, candidate.td_error(*rollout.td_arrays, gamma), **judged(rollout, gamma))
 
 
 @clause("ADV-9")
 @given(rollouts(), not_numbers, discounts, discounts)
 def test_gae_survives_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma, lam):
-    answer = candidate.gae(*overwritten(rollout, junk).arrays, gamma, lam)
+    answer = candidate.gae(*rollout.overwritten(junk).arrays, gamma, lam)
     agree(answer, candidate.gae(*rollout.arrays, gamma, lam), **judged(rollout, gamma, lam))
 
 

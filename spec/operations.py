@@ -31,6 +31,7 @@ States = Annotated[Array, ("S",)]
 StatesInTime = Annotated[Array, ("H", "S")]
 StatesActionsInTime = Annotated[Array, ("H", "S", "A")]
 Horizon = Annotated[int | None, ()]
+Count = Annotated[int, ()]
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,20 @@ def discounted_return(rewards: Steps, gamma: Number) -> Rows:
 @_operation("returns")
 def reward_to_go(rewards: Steps, gamma: Number) -> Steps:
     """G_t = sum_{k >= t} gamma^(k - t) r_k of one complete episode a row."""
+
+
+@_operation("returns")
+def n_step_return(
+    rewards: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number, n: Count
+) -> Steps:
+    """G^n_t: n rewards, discounted, and gamma^n V of the state reached; or as many as the episode has left."""
+
+
+@_operation("returns")
+def lambda_return(
+    rewards: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number, lam: Number
+) -> Steps:
+    """(1 - lam) sum_n lam^(n - 1) G^n_t, the weights left over falling to the longest."""
 
 
 @_operation("advantages")
