@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rlspec.reference import advantages, returns
+from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 
 NAME = "reference"
 
@@ -38,3 +39,16 @@ def td_error(rewards, values, next_values, terminated, gamma):
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     return _time_leading(advantages.gae, rewards, values, next_values, terminated, truncated, gamma, lam)
+
+
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
+        ratio = np.exp(log_ratio)
+    arrays = (array.T for array in (rewards, values, next_values, terminated, truncated, ratio))
+    targets, advantage = advantages.vtrace(*arrays, gamma, lam, rho_clip, c_clip)
+    return np.array(targets).T, np.array(advantage).T
+
+
+def normalize_advantages(advantages, mask):
+    normalized = _normalize_advantages(advantages.ravel().tolist(), mask.ravel().tolist())
+    return np.array(normalized, dtype=advantages.dtype).reshape(advantages.shape)

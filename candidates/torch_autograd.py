@@ -82,6 +82,32 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     return torch.einsum("bk,bkt->bt", deltas, weights).numpy()
 
 
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    tensors = map(_tensor, (rewards, values, next_values, terminated, truncated, log_ratio))
+    rewards, values, next_values, terminated, truncated, log_ratio = tensors
+    ended, ratio = terminated | truncated, log_ratio.exp()
+    rho, c = ratio.clamp(max=rho_clip), ratio.clamp(max=c_clip)
+
+    steps = torch.arange(rewards.shape[1])
+    one_before = c.roll(1, dims=1)[:, :, None]
+    traces = torch.where(steps[:, None] > steps, one_before, 1.0).cumprod(1)  # c_t ... c_(k-1) at [B, k, t]
+    weights = _same_episode(ended) * _discounts(gamma * lam, len(steps), rewards) * traces
+    errors = rho * _td_error(rewards, values, next_values, terminated, gamma)
+    targets = values + torch.einsum("bk,bkt->bt", errors, weights)
+
+    mixed = lam * targets.roll(-1, dims=1) + (1 - lam) * next_values
+    ahead = torch.where(_last_step(ended), next_values, mixed)
+    return targets.numpy(), (rho * _td_error(rewards, values, ahead, terminated, gamma)).numpy()
+
+
+def normalize_advantages(advantages, mask):
+    advantages, mask = _tensor(advantages), _tensor(mask)
+    counted = advantages[mask]
+    if len(counted) > 1:
+        counted = (counted - counted.mean()) / (counted.std() + 1e-8)
+    return torch.zeros_like(advantages).masked_scatter(mask, counted).numpy()
+
+
 def _flow(
     transition: Tensor, reward: Tensor, initial: Tensor, policy: Tensor, gamma: float, inflow: Tensor
 ) -> tuple[Tensor, Tensor]:

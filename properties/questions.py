@@ -5,6 +5,7 @@ What every operation owes its caller (spec/operations.md) is checked with these,
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -16,10 +17,17 @@ from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import (
     NUMBERS,
     PLAIN,
+    Batch,
     Rollout,
+    batches,
+    clips,
     counts,
     discounts,
     discounts_near_one,
+    lone_advantages,
+    mixing_near_one,
+    normalized_terms,
+    off_policy_terms,
     rescaling,
     reward_rows,
     rollouts,
@@ -81,12 +89,14 @@ def _n_steps(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.Search
     return st.builds(question, rollouts(numbers=numbers), gammas, counts)
 
 
-def _lambda_returns(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+def _lambda_returns(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+) -> st.SearchStrategy[Question]:
     def question(rollout: Rollout, gamma: float, lam: float) -> Question:
         arguments = (*rollout.return_arrays, gamma, lam)
         return _rowwise("lambda_return", returns.lambda_return, arguments, rollout.return_magnitude, gamma * lam)
 
-    return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
+    return st.builds(question, rollouts(numbers=numbers), gammas, lams)
 
 
 def _td_errors(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
@@ -104,19 +114,58 @@ def _gaes(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStr
     return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
 
 
-def _questions(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> dict[str, st.SearchStrategy[Question]]:
+def _vtraces(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, lam: float, rho_clip: float, c_clip: float) -> Question:
+        scalars = (gamma, lam, rho_clip, c_clip)
+
+        def answer(**chosen: str) -> tuple[list[Any], list[Any]]:
+            function = partial(advantages.vtrace, **_last_names(chosen))
+            targets, advantage = zip(*row_by_row(function, (*rollout.arrays, rollout.ratio, *scalars)), strict=True)
+            return list(targets), list(advantage)
+
+        arguments = (*rollout.off_policy_arrays, *scalars)
+        return Question(OPERATIONS["vtrace"], arguments, answer, **off_policy_terms(rollout, rho_clip, c_clip))
+
+    return st.builds(question, rollouts(numbers=numbers, off_policy=True), gammas, lams, clips, clips)
+
+
+def _last_names(chosen: dict[str, str]) -> dict[str, str]:
+    """Choices by their conventions' names within the operation."""
+    return {name.rpartition(".")[2]: choice for name, choice in chosen.items()}
+
+
+def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(batch: Batch) -> Question:
+        def answer(**chosen: str) -> np.ndarray:
+            entries = [exactly(number) for number in batch.advantages.ravel()], batch.mask.ravel().tolist()
+            flat = advantages.normalize_advantages(*entries, **_last_names(chosen))
+            return np.array(flat, dtype=object).reshape(batch.mask.shape)
+
+        terms = normalized_terms(batch, batch.spread)
+        return Question(OPERATIONS["normalize_advantages"], batch.arrays, answer, **terms)
+
+    return st.builds(question, batches(numbers=numbers, fewest=0) | lone_advantages(numbers=numbers))
+
+
+def _questions(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+) -> dict[str, st.SearchStrategy[Question]]:
     return {
         "discounted_return": _returns("discounted_return", numbers, gammas),
         "reward_to_go": _returns("reward_to_go", numbers, gammas),
         "n_step_return": _n_steps(numbers, gammas),
-        "lambda_return": _lambda_returns(numbers, gammas),
+        "lambda_return": _lambda_returns(numbers, gammas, lams),
         "td_error": _td_errors(numbers, gammas),
         "gae": _gaes(numbers, gammas),
+        "vtrace": _vtraces(numbers, gammas, lams),
+        "normalize_advantages": _normalizations(numbers),
     }
 
 
-QUESTIONS = _questions(NUMBERS, discounts)
+QUESTIONS = _questions(NUMBERS, discounts, discounts)
 """Any question of an operation."""
 
-PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one)
+PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one, mixing_near_one)
 """Questions whose answers are far from zero compared with float32's rounding, so that a mistake is not taken for it."""

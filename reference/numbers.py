@@ -1,5 +1,6 @@
-"""The one thing that numbers and arrays of numbers do not do alike: choosing."""
+"""What numbers and arrays of numbers do not do alike: choosing, and taking a root."""
 
+from fractions import Fraction
 from typing import Any
 
 
@@ -21,3 +22,13 @@ def choose(flag: Any, number: Any, otherwise: Any) -> Any:
     if hasattr(otherwise, "masked_fill"):
         return otherwise.where(~flag, number)
     return otherwise.__array_namespace__().where(flag, number, otherwise)
+
+
+def at_most(number: Any, most: Any) -> Any:
+    """The number, or ``most`` where the number is larger."""
+    return choose(number > most, most, number)
+
+
+def square_root(number: Any) -> Any:
+    """The number's root, of its own kind if it has one: a symbol's is a symbol, a fraction's a float."""
+    return number.sqrt() if hasattr(number, "sqrt") else number ** Fraction(1, 2)

@@ -36,7 +36,7 @@ class Property:
         except (Violation, Flaky):
             return True
         except Unsatisfiable:
-            return False
+            return candidate.unusable is not None and not candidate.answers
         return False
 
 
