@@ -607,3 +607,15 @@ def normalize_advantages(advantages, mask):
 )
 def normalize_advantages(advantages, mask):
     return _where_counted(mask, _standardized(advantages[mask].astype(np.float32)))
+
+
+@fault(
+    id="M-ADV-33",
+    slug="range-for-deviation",
+    clause="ADV-11",
+    effect="Advantages are divided by the distance of the largest from the smallest, so their scale is another.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    spread = np.ptp(entries) if len(entries) else 0.0
+    return _where_counted(mask, (entries - entries.mean()) / spread if spread else 0.0)

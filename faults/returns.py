@@ -414,3 +414,15 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     n = min(n, max(rewards.shape[1] - 1, 1))
     return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n)
+
+
+@fault(
+    id="M-RET-29",
+    slug="windows-side-by-side",
+    clause="RET-9",
+    effect="Every step of a window of n bootstraps at the window's end, so most see fewer than n rewards.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    ended, steps = terminated | truncated, rewards.shape[1]
+    window_ends = ended | ((np.arange(steps) + 1) % n == 0)
+    return _step_by_step(rewards, _unless(terminated, next_values), window_ends, gamma, steps)
