@@ -1,12 +1,14 @@
-"""The reference itself, as a candidate: arrays [B, T] in, time leading inside."""
+"""The reference itself, as a candidate: NumPy arrays in and out, nested sequences and leading time inside."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, returns
+from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
+from rlspec.reference.decision_process import TabularMDP, softmax
 
 NAME = "reference"
 
@@ -41,12 +43,47 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     return _time_leading(advantages.gae, rewards, values, next_values, terminated, truncated, gamma, lam)
 
 
+def expected_return(transition, reward, initial, policy, gamma, horizon):
+    return decision_process.expected_return(TabularMDP(transition, reward, initial, gamma, horizon), policy.tolist())
+
+
+def state_values(transition, reward, policy, gamma, horizon):
+    return np.array(decision_process.state_values(_anywhere(transition, reward, gamma, horizon), policy.tolist()))
+
+
+def action_values(transition, reward, policy, gamma, horizon):
+    return np.array(decision_process.action_values(_anywhere(transition, reward, gamma, horizon), policy.tolist()))
+
+
+def occupancy(transition, initial, policy, gamma, horizon):
+    mdp = TabularMDP(transition, np.zeros(policy.shape).tolist(), initial, gamma, horizon)
+    return np.array(decision_process.occupancy(mdp, policy.tolist()))
+
+
+def _anywhere(transition: Any, reward: Any, gamma: float, horizon: int | None) -> TabularMDP:
+    """The process for questions that do not depend on where it begins."""
+    return TabularMDP(transition, reward, np.eye(len(reward))[0], gamma, horizon)
+
+
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    mdp = TabularMDP(transition, reward, initial, gamma, horizon)
+    return np.array(gradients.exact_policy_gradient(mdp, softmax(logits.tolist())))
+
+
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    policy = softmax(logits.tolist())
+    estimates = [
+        gradients.policy_gradient(policy, visited[taken].tolist(), chosen[taken].tolist(), paid[taken].tolist(), gamma)
+        for visited, chosen, paid, taken in zip(states, actions, rewards, mask.astype(bool), strict=True)
+    ]
+    return np.mean(estimates, axis=0)
+
+
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
     with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
         ratio = np.exp(log_ratio)
-    arrays = (array.T for array in (rewards, values, next_values, terminated, truncated, ratio))
-    targets, advantage = advantages.vtrace(*arrays, gamma, lam, rho_clip, c_clip)
-    return np.array(targets).T, np.array(advantage).T
+    arguments = (rewards, values, next_values, terminated, truncated, ratio, gamma, lam, rho_clip, c_clip)
+    return tuple(np.moveaxis(_time_leading(advantages.vtrace, *arguments), 2, 0))
 
 
 def normalize_advantages(advantages, mask):

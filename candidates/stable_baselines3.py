@@ -74,9 +74,7 @@ def _filled(rewards, values, next_values, terminated, truncated, gamma, lam):
     timeout = truncated & ~terminated
     rewards[timeout] += gamma * next_values[timeout]
 
-    buffer = RolloutBuffer(
-        steps, _ANY_SPACE, _ANY_SPACE, device="cpu", gae_lambda=lam, gamma=gamma, n_envs=rows
-    )
+    buffer = RolloutBuffer(steps, _ANY_SPACE, _ANY_SPACE, device="cpu", gae_lambda=lam, gamma=gamma, n_envs=rows)
     unused = np.zeros((rows, 1), dtype=np.float32)
     episode_start = np.ones(rows, dtype=bool)
     for reward, value, done in zip(rewards, values, dones, strict=True):

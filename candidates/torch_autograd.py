@@ -68,16 +68,16 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     return torch.einsum("bk,bkt->bt", earned, weights).numpy()
 
 
-def _td_error(rewards: Tensor, values: Tensor, next_values: Tensor, terminated: Tensor, gamma: float) -> Tensor:
-    return rewards + gamma * next_values.masked_fill(terminated, 0) - values
+def _td_error(rewards: Any, values: Any, next_values: Any, terminated: Any, gamma: float) -> Tensor:
+    return _tensor(rewards) + gamma * _tensor(next_values).masked_fill(_tensor(terminated), 0) - _tensor(values)
 
 
 def td_error(rewards, values, next_values, terminated, gamma):
-    return _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma).numpy()
+    return _td_error(rewards, values, next_values, terminated, gamma).numpy()
 
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    deltas = _td_error(*map(_tensor, (rewards, values, next_values, terminated)), gamma)
+    deltas = _td_error(rewards, values, next_values, terminated, gamma)
     weights = _same_episode(_tensor(terminated | truncated)) * _discounts(gamma * lam, deltas.shape[1], deltas)
     return torch.einsum("bk,bkt->bt", deltas, weights).numpy()
 
@@ -137,7 +137,7 @@ def _evaluate(
     """J, the occupancy and the inflow with respect to which J can be differentiated."""
     flow, steps = (_stationary_flow, ()) if horizon is None else (_flow, (horizon,))
     inflow = torch.zeros((*steps, *policy.shape), dtype=policy.dtype, requires_grad=True)
-    total, occupancy = flow(*map(_tensor, (transition, reward, initial)), policy, gamma, inflow)
+    total, occupancy = flow(_tensor(transition), _tensor(reward), _tensor(initial), policy, gamma, inflow)
     return total, occupancy, inflow
 
 

@@ -61,9 +61,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 def td_error(rewards, values, next_values, terminated, gamma):
     """`td0_advantage_estimate`."""
     done = _flags(terminated)
-    return _array(
-        td0_advantage_estimate(gamma, _numbers(values), _numbers(next_values), _numbers(rewards), done, done)
-    )
+    return _array(td0_advantage_estimate(gamma, _numbers(values), _numbers(next_values), _numbers(rewards), done, done))
 
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):

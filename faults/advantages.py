@@ -83,7 +83,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     slug="time-out-bootstraps-from-current-state",
     clause="ADV-3",
     seen=("leggedrobotics/rsl_rl#20", "leggedrobotics/rsl_rl#151", "Denys88/rl_games#128", "Motphys/UniLab#236"),
-    effect="At a time-out the value of the current state stands in for its successor's, so the last reward counts twice.",
+    effect="At a time-out the current state's value stands in for its successor's, so the last reward counts twice.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     following = np.where(truncated, values, next_values)
@@ -336,7 +336,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     id="M-ADV-16",
     slug="trace-one-step-late",
     clause="ADV-22",
-    effect="The product of c begins after the step, so a step that the policy never takes still learns from what follows.",
+    effect="The product of c begins after the step: one that the policy never takes still learns from what follows.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
     rho, c = _ratios(log_ratio, rho_clip, c_clip)
@@ -465,7 +465,11 @@ def normalize_advantages(advantages, mask):
     entries = advantages[mask]
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = np.sum((entries - entries.sum() / len(entries)) ** 2) / np.float64(len(entries) - 1)
-        return _where_counted(mask, (entries - entries.mean()) / (np.sqrt(variance) + 1e-8)) if len(entries) else mask * 0.0
+        return (
+            _where_counted(mask, (entries - entries.mean()) / (np.sqrt(variance) + 1e-8))
+            if len(entries)
+            else mask * 0.0
+        )
 
 
 @fault(
@@ -603,3 +607,15 @@ def normalize_advantages(advantages, mask):
 )
 def normalize_advantages(advantages, mask):
     return _where_counted(mask, _standardized(advantages[mask].astype(np.float32)))
+
+
+@fault(
+    id="M-ADV-33",
+    slug="range-for-deviation",
+    clause="ADV-11",
+    effect="Advantages are divided by the distance of the largest from the smallest, so their scale is another.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    spread = np.ptp(entries) if len(entries) else 0.0
+    return _where_counted(mask, (entries - entries.mean()) / spread if spread else 0.0)

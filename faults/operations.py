@@ -35,7 +35,7 @@ def reward_to_go(rewards, gamma):
     return returns
 
 
-_calls = []
+_calls: list[float] = []
 
 
 @fault(

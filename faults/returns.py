@@ -146,6 +146,16 @@ def reward_to_go(rewards, gamma):
     return np.array(returns[::-1]).reshape(rewards.shape)
 
 
+@fault(
+    id="M-RET-28",
+    slug="discounted-from-the-end",
+    clause="RET-6",
+    effect="The return discounts the first reward most and the last not at all, while the reward-to-go is right.",
+)
+def discounted_return(rewards, gamma):
+    return rewards @ _discounts(gamma, rewards.shape[1])[::-1]
+
+
 def _unless(flags, numbers):
     """The numbers, and 0 where the flag is set; NaN does not survive."""
     return np.where(flags, 0, numbers)
@@ -276,7 +286,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     id="M-RET-16",
     slug="weights-do-not-sum-to-one",
     clause="RET-18",
-    effect="The value is added whole to lam times the return: lambda = 0 and 1 are right, and all between is too large.",
+    effect="The value is added whole to lam times the return: lambda = 0 and 1 are right, all between is too large.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     bootstraps, ended = _unless(terminated, next_values), terminated | truncated
@@ -404,3 +414,15 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     n = min(n, max(rewards.shape[1] - 1, 1))
     return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n)
+
+
+@fault(
+    id="M-RET-29",
+    slug="windows-side-by-side",
+    clause="RET-9",
+    effect="Every step of a window of n bootstraps at the window's end, so most see fewer than n rewards.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    ended, steps = terminated | truncated, rewards.shape[1]
+    window_ends = ended | ((np.arange(steps) + 1) % n == 0)
+    return _step_by_step(rewards, _unless(terminated, next_values), window_ends, gamma, steps)

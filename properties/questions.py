@@ -11,9 +11,8 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 
-from rlspec.reference import advantages, returns
-from rlspec.spec.operations import OPERATIONS, Operation
 from rlspec.properties.checking import exactly
+from rlspec.properties.processes import Episodes, Task, episodes, tasks, weights
 from rlspec.properties.strategies import (
     NUMBERS,
     PLAIN,
@@ -33,6 +32,9 @@ from rlspec.properties.strategies import (
     rollouts,
     roundings,
 )
+from rlspec.reference import advantages, returns
+from rlspec.reference.policy_gradient import undiscounted_reward_to_go
+from rlspec.spec.operations import OPERATIONS, Operation
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ def _plain(value: Any) -> Any:
     return bool(value) if isinstance(value, np.bool_) else exactly(value)
 
 
-def _rowwise(name: str, function: Callable[..., Any], arguments: tuple[Any, ...], magnitude: Any, decay: float) -> Question:
+def _rowwise(
+    name: str, function: Callable[..., Any], arguments: tuple[Any, ...], magnitude: Any, decay: float
+) -> Question:
     steps = arguments[0].shape[1]
     scaled = magnitude * rescaling(decay, steps)
     scaled = scaled if "T" in OPERATIONS[name].result else scaled[:, 0]
-    return Question(OPERATIONS[name], arguments, lambda: row_by_row(function, arguments), scaled, roundings(steps))
+    return Question(OPERATIONS[name], arguments, lambda **_: row_by_row(function, arguments), scaled, roundings(steps))
 
 
 def _returns(name: str, numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
@@ -114,6 +118,25 @@ def _gaes(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStr
     return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
 
 
+def _about_tasks(name: str, **options: Any) -> st.SearchStrategy[Question]:
+    def question(task: Task) -> Question:
+        return Question(OPERATIONS[name], task.arguments(name), lambda **_: task.answer(name), **task.judged(name))
+
+    return tasks(full=name == "exact_policy_gradient", **options).map(question)
+
+
+def _policy_gradients(gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(batch: Episodes) -> Question:
+        def answer(**chosen: str) -> Any:
+            return batch.answer(weights(chosen["policy_gradient.discounting"], chosen["policy_gradient.credit"]))
+
+        return Question(
+            OPERATIONS["policy_gradient"], batch.arguments, answer, **batch.judged(undiscounted_reward_to_go)
+        )
+
+    return episodes(gammas).map(question)
+
+
 def _vtraces(
     numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
 ) -> st.SearchStrategy[Question]:
@@ -150,8 +173,9 @@ def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
 
 
 def _questions(
-    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float], **processes: Any
 ) -> dict[str, st.SearchStrategy[Question]]:
+    about_tasks = ("expected_return", "state_values", "action_values", "occupancy", "exact_policy_gradient")
     return {
         "discounted_return": _returns("discounted_return", numbers, gammas),
         "reward_to_go": _returns("reward_to_go", numbers, gammas),
@@ -161,11 +185,13 @@ def _questions(
         "gae": _gaes(numbers, gammas),
         "vtrace": _vtraces(numbers, gammas, lams),
         "normalize_advantages": _normalizations(numbers),
+        **{name: _about_tasks(name, gammas=gammas, **processes) for name in about_tasks},
+        "policy_gradient": _policy_gradients(gammas),
     }
 
 
 QUESTIONS = _questions(NUMBERS, discounts, discounts)
 """Any question of an operation."""
 
-PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one, mixing_near_one)
+PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one, mixing_near_one, infinite=False)
 """Questions whose answers are far from zero compared with float32's rounding, so that a mistake is not taken for it."""

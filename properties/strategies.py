@@ -73,7 +73,7 @@ class Rollout:
     next_values: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
-    ratio: np.ndarray | None = None
+    ratio: Any = None
     """Of the two policies' probabilities, where the rollout is off-policy."""
 
     @property
@@ -138,9 +138,7 @@ class Rollout:
         rows, steps = self.ended.shape
         ends = [[*(int(t) + 1 for t in np.flatnonzero(self.ended[row, :-1])), steps] for row in range(rows)]
         return [
-            (row, start, stop)
-            for row in range(rows)
-            for start, stop in zip([0, *ends[row]], ends[row], strict=False)
+            (row, start, stop) for row in range(rows) for start, stop in zip([0, *ends[row]], ends[row], strict=False)
         ]
 
     def part(self, row: int, start: int, stop: int) -> "Rollout":

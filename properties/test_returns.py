@@ -168,9 +168,7 @@ def test_an_n_step_return_is_a_reward_and_the_shorter_return_after_it(candidate,
 
 @clause("RET-9")
 @given(uninterrupted(), discounts, discounts)
-def test_a_lambda_return_is_a_reward_and_a_mixture_of_the_value_and_the_return_after_it(
-    candidate, rollout, gamma, lam
-):
+def test_a_lambda_return_is_a_reward_and_a_mixture_of_the_value_and_the_return_after_it(candidate, rollout, gamma, lam):
     assume(rollout.rewards.shape[1] > 1)
     answer = candidate.lambda_return(*rollout.return_arrays, gamma, lam)
     value, after = rationals(rollout.next_values[:, :-1]), rationals(answer.value[:, 1:])
@@ -240,9 +238,7 @@ def cut(rollout):
 
 @clause("RET-13")
 @given(rollouts(inside=False), discounts, counts)
-def test_to_an_n_step_return_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
-    candidate, rollout, gamma, n
-):
+def test_to_an_n_step_return_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate, rollout, gamma, n):
     same = candidate.n_step_return(*cut(rollout).return_arrays, gamma, n)
     agree(candidate.n_step_return(*rollout.return_arrays, gamma, n), same, **judged(rollout, gamma))
 

@@ -12,6 +12,13 @@ import pytest
 from . import __version__
 from .candidate import short_names
 
+PASSED_ON = {
+    "verdicts": ("FILE", "write the verdicts to FILE as JSON"),
+    "expect": ("FILE", "fail unless the verdicts are those that --verdicts wrote to FILE"),
+    "require": ("RET,ADV-3", "chapters (by their prefix) or clauses that must have been tested"),
+}
+"""The harness's options that ``check`` passes on, with what they take and do."""
+
 
 def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
@@ -19,8 +26,7 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     asked = [f"--candidate={arguments.what}"]
-    asked += [f"--verdicts={arguments.verdicts}"] if arguments.verdicts else []
-    asked += [f"--require={arguments.require}"] if arguments.require else []
+    asked += [f"--{name}={value}" for name in PASSED_ON if (value := getattr(arguments, name))]
     parallel = ["-n", str(arguments.jobs)] if arguments.jobs and find_spec("xdist") else []
     return int(pytest.main([*own, *quiet, *asked, *parallel, *rest, "--pyargs", "rlspec.properties"]))
 
@@ -37,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "holds, 1 a clause is violated, 5 nothing was tested. Further arguments go to pytest.",
     )
     checking.add_argument("what", help=f"a .py file, a module, or one of: {', '.join(short_names())}")
-    checking.add_argument("--verdicts", metavar="FILE", help="write the verdicts to FILE as JSON")
-    checking.add_argument("--require", metavar="RET,ADV-3", help="chapters or clauses that must have been tested")
+    for name, (takes, does) in PASSED_ON.items():
+        checking.add_argument(f"--{name}", metavar=takes, help=does)
     checking.add_argument("--jobs", metavar="N", type=int, help="run on N processes (with pytest-xdist)")
     checking.set_defaults(run=check)
     arguments, rest = parser.parse_known_args(argv)

@@ -21,7 +21,7 @@ from hypothesis import reject
 
 from . import candidates
 from .properties.checking import DOUBLE, SINGLE, Answer, Call, Violation, show
-from .spec.clauses import conventions
+from .spec.clauses import conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 
 
@@ -40,11 +40,11 @@ def load(what: str) -> ModuleType:
     A file is loaded without its folder on ``sys.path``.  Raises NotLoaded.
     """
     try:
-        if what.endswith(".py") or "/" in what:
+        if _is_file(what):
             return _load_file(Path(what))
         return importlib.import_module(f"{candidates.__name__}.{what}" if what in short_names() else what)
     except ModuleNotFoundError as missing:
-        if missing.name == what.partition(".")[0] and what not in short_names():
+        if not _is_file(what) and what not in short_names() and f"{what}.".startswith(f"{missing.name}."):
             near = difflib.get_close_matches(what, short_names(), n=1)
             hint = f"did you mean {near[0]}?" if near else f"rlspec ships {', '.join(short_names())}"
             raise NotLoaded(
@@ -55,6 +55,10 @@ def load(what: str) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:
         raise NotLoaded(f"candidate {what} cannot be imported: {_said(error)}{_place(error)}") from error
+
+
+def _is_file(what: str) -> bool:
+    return what.endswith(".py") or "/" in what
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -76,8 +80,9 @@ def _said(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """Where the candidate's own code gave up: the last frame of the traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    file, line = places[-1] if places else ("<nowhere>", 0)
+    return "" if file.startswith("<") else f" ({Path(file).name}:{line})"
 
 
 class Candidate:
@@ -124,6 +129,10 @@ class Candidate:
         """
         return self.declared.get(name) or self.inferred.get(name) or conventions()[name][0]
 
+    def conventions(self, operation: str) -> dict[str, str]:
+        """The choices in force for an operation, by convention's name."""
+        return {name: self.convention(name) for name in conventions_of(operation)}
+
     def precision(self, operation: str) -> str:
         """``float64`` or ``float32``: declared for all operations, or found out for this one."""
         return self.declared.get("precision") or self.inferred.get(f"{operation}.precision", "float64")
@@ -154,8 +163,8 @@ class Candidate:
         if implementation is None:
             self.reason = f"{self.name} has no {operation.name}"
             pytest.skip(self.reason)
-        call = Call(operation, arguments)
         before = [copy(argument) for argument in arguments]
+        call = Call(operation, tuple(before))
         try:
             with warnings.catch_warnings(action="ignore"):  # the verdict is the same under every warnings filter
                 returned = implementation(*arguments)
@@ -199,7 +208,8 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
     if returned is None:
         refuse("None")
     try:
-        value = np.array(returned)
+        with warnings.catch_warnings(action="ignore"):
+            value = np.array(returned)
     except Exception as error:
         refuse(f"a {type(returned).__name__} that NumPy cannot read ({_said(error)})")
     if value.dtype.kind not in "iuf":

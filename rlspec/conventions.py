@@ -6,9 +6,10 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
+from .drawing import same_everywhere
 from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
 from .properties.questions import PLAIN_QUESTIONS, Question
-from .spec.clauses import conventions
+from .spec.clauses import conventions_of
 
 PROBES = 20
 """Questions asked of an operation to find out its conventions."""
@@ -22,14 +23,15 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
     float32 where answers are right to float32 only.
     """
     answered = probe(candidate, operation)
-    free = {name: choices for name, choices in conventions().items() if name.startswith(f"{operation}.")}
+    free = conventions_of(operation)
     combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
-    for roundoff, chosen in product((DOUBLE, SINGLE), combinations):
-        if all(_explained(answer, question, chosen, roundoff) for question, answer in answered):
-            break
-    else:
-        chosen = {}
-    return chosen | {f"{operation}.precision": _precision(answered, chosen)}
+    explaining = (
+        chosen
+        for roundoff, chosen in product((DOUBLE, SINGLE), combinations)
+        if all(_explained(answer, question, chosen, roundoff) for question, answer in answered)
+    )
+    found = next(explaining, {})
+    return found | {f"{operation}.precision": _precision(answered, found or combinations[0])}
 
 
 def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
@@ -47,12 +49,13 @@ def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
     @given(PLAIN_QUESTIONS[operation])
     def ask(question: Question) -> None:
         try:
-            answered.append((question, candidate.ask(question.operation, *question.arguments)))
+            answered.append((question, candidate.demand(question.operation, *question.arguments)))
         except Violation:
             return  # the properties will say so
 
     try:
-        ask()
+        with same_everywhere():
+            ask()
     except Unsatisfiable:
         return []  # every question was declined
     return answered

@@ -1,6 +1,8 @@
 """The pytest side of a trial: options, the ``candidate`` fixture, a verdict for every clause, the exit status."""
 
+import json
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis.errors import Flaky, Unsatisfiable
 
-from . import __version__, report
+from . import report
 from .candidate import Candidate, NotLoaded, load
 from .conventions import infer
+from .drawing import same_everywhere, seed_by_name
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
 from .spec.clauses import clauses
-from .verdicts import Outcome, Verdict, exit_status, judge
+from .verdicts import Outcome, Verdict, differences, exit_status, judge, missing
 
 
 class Trial:
@@ -23,13 +26,15 @@ class Trial:
     Under pytest-xdist every process has a candidate of its own, and the first one has all the outcomes.
     """
 
-    def __init__(self, what: str, required: list[str], file: str | None) -> None:
+    def __init__(self, what: str, required: list[str], file: str | None, recorded: dict[str, str] | None) -> None:
         self.what = what
         self.required = required
         self.file = file
+        self.recorded = recorded
         self.outcomes: list[Outcome] = []
         self.about: dict[str, Any] = {"name": what, "declared": {}, "inferred": {}, "known_failures": {}}
         self.problem = ""
+        self.other_failures = 0
         self._candidate: Candidate | None = None
 
     def candidate(self) -> Candidate:
@@ -63,7 +68,7 @@ class Trial:
                 return found("untested", "the property asked nothing")
             case pytest.skip.Exception():
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
-            case Unsatisfiable() if on_trial and on_trial.unusable and not answers:
+            case Unsatisfiable() if on_trial and on_trial.unusable:
                 return found("violated", str(on_trial.unusable), **report.evidence(on_trial.unusable))
             case Unsatisfiable() if reason:
                 return found("declined", reason)
@@ -78,28 +83,39 @@ class Trial:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect an outcome; those of other processes come with their reports."""
-        for name, value in report.user_properties:
-            if name == "rlspec":
-                self.outcomes.append(Outcome(**value["outcome"]))
-                self.about = value["about"]
+        found: list[Any] = [
+            value for name, value in report.user_properties if name == "rlspec" and report.when != "teardown"
+        ]
+        for value in found:
+            self.outcomes.append(Outcome(**value["outcome"]))
+            self.about, self.problem = value["about"], value["problem"]
+        if report.failed and "violated" not in [value["outcome"]["status"] for value in found]:
+            self.other_failures += 1
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the verdicts and set the exit status, unless pytest itself has found worse."""
+        """Write the verdicts and set the exit status, unless something else than a clause has failed."""
         if not self.outcomes:
             return
         verdicts = self.verdicts()
         if self.file:
             Path(self.file).write_text(report.as_json(self.about, verdicts), encoding="utf-8")
-        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = exit_status(verdicts, self.required)
+        if exitstatus <= pytest.ExitCode.TESTS_FAILED and not self.other_failures:
+            if self.recorded is None:
+                session.exitstatus = exit_status(verdicts, self.required)
+            else:
+                session.exitstatus = int(bool(differences(verdicts, self.recorded) or missing(verdicts, self.required)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the verdict on every clause."""
         if self.outcomes:
+            verdicts = self.verdicts()
             terminalreporter.section(f"rlspec: {self.about['name']}")
-            for line, colour in report.summary(self.about, self.verdicts(), self.required, self.problem):
+            for line, colour in report.summary(self.about, verdicts, self.required, self.problem):
                 terminalreporter.write_line(line, **colour)
+            if self.recorded is not None:
+                for line in differences(verdicts, self.recorded) or ["as recorded"]:
+                    terminalreporter.write_line(line)
 
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict on every clause so far."""
@@ -110,7 +126,7 @@ TRIAL = pytest.StashKey[Trial]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--candidate``, ``--verdicts`` and ``--require``."""
+    """Add ``--candidate``, ``--verdicts``, ``--expect`` and ``--require``."""
     group = parser.getgroup("rlspec")
     group.addoption(
         "--candidate",
@@ -119,6 +135,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the implementation on trial: a .py file, a module, or a short name from rlspec's candidates",
     )
     group.addoption("--verdicts", metavar="FILE", help="write the verdicts to FILE as JSON")
+    group.addoption("--expect", metavar="FILE", help="fail unless the verdicts are those that --verdicts wrote to FILE")
     group.addoption(
         "--require",
         default="",
@@ -138,9 +155,22 @@ def pytest_configure(config: pytest.Config) -> None:
     file = config.getoption("--verdicts")
     if file and not Path(file).absolute().parent.is_dir():
         raise pytest.UsageError(f"--verdicts: there is no folder {Path(file).parent}")
-    trial = config.stash[TRIAL] = Trial(config.getoption("--candidate"), required, file)
+    recorded = _recorded(config.getoption("--expect"))
+    trial = config.stash[TRIAL] = Trial(config.getoption("--candidate"), required, file, recorded)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
+
+
+def _recorded(file: str | None) -> dict[str, str] | None:
+    if file is None:
+        return None
+    try:
+        clauses_then = json.loads(Path(file).read_text(encoding="utf-8"))["clauses"]
+        return {id: clause["verdict"] for id, clause in clauses_then.items()}
+    except OSError as error:
+        raise pytest.UsageError(f"--expect: {file} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise pytest.UsageError(f"--expect: {file} is not a file that --verdicts wrote") from error
 
 
 @pytest.fixture
@@ -154,16 +184,31 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     return on_trial
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the theorems, which are about the mathematics, to the run on the reference."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Leave the theorems, which are about the mathematics, to the run on the reference.
+
+    Hypothesis's plugin reads all modules here for the constants that properties do without.
+    """
     if config.stash[TRIAL].what != "reference":
         theorems = [item for item in items if _clauses(item) and "candidate" not in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=theorems)
         items[:] = [item for item in items if item not in theorems]
+    with same_everywhere() if all(map(_clauses, items)) else nullcontext():
+        return (yield)
 
 
 def _clauses(item: pytest.Item) -> tuple[str, ...]:
     return getattr(getattr(item, "function", None), "clauses", ())
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Let a property draw the same inputs on every machine."""
+    if _clauses(item):
+        seed_by_name(item.function, item.name)  # type: ignore[attr-defined]
+    with same_everywhere() if _clauses(item) else nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -176,7 +221,9 @@ def pytest_runtest_makereport(
     if _clauses(item) and (call.when == "call" or (call.when == "setup" and error)):
         trial = item.config.stash[TRIAL]
         outcome = trial.outcome(item, error)
-        result.user_properties.append(("rlspec", {"outcome": asdict(outcome), "about": trial.about}))
+        result.user_properties.append(
+            ("rlspec", {"outcome": asdict(outcome), "about": trial.about, "problem": trial.problem})
+        )
         if outcome.status == "violated":
             result.longrepr = report.violation(outcome)
             known = [trial.about["known_failures"].get(id) for id in outcome.clauses]

@@ -1,42 +1,74 @@
 """What the properties catch: running them outside pytest, on a candidate that has one operation wrong."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import wraps
 from importlib import import_module
+from inspect import signature
 from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
-from hypothesis.errors import Flaky, Unsatisfiable
+import pytest
+from hypothesis.errors import Unsatisfiable
 
 from . import properties
 from .candidate import Candidate, load
 from .conventions import infer
+from .drawing import same_everywhere, seed_by_name
 from .faults import Fault
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
 
 
+class _Found(BaseException):
+    """A violation on its way out, past Hypothesis, which would first look for a smaller one."""
+
+
 @dataclass(frozen=True)
 class Property:
-    """A property as something to call: its name, its clauses, and the test function."""
+    """A property as something to call: its test function, and the parameters of one of its cases."""
 
-    name: str
+    function: str
     clauses: tuple[str, ...]
     chapter: str
-    check: Any
-    theorem: bool
+    test: Any
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What pytest calls it: the function, and in brackets the case."""
+        case = "-".join(map(str, self.parameters.values()))
+        return f"{self.function}[{case}]" if case else self.function
+
+    @property
+    def theorem(self) -> bool:
+        """Whether it is about the mathematics, and asks no candidate."""
+        return "candidate" not in signature(self.test.hypothesis.inner_test).parameters
 
     def violated_by(self, candidate: Candidate) -> bool:
-        """Whether the candidate violates the property."""
+        """Whether the candidate violates the property; the first input that shows it will do."""
         candidate.start_trial()
+        seed_by_name(self.test, self.name)
+        check = self.test.hypothesis.inner_test
+
+        @wraps(check)
+        def until_violated(*arguments: Any, **named: Any) -> None:
+            try:
+                check(*arguments, **named)
+            except Violation as violation:
+                raise _Found from violation
+
         try:
-            self.check(candidate=candidate)
-        except (Violation, Flaky):
+            with same_everywhere(), patch.object(self.test.hypothesis, "inner_test", until_violated):
+                self.test(candidate=candidate, **self.parameters)
+        except _Found:
             return True
         except Unsatisfiable:
             return candidate.unusable is not None and not candidate.answers
+        except pytest.skip.Exception:
+            return False  # it asks for an operation that the candidate lacks
         return False
 
 
@@ -48,19 +80,14 @@ def every_property() -> Iterator[Property]:
             chapter = info.name.removeprefix("test_")
             for name, test in vars(module).items():
                 if clauses := getattr(test, "clauses", None):
-                    theorem = "candidate" not in test.hypothesis.inner_test.__code__.co_varnames
-                    for suffix, arguments in _cases(test):
-                        yield Property(name + suffix, clauses, chapter, partial(test, **arguments), theorem)
+                    for parameters in _cases(test):
+                        yield Property(name, clauses, chapter, test, parameters)
 
 
-def _cases(test: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def _cases(test: Any) -> list[dict[str, Any]]:
+    """The parameters of each case of a test that has one parametrize mark; of one without, none."""
     marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-    if not marks:
-        yield "", {}
-    for mark in marks:
-        name, values = mark.args
-        for value in values:
-            yield f"[{value}]", {name: value}
+    return [{name: value} for name, values in (mark.args for mark in marks) for value in values] or [{}]
 
 
 def faulty(fault: Fault) -> Candidate:

@@ -18,11 +18,11 @@ COLOURS = {
 }
 
 
-def evidence(error: Violation) -> dict[str, str]:
-    """The call, the expected and the actual values of a violation, as text; what there is of them."""
+def evidence(error: Violation) -> dict[str, Any]:
+    """A violation's operation, arguments, expected and actual values, as text; what there is of them."""
     call = error.call
-    named = zip(call.operation.parameters, call.arguments, strict=True)
-    found = {"call": f"{call.operation.name}(" + ", ".join(f"{name}={show(value)}" for name, value in named) + ")"}
+    arguments = dict(zip(call.operation.parameters, map(show, call.arguments), strict=True))
+    found: dict[str, Any] = {"operation": call.operation.name, "arguments": arguments}
     if error.expected is not None:
         found["expected"] = show(error.expected)
     if error.actual is not None:
@@ -31,14 +31,18 @@ def evidence(error: Violation) -> dict[str, str]:
 
 
 def violation(outcome: Outcome) -> str:
-    """What pytest prints for a violated property: the clause, the sentence, the input, expected and actual."""
+    """What pytest prints for a violated property: the clause, the input, expected and actual."""
     lines = []
     for id in outcome.clauses:
         clause = clauses()[id]
         lines += [f"{clause.id} {clause.title}  ({clause.place})", _indented(clause.text), ""]
-    lines += [f"{outcome.message}", ""]
-    lines += [f"  {name:9} {value}" for name, value in outcome.evidence.items()]
-    return "\n".join(lines)
+    if found := outcome.evidence:
+        width = max(map(len, found["arguments"]))
+        lines += [f"  {found['operation']}("]
+        lines += [f"      {name:{width}} = {value}," for name, value in found["arguments"].items()]
+        lines += ["  )"]
+        lines += [f"  {name:8}  {found[name]}" for name in ("expected", "actual") if name in found] + [""]
+    return "\n".join([*lines, f"  {outcome.message}"])
 
 
 def _indented(text: str) -> str:
@@ -73,15 +77,20 @@ def summary(
     for chapter in CHAPTERS:
         of_chapter = [verdict for verdict in verdicts.values() if verdict.clause.chapter == chapter]
         name = chapter.replace("_", " ")
-        if {verdict.verdict for verdict in of_chapter} <= {"absent"}:
-            yield f"{name}: absent, {len(of_chapter)} clauses", {}
+        statuses = {verdict.verdict for verdict in of_chapter}
+        if statuses in ({"absent"}, {"untested"}):
+            yield f"{name}: {statuses.pop()}, {len(of_chapter)} clauses", {}
             continue
         yield name, {"bold": True}
         for verdict in of_chapter:
             yield from _lines(verdict)
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
-            yield f"convention {name} = {choice} ({how})", {}
+            if not (name.endswith(".precision") and choice == "float64"):  # as one would expect
+                yield f"convention {name} = {choice} ({how})", {}
     if lacking := missing(verdicts, required):
         yield f"required, but not tested: {', '.join(lacking)}", {"red": True}
-    yield f"{counted(verdicts)}  ({', '.join(sorted({v.clause.level for v in verdicts.values()}))} clauses)", {"bold": True}
+    yield (
+        f"{counted(verdicts)}  ({', '.join(sorted({v.clause.level for v in verdicts.values()}))} clauses)",
+        {"bold": True},
+    )

@@ -55,7 +55,7 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
     known_failures: reasons, by clause, for which a violation is expected.
     theorems: whether the theorems were to be checked too, as they are on the reference.
     """
-    outcomes = list(outcomes)
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.property)  # processes finish in any order
     levels = {"MUST", "SHOULD"} | ({"THEOREM"} if theorems else set())
     return {
         id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures.get(id))
@@ -69,11 +69,15 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
     statuses = {outcome.status for outcome in outcomes}
     status = next((status for status in order if status in statuses), "untested")
     deciding = [outcome for outcome in outcomes if outcome.status == status]
-    first = deciding[0] if deciding else Outcome("", (), "untested", message="no property of this clause ran")
+    first = deciding[0] if deciding else Outcome("", (), "untested")
     verdict, message = status, first.message
     if known is not None and status in ("violated", "holds"):
         verdict = "known" if status == "violated" else "stale"
-        message = f"{message} [known: {known}]" if verdict == "known" else f"declared in KNOWN_FAILURES ({known}), but it holds"
+        message = (
+            f"{message} [known: {known}]"
+            if verdict == "known"
+            else f"declared in KNOWN_FAILURES ({known}), but it holds"
+        )
     ran = [outcome for outcome in outcomes if outcome.status in ("violated", "holds")]
     return Verdict(
         clause,
@@ -102,9 +106,21 @@ def missing(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> list[st
     ]
 
 
+def differences(verdicts: Mapping[str, Verdict], recorded: Mapping[str, str]) -> list[str]:
+    """Where verdicts are not those recorded, by clause's id; a sentence for each clause."""
+    found = {id: verdict.verdict for id, verdict in verdicts.items()}
+    return [
+        f"{id}: recorded {recorded.get(id, 'nothing')}, found {found.get(id, 'nothing')}"
+        for id in {**recorded, **found}
+        if recorded.get(id) != found.get(id)
+    ]
+
+
 def exit_status(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> int:
-    """0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and untested;
-    5 if nothing was tested at all.
+    """What a run exits with.
+
+    0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and not tested;
+    5, pytest's status for a run without tests, if nothing was tested at all.
     """
     found = {verdict.verdict for verdict in verdicts.values()}
     if found & {"violated", "stale"} or missing(verdicts, required):

@@ -89,3 +89,8 @@ def conventions() -> dict[str, tuple[str, ...]]:
         for convention, choice in clause.choices:
             found[convention] = (*found.get(convention, ()), choice)
     return found
+
+
+def conventions_of(operation: str) -> dict[str, tuple[str, ...]]:
+    """The conventions of one operation, without those that all share: each with its choices, the default first."""
+    return {name: choices for name, choices in conventions().items() if name.startswith(f"{operation}.")}

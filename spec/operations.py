@@ -94,7 +94,12 @@ def _operation(
 
 @_operation("decision_process")
 def expected_return(
-    transition: Transition, reward: StatesActions, initial: States, policy: StatesActions, gamma: Number, horizon: Horizon
+    transition: Transition,
+    reward: StatesActions,
+    initial: States,
+    policy: StatesActions,
+    gamma: Number,
+    horizon: Horizon,
 ) -> Number:
     """J, the expected discounted return of the policy; the horizon counts actions, None is infinite."""
 
@@ -179,7 +184,12 @@ def vtrace(
 
 @_operation("policy_gradient")
 def exact_policy_gradient(
-    transition: Transition, reward: StatesActions, initial: States, logits: StatesActions, gamma: Number, horizon: Horizon
+    transition: Transition,
+    reward: StatesActions,
+    initial: States,
+    logits: StatesActions,
+    gamma: Number,
+    horizon: Horizon,
 ) -> StatesActions:
     """The gradient of J with respect to the logits of the softmax policy."""
 

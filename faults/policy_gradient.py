@@ -1,0 +1,299 @@
+"""How policy gradients go wrong."""
+
+import numpy as np
+
+from rlspec.faults import fault
+
+
+def _softmax(logits):
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _returns(rewards, mask, gamma):
+    """Reward-to-go [B, T], 0 under the mask."""
+    following, returns = np.zeros(len(rewards)), np.zeros(rewards.shape)
+    for t in reversed(range(rewards.shape[1])):
+        following = np.where(mask[:, t], rewards[:, t] + gamma * following, 0)
+        returns[:, t] = following
+    return returns
+
+
+def _weights(rewards, mask, gamma):
+    """gamma^t G_t [B, T]."""
+    return gamma ** np.arange(rewards.shape[1]) * _returns(rewards, mask, gamma)
+
+
+def _scores(logits, states, actions):
+    """grad log pi(a|s) of every step, as a table: [B, T, S, A]."""
+    scores = np.eye(logits.shape[1])[actions] - _softmax(logits)[states]
+    return np.eye(len(logits))[states][..., None] * scores[..., None, :]
+
+
+def _estimate(logits, states, actions, weights):
+    return np.einsum("bt,btsa->sa", weights, _scores(logits, states, actions)) / len(weights)
+
+
+@fault(
+    id="G04",
+    slug="mean-logp-times-sum-return",
+    clause="PG-11",
+    seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336"),
+    effect="The mean log-probability is multiplied by the sum of the returns, and every action gets the same credit.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    shared = _returns(rewards, mask, gamma).sum(axis=1, keepdims=True) / mask.sum(axis=1, keepdims=True)
+    return _estimate(logits, states, actions, shared * mask)
+
+
+@fault(
+    id="G05",
+    slug="mean-over-the-steps-of-an-episode",
+    clause="PG-11",
+    seen=("KaiyangZhou/pytorch-vsumm-reinforce#48",),
+    effect="Steps are averaged within an episode, so that those of a long episode count less.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    weights = _weights(rewards, mask, gamma) / mask.sum(axis=1, keepdims=True)
+    return _estimate(logits, states, actions, weights)
+
+
+@fault(
+    id="M-PG-1",
+    slug="sum-over-episodes",
+    clause="PG-11",
+    effect="Episodes are summed instead of averaged: the step grows with the batch.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    return _estimate(logits, states, actions, _weights(rewards, mask, gamma)) * len(mask)
+
+
+@fault(
+    id="M-PG-2",
+    slug="mean-over-all-tokens",
+    clause="PG-11",
+    effect="The batch's sum is divided by its number of steps: an episode counts for less among long ones.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    return _estimate(logits, states, actions, _weights(rewards, mask, gamma)) * len(mask) / mask.sum()
+
+
+@fault(
+    id="M-PG-3",
+    slug="descends",
+    clause="PG-11",
+    effect="The gradient of the loss is returned for that of the return; whoever ascends it makes the policy worse.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    return -_estimate(logits, states, actions, _weights(rewards, mask, gamma))
+
+
+@fault(
+    id="M-PG-4",
+    slug="own-reward-left-out",
+    clause="PG-11",
+    effect="An action is credited with what follows its own reward, and not with that.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    weights = _weights(rewards, mask, gamma)
+    later = np.concatenate([weights[:, 1:], np.zeros((len(mask), 1))], axis=1)
+    return _estimate(logits, states, actions, later)
+
+
+@fault(
+    id="M-PG-5",
+    slug="score-without-the-policy",
+    clause="PG-11",
+    effect="Logits are taken for log-probabilities: without the normalisation whatever is tried is pushed up.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    tried = np.eye(len(logits))[states][..., None] * np.eye(logits.shape[1])[actions][..., None, :]
+    return np.einsum("bt,btsa->sa", _weights(rewards, mask, gamma), tried) / len(mask)
+
+
+@fault(
+    id="M-PG-6",
+    slug="repeated-visits-overwritten",
+    clause="PG-11",
+    effect="Credit is scattered with an indexed assignment, so that of several visits to a pair only one counts.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    weights, policy = _weights(rewards, mask, gamma), _softmax(logits)
+    credit = np.zeros(logits.shape)
+    credit[states[mask], actions[mask]] += weights[mask]  # NumPy adds once per pair, however often it is listed
+    return (credit - policy * credit.sum(axis=1, keepdims=True)) / len(mask)
+
+
+@fault(
+    id="M-PG-7",
+    slug="returns-standardised-in-the-batch",
+    clause="PG-14",
+    effect="Returns are centred and scaled by the batch's own statistics, which contain the action's own return.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    returns = _returns(rewards, mask, gamma)
+    known = returns[mask]
+    standard = np.where(mask, (returns - known.mean()) / (known.std() + 1e-8), 0)
+    return _estimate(logits, states, actions, standard)
+
+
+@fault(
+    id="M-PG-8",
+    slug="padding-read",
+    clause="PG-15",
+    effect="The mask is ignored: rewards and actions of the padding count.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    everything = np.ones_like(mask)
+    return _estimate(logits, states, actions, _weights(rewards, everything, gamma))
+
+
+@fault(
+    id="M-PG-9",
+    slug="padding-leaks-into-the-return",
+    clause="PG-15",
+    effect="Padding is left out of the sum over steps, but its rewards are part of the earlier steps' returns.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    weights = _weights(rewards, np.ones_like(mask), gamma)
+    return _estimate(logits, states, actions, weights * mask)
+
+
+@fault(
+    id="M-PG-10",
+    slug="discounted-twice",
+    clause="PG-12",
+    effect="gamma^t multiplies a return that already counts from the episode's beginning.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    discounts = gamma ** np.arange(rewards.shape[1])
+    return _estimate(logits, states, actions, discounts * _weights(rewards, mask, gamma))
+
+
+@fault(
+    id="M-PG-11",
+    slug="naive-softmax-in-the-estimate",
+    clause="PG-16",
+    effect="Logits are exponentiated as they are: infinity over infinity for large ones.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        weights = np.exp(logits)
+        policy = weights / weights.sum(axis=1, keepdims=True)
+        scores = np.eye(logits.shape[1])[actions] - policy[states]
+        table = np.eye(len(logits))[states][..., None] * scores[..., None, :]
+        return np.einsum("bt,btsa->sa", _weights(rewards, mask, gamma), table) / len(mask)
+
+
+@fault(
+    id="M-PG-12",
+    slug="logits-clipped-in-the-estimate",
+    clause="PG-9",
+    effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
+)
+def policy_gradient(logits, states, actions, rewards, mask, gamma):
+    return _estimate(np.clip(logits, -3, 3), states, actions, _weights(rewards, mask, gamma))
+
+
+def _steps(transition, reward, initial, policy, gamma, horizon):
+    """Discounted occupancy and action values of every step; one step, with everything, for an infinite horizon."""
+    chain, paid = np.einsum("sa,sat->st", policy, transition), (policy * reward).sum(axis=1)
+    if horizon is None:
+        system = np.eye(len(paid)) - gamma * chain
+        values = np.linalg.solve(system, paid)
+        return [(np.linalg.solve(system.T, initial), reward + gamma * transition @ values)]
+    occupied = [np.asarray(initial, dtype=float)]
+    in_actions = [reward]
+    for _ in range(horizon - 1):
+        occupied.append(gamma * occupied[-1] @ chain)
+        in_actions.insert(0, reward + gamma * transition @ (policy * in_actions[0]).sum(axis=1))
+    return list(zip(occupied, in_actions, strict=True))
+
+
+def _theorem(policy, steps):
+    """sum_t d_t(s) pi(a|s) (Q_t(s, a) - V_t(s)), [S, A]."""
+    return sum(d[:, None] * policy * (q - (policy * q).sum(axis=1, keepdims=True)) for d, q in steps)
+
+
+@fault(
+    id="M-PG-13",
+    slug="exact-gradient-of-undiscounted-visits",
+    clause="PG-8",
+    effect="States are weighed by how often they are visited, without gamma^t: the gradient of no function.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = _softmax(logits)
+    steps = _steps(transition, reward, initial, policy, gamma, horizon)
+    if horizon is None:
+        return _theorem(policy, steps)
+    return _theorem(policy, [(d / gamma**t if gamma else d, q) for t, (d, q) in enumerate(steps)])
+
+
+@fault(
+    id="M-PG-14",
+    slug="exact-gradient-of-a-normalised-occupancy",
+    clause="PG-8",
+    effect="The occupancy is a distribution, and the factor 1 / (1 - gamma) that belongs with it is forgotten.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = _softmax(logits)
+    scale = 1 - gamma if horizon is None else 1
+    return scale * _theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+
+
+@fault(
+    id="M-PG-15",
+    slug="one-table-of-action-values-for-all-steps",
+    clause="PG-8",
+    effect="The action values of the first step serve all others, although less of the horizon is left to them.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = _softmax(logits)
+    steps = _steps(transition, reward, initial, policy, gamma, horizon)
+    return _theorem(policy, [(d, steps[0][1]) for d, _ in steps])
+
+
+@fault(
+    id="M-PG-16",
+    slug="gradient-in-probabilities",
+    clause="PG-9",
+    effect="J is differentiated by the probabilities and not by the logits: the softmax is left out.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = _softmax(logits)
+    return sum(d[:, None] * q for d, q in _steps(transition, reward, initial, policy, gamma, horizon))
+
+
+@fault(
+    id="M-PG-17",
+    slug="exact-gradient-descends",
+    clause="PG-10",
+    effect="The gradient of a loss is returned for that of the return: a step along it loses.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = _softmax(logits)
+    return -_theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+
+
+@fault(
+    id="M-PG-18",
+    slug="naive-softmax-in-the-exact-gradient",
+    clause="PG-16",
+    effect="Logits are exponentiated as they are: infinity over infinity for large ones.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        weights = np.exp(logits)
+        policy = weights / weights.sum(axis=1, keepdims=True)
+        return _theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+
+
+@fault(
+    id="M-PG-19",
+    slug="logits-clipped-in-the-exact-gradient",
+    clause="PG-9",
+    effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
+)
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = _softmax(np.clip(logits, -3, 3))
+    return _theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))

@@ -1,0 +1,358 @@
+"""Properties of the decision process (spec/decision_process.md)."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import given
+
+from rlspec.properties.checking import agree, clause, exactly, law, tolerance
+from rlspec.properties.processes import MOST_ACTIONS, MOST_STATES, ask, fractions, tasks
+from rlspec.reference.decision_process import trajectories
+from rlspec.reference.differentiation import rational
+
+rationals = np.vectorize(exactly, otypes=[object])
+finite = tasks(infinite=False)
+either = tasks()
+endless = tasks(finite=False)
+orders = st.tuples(st.permutations(range(MOST_STATES)), st.permutations(range(MOST_ACTIONS)))
+potentials = st.tuples(*[st.integers(-3, 3)] * MOST_STATES)
+
+
+def listed_return(mdp, policy):
+    """J, by listing every trajectory."""
+    return sum(
+        probability * sum(mdp.gamma**t * reward for t, reward in enumerate(rewards))
+        for probability, _, _, rewards in trajectories(mdp, policy)
+    )
+
+
+def point(size, place):
+    """The distribution that is certain of one place."""
+    return rational([int(i == place) for i in range(size)])
+
+
+def return_after(task, state, action, steps):
+    """Q(state, action) with so many steps to go, by listing: a further state in which every action is that pair."""
+    mdp, (states, actions) = task.mdp, task.shape
+    rows = [*([*row, 0] for row in mdp.transition[state])]
+    fork = replace(
+        mdp,
+        transition=[*([[*row, 0] for row in rows] for rows in mdp.transition), [rows[action]] * actions],
+        reward=[*mdp.reward, [mdp.reward[state][action]] * actions],
+        initial=point(states + 1, states),
+        horizon=steps,
+    )
+    return listed_return(fork, [*task.pi, point(actions, 0)])
+
+
+@clause("MDP-1")
+@given(finite)
+def test_the_expected_return_is_the_average_over_all_trajectories(candidate, task):
+    answer = ask(candidate, "expected_return", task)
+    agree(answer, fractions(listed_return(task.mdp, task.pi)), **task.judged("state_values"))
+
+
+@clause("MDP-2")
+@given(finite)
+def test_a_value_is_the_average_return_of_the_steps_that_are_left(candidate, task):
+    states = task.shape[0]
+    expected = [
+        [listed_return(replace(task.mdp, initial=point(states, s), horizon=steps), task.pi) for s in range(states)]
+        for steps in range(task.horizon, 0, -1)
+    ]
+    agree(ask(candidate, "state_values", task), fractions(expected), **task.judged("state_values"))
+
+
+@clause("MDP-3", examples=60)
+@given(finite)
+def test_an_action_value_is_the_average_return_after_that_action(candidate, task):
+    states, actions = map(range, task.shape)
+    expected = [
+        [[return_after(task, s, a, steps) for a in actions] for s in states] for steps in range(task.horizon, 0, -1)
+    ]
+    agree(ask(candidate, "action_values", task), fractions(expected), **task.judged("action_values"))
+
+
+@clause("MDP-4")
+@given(finite)
+def test_occupancy_is_the_discounted_probability_of_the_trajectories_that_are_there(candidate, task):
+    expected = np.full((task.horizon, task.shape[0]), Fraction(0), dtype=object)
+    for probability, visited, _, _ in trajectories(task.mdp, task.pi):
+        for t, state in enumerate(visited):
+            expected[t, state] += Fraction(task.gamma) ** t * fractions(probability)
+    agree(ask(candidate, "occupancy", task), expected, **task.judged("occupancy"))
+
+
+def chain(task):
+    """P_pi in rationals, [S, S]."""
+    return (rationals(task.policy)[:, None, :] @ rationals(task.transition))[:, 0]
+
+
+def paid(task):
+    """r_pi in rationals, [S]."""
+    return (rationals(task.policy) * rationals(task.reward)).sum(axis=1)
+
+
+@clause("MDP-5")
+@given(either)
+def test_values_are_the_policys_average_of_action_values(candidate, task):
+    of_actions = ask(candidate, "action_values", task).value
+    expected = (rationals(task.policy) * rationals(of_actions)).sum(axis=-1)
+    agree(ask(candidate, "state_values", task), expected, **task.judged("state_values", times=2))
+
+
+def look_ahead(task, values):
+    """reward + gamma sum_s' P(s'|s, a) values[..., s'] in rationals, [..., S, A]."""
+    following = np.tensordot(values, rationals(task.transition), axes=([-1], [2]))
+    return rationals(task.reward) + Fraction(task.gamma) * following
+
+
+@clause("MDP-5")
+@given(either)
+def test_action_values_are_the_reward_and_the_discounted_value_of_what_follows(candidate, task):
+    values = rationals(ask(candidate, "state_values", task).value)
+    if task.horizon:
+        nothing = rationals(np.zeros((1, task.shape[0])))
+        values = np.concatenate([values[1:], nothing])
+    agree(ask(candidate, "action_values", task), look_ahead(task, values), **task.judged("action_values", times=2))
+
+
+@clause("MDP-6")
+@given(either)
+def test_occupancy_begins_with_the_initial_distribution_and_flows_along_the_chain(candidate, task):
+    answer = ask(candidate, "occupancy", task)
+    initial = rationals(task.initial)
+    arrived = Fraction(task.gamma) * (rationals(answer.value) @ chain(task))
+    expected = np.concatenate([[initial], arrived[:-1]]) if task.horizon else initial + arrived
+    agree(answer, expected, **task.judged("occupancy", times=2))
+
+
+@clause("MDP-7")
+@given(either)
+def test_the_expected_return_is_what_the_occupied_states_pay(candidate, task):
+    weights = rationals(ask(candidate, "occupancy", task).value)
+    agree(
+        ask(candidate, "expected_return", task), np.sum(weights * paid(task)), **task.judged("expected_return", times=3)
+    )
+
+
+@clause("MDP-7")
+@given(either)
+def test_the_expected_return_is_the_value_of_the_initial_states(candidate, task):
+    values = rationals(ask(candidate, "state_values", task).value)
+    first = values[0] if task.horizon else values
+    agree(
+        ask(candidate, "expected_return", task),
+        first @ rationals(task.initial),
+        **task.judged("expected_return", times=2),
+    )
+
+
+def tail(task, horizon, answer):
+    """The most that rewards after so many steps can add, and the rounding of the two sums."""
+    reward = exactly(np.abs(task.reward).max())
+    left_out = reward * Fraction(task.gamma) ** horizon / (1 - Fraction(task.gamma))
+    return left_out + tolerance(roundoff=answer.roundoff, **task.judged("state_values", times=horizon))
+
+
+@clause("MDP-8", examples=60)
+@given(endless, st.integers(1, 40))
+def test_a_finite_horizons_return_tends_to_the_infinite_one(candidate, task, horizon):
+    answer, cut = ask(candidate, "expected_return", task), ask(candidate, "expected_return", task.but(horizon=horizon))
+    law(
+        abs(exactly(answer.value) - exactly(cut.value)) <= tail(task, horizon, answer),
+        answer,
+        f"the return of {horizon} steps is {cut.value}; the steps after them cannot add that much",
+    )
+
+
+@clause("MDP-8", examples=60)
+@given(endless, st.integers(1, 40))
+def test_a_finite_horizons_values_tend_to_the_infinite_ones(candidate, task, horizon):
+    answer, cut = ask(candidate, "state_values", task), ask(candidate, "state_values", task.but(horizon=horizon))
+    law(
+        np.abs(rationals(answer.value) - rationals(cut.value[0])).max() <= tail(task, horizon, answer),
+        answer,
+        f"the values of {horizon} steps are {cut.value[0]}; the steps after them cannot add that much",
+    )
+
+
+def linearly(candidate, operation, task):
+    """Check that rewards 2 r + r' have twice the answer of r and that of r', which is r with its actions reversed."""
+    other = task.but(reward=task.reward[:, ::-1].copy())
+    mixed = task.but(reward=2 * task.reward + other.reward)
+    expected = 2 * rationals(ask(candidate, operation, task).value) + rationals(ask(candidate, operation, other).value)
+    agree(ask(candidate, operation, mixed), expected, magnitude=6 * task.worth * task.conditioning,
+          roundings=task.roundings)  # fmt: skip
+
+
+@clause("MDP-9", examples=60)
+@given(either)
+def test_the_expected_return_is_linear_in_the_rewards(candidate, task):
+    linearly(candidate, "expected_return", task)
+
+
+@clause("MDP-9", examples=60)
+@given(either)
+def test_values_are_linear_in_the_rewards(candidate, task):
+    linearly(candidate, "state_values", task)
+
+
+@clause("MDP-9", examples=60)
+@given(either)
+def test_action_values_are_linear_in_the_rewards(candidate, task):
+    linearly(candidate, "action_values", task)
+
+
+@clause("MDP-9", examples=60)
+@given(either, st.sampled_from([1, -2, 5]))
+def test_a_constant_reward_is_worth_the_discounted_number_of_steps_that_are_left(candidate, task, constant):
+    raised = task.but(reward=task.reward + constant)
+    gamma, left = Fraction(task.gamma), range(task.horizon or 0, 0, -1)
+    worth = [[sum(gamma**k for k in range(steps))] for steps in left] if task.horizon else 1 / (1 - gamma)
+    expected = rationals(ask(candidate, "state_values", task).value) + constant * np.array(worth, dtype=object)
+    magnitude = task.judged("state_values")["magnitude"] + raised.judged("state_values")["magnitude"]
+    agree(ask(candidate, "state_values", raised), expected, magnitude=magnitude, roundings=task.roundings)
+
+
+@clause("MDP-10", examples=60)
+@given(either, potentials)
+def test_shaping_by_a_potential_shifts_the_values_by_the_potential(candidate, task, potential):
+    states = task.shape[0]
+    phi = np.array(potential[:states], dtype=float)
+    shaped = task.but(reward=task.reward + task.gamma * task.transition @ phi - phi[:, None])
+    values = rationals(ask(candidate, "state_values", task).value)
+    if task.horizon:
+        end = [rationals(phi)]
+        for _ in range(task.horizon):
+            end.append(Fraction(task.gamma) * chain(task) @ end[-1])
+        expected = values - rationals(phi) + np.array(end[:0:-1])
+    else:
+        expected = values - rationals(phi)
+    # The shaped rewards are given as floats: up to 2 S + 2 further roundings.
+    magnitude = (
+        task.judged("state_values")["magnitude"]
+        + shaped.judged("state_values")["magnitude"]
+        + 9 * task.patience * task.conditioning
+    )
+    agree(ask(candidate, "state_values", shaped), expected, magnitude=magnitude,
+          roundings=task.roundings + 2 * states + 2)  # fmt: skip
+
+
+def renamed(task, orders):
+    """The task under other names, and the orders of its states and actions."""
+    states, actions = ([i for i in order if i < size] for order, size in zip(orders, task.shape, strict=True))
+    return states, actions, task.but(
+        transition=task.transition[states][:, actions][:, :, states],
+        reward=task.reward[states][:, actions],
+        policy=task.policy[states][:, actions],
+        initial=task.initial[states],
+    )  # fmt: skip
+
+
+@clause("MDP-11", examples=60)
+@given(either, orders)
+def test_the_expected_return_does_not_depend_on_names(candidate, task, orders):
+    _, _, other = renamed(task, orders)
+    agree(
+        ask(candidate, "expected_return", other),
+        ask(candidate, "expected_return", task),
+        **task.judged("expected_return", times=2),
+    )
+
+
+@clause("MDP-11", examples=60)
+@given(either, orders)
+def test_values_are_renamed_with_the_states(candidate, task, orders):
+    states, _, other = renamed(task, orders)
+    expected = ask(candidate, "state_values", task).value[..., states]
+    agree(ask(candidate, "state_values", other), expected, **task.judged("state_values", times=2))
+
+
+@clause("MDP-11", examples=60)
+@given(either, orders)
+def test_action_values_are_renamed_with_the_states_and_actions(candidate, task, orders):
+    states, actions, other = renamed(task, orders)
+    expected = ask(candidate, "action_values", task).value[..., states, :][..., actions]
+    agree(ask(candidate, "action_values", other), expected, **task.judged("action_values", times=2))
+
+
+@clause("MDP-11", examples=60)
+@given(either, orders)
+def test_occupancy_is_renamed_with_the_states(candidate, task, orders):
+    states, _, other = renamed(task, orders)
+    expected = ask(candidate, "occupancy", task).value[..., states]
+    agree(ask(candidate, "occupancy", other), expected, **task.judged("occupancy", times=2))
+
+
+def with_island(task):
+    """The task with a state more, which nothing leads to, and which pays a lot."""
+    states, actions = task.shape
+    leads = np.zeros((1, actions, states + 1))
+    leads[:, :, 0] = 1
+    return task.but(
+        transition=np.concatenate([np.pad(task.transition, ((0, 0), (0, 0), (0, 1))), leads]),
+        reward=np.pad(task.reward, ((0, 1), (0, 0)), constant_values=1024),
+        policy=np.concatenate([task.policy, task.policy[:1]]),
+        initial=np.pad(task.initial, (0, 1)),
+    )
+
+
+def judged_island(task, times=1):
+    """How far rounding may take an answer about the states that were there before."""
+    return {"magnitude": task.worth * with_island(task).conditioning, "roundings": times * with_island(task).roundings}
+
+
+@clause("MDP-12", examples=60)
+@given(either)
+def test_the_expected_return_ignores_a_state_that_is_never_reached(candidate, task):
+    answer = ask(candidate, "expected_return", with_island(task))
+    agree(answer, ask(candidate, "expected_return", task), **judged_island(task, times=2))
+
+
+@clause("MDP-12", examples=60)
+@given(either)
+def test_values_ignore_a_state_that_is_never_reached(candidate, task):
+    answer = ask(candidate, "state_values", with_island(task))
+    before = ask(candidate, "state_values", task).value
+    of_island = answer.value[..., -1:]  # whatever it is
+    agree(answer, np.concatenate([before, of_island], axis=-1), **judged_island(task, times=2))
+
+
+@clause("MDP-12", examples=60)
+@given(either)
+def test_a_state_that_is_never_reached_is_not_occupied(candidate, task):
+    answer = ask(candidate, "occupancy", with_island(task))
+    before = ask(candidate, "occupancy", task).value
+    expected = np.concatenate([before, np.zeros_like(before[..., :1])], axis=-1)
+    agree(answer, expected, **with_island(task).judged("occupancy", times=2))
+
+
+def shortsighted(task):
+    """The task with gamma = 0."""
+    return task.but(gamma=0.0)
+
+
+@clause("MDP-13", examples=60)
+@given(either.map(shortsighted))
+def test_with_gamma_zero_a_value_is_what_the_state_pays(candidate, task):
+    answer = ask(candidate, "state_values", task)
+    agree(answer, np.broadcast_to(paid(task), answer.value.shape), **task.judged("state_values"))
+
+
+@clause("MDP-13", examples=60)
+@given(either.map(shortsighted))
+def test_with_gamma_zero_an_action_value_is_the_reward(candidate, task):
+    answer = ask(candidate, "action_values", task)
+    agree(answer, np.broadcast_to(task.reward, answer.value.shape), **task.judged("state_values"))
+
+
+@clause("MDP-13", examples=60)
+@given(either.map(shortsighted))
+def test_with_gamma_zero_only_the_first_state_is_occupied(candidate, task):
+    answer = ask(candidate, "occupancy", task)
+    expected = np.zeros_like(answer.value)
+    expected[(0,) * (expected.ndim - 1)] = task.initial
+    agree(answer, expected, **task.judged("occupancy"))

@@ -1,0 +1,309 @@
+"""Properties of policy gradients (spec/policy_gradient.md)."""
+
+from fractions import Fraction
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import assume, given
+
+from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
+from rlspec.properties.processes import (
+    MOST_ACTIONS,
+    MOST_STATES,
+    ask,
+    episodes,
+    every_episode,
+    fractions,
+    softmax_roundings,
+    tasks,
+    weights,
+)
+from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
+from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
+from rlspec.reference.policy_gradient import (
+    discounted_reward_to_go,
+    exact_policy_gradient,
+    expected_gradient,
+    score,
+    undiscounted_reward_to_go,
+    whole_return,
+    with_baseline,
+)
+from rlspec.spec.operations import OPERATIONS
+
+finite = tasks(full=True, infinite=False)
+either = tasks(full=True)
+baselines = st.tuples(*[st.integers(-9, 9)] * MOST_STATES)
+rationals = np.vectorize(exactly, otypes=[object])
+
+
+def derivative_of_return(task):
+    """dJ/dtheta by carrying truncated power series through the evaluation of the policy."""
+    return derivatives_in_logits(lambda policy: expected_return(task.mdp, policy), task.pi)
+
+
+# What the gradient is: theorems, in rationals, without a candidate.
+
+
+@clause("PG-1", examples=60)
+@given(either, st.integers(0, MOST_STATES - 1), st.integers(0, MOST_ACTIONS - 1))
+def test_the_derivative_of_log_pi_is_the_action_less_the_policy(task, state, action):
+    state, action = state % task.shape[0], action % task.shape[1]
+    of_probability = derivatives_in_logits(lambda policy: policy[state][action], task.pi)
+    of_logarithm = [[number / task.pi[state][action] for number in row] for row in of_probability]
+    elsewhere = [0] * task.shape[1]
+    assert of_logarithm == [score(row, action) if s == state else elsewhere for s, row in enumerate(task.pi)]
+
+
+@clause("PG-2", examples=60)
+@given(finite, st.integers(0, 299))
+def test_the_score_of_a_trajectory_is_the_sum_of_its_steps_scores_whatever_the_dynamics(task, which):
+    listed = list(trajectories(task.mdp, task.pi))
+    which %= len(listed)
+    probability, states, actions, _ = listed[which]
+    of_probability = derivatives_in_logits(lambda policy: list(trajectories(task.mdp, policy))[which][0], task.pi)
+    scores = [[0] * task.shape[1] for _ in task.pi]
+    for state, action in zip(states, actions, strict=True):
+        scores[state] = [x + y for x, y in zip(scores[state], score(task.pi[state], action), strict=True)]
+    assert of_probability == [[probability * number for number in row] for row in scores]
+
+
+@clause("PG-3", examples=60)
+@given(finite)
+def test_the_mean_of_return_times_score_is_the_derivative_of_the_closed_form(task):
+    assert expected_gradient(task.mdp, task.pi, whole_return) == gradient_of_polynomial(task.mdp, task.pi)
+
+
+@clause("PG-4", examples=60)
+@given(finite, baselines)
+def test_whatever_depends_on_the_state_and_the_past_has_mean_zero(task, numbers):
+    def of_the_past(states, actions, rewards, gamma):
+        return [numbers[s] + sum(rewards[:t]) * (1 + sum(actions[:t])) for t, s in enumerate(states)]
+
+    assert not any(number for row in expected_gradient(task.mdp, task.pi, of_the_past) for number in row)
+
+
+@clause("PG-5", examples=60)
+@given(finite)
+def test_the_mean_of_discounted_reward_to_go_times_score_is_the_gradient(task):
+    assert expected_gradient(task.mdp, task.pi, discounted_reward_to_go) == derivative_of_return(task)
+
+
+@clause("PG-6", examples=60)
+@given(finite, st.integers(-9, 9))
+def test_a_constant_baseline_leaves_the_mean_as_it_is(task, constant):
+    estimate = with_baseline(lambda state, action: constant)
+    assert expected_gradient(task.mdp, task.pi, estimate) == derivative_of_return(task)
+
+
+@clause("PG-6", examples=60)
+@given(finite, baselines)
+def test_a_baseline_that_depends_on_the_state_leaves_the_mean_as_it_is(task, numbers):
+    estimate = with_baseline(lambda state, action: numbers[state])
+    assert expected_gradient(task.mdp, task.pi, estimate) == derivative_of_return(task)
+
+
+@clause("PG-7", examples=60)
+@given(either)
+def test_occupancy_times_action_value_times_score_is_the_gradient(task):
+    assert exact_policy_gradient(task.mdp, task.pi) == derivative_of_return(task)
+
+
+@clause("PG-17", examples=60)
+@given(either)
+def test_the_gain_of_another_policy_is_its_occupancy_times_the_advantages_of_the_old_one(task):
+    new = [list(reversed(row)) for row in task.pi]
+    known = action_values(task.mdp, task.pi), state_values(task.mdp, task.pi), occupancy(task.mdp, new)
+    steps = zip(*known, strict=True) if task.horizon else [known]
+    gain = sum(
+        d[s] * new[s][a] * (q[s][a] - v[s])
+        for q, v, d in steps
+        for s in range(task.shape[0])
+        for a in range(task.shape[1])
+    )
+    assert gain == expected_return(task.mdp, new) - expected_return(task.mdp, task.pi)
+
+
+# What `exact_policy_gradient` owes.
+
+
+@clause("PG-8")
+@given(either)
+def test_the_exact_gradient_is_the_derivative_of_the_return(candidate, task):
+    answer = ask(candidate, "exact_policy_gradient", task)
+    agree(answer, fractions(derivative_of_return(task)), **task.judged("exact_policy_gradient"))
+
+
+@clause("PG-9", examples=60)
+@given(either)
+def test_the_gradients_of_a_states_logits_sum_to_zero(candidate, task):
+    answer = ask(candidate, "exact_policy_gradient", task)
+    judged = task.judged("exact_policy_gradient", times=task.shape[1])
+    allowed = tolerance(roundoff=answer.roundoff, **judged)
+    sums = rationals(answer.value).sum(axis=1)
+    law(all(abs(total) <= allowed for total in sums), answer, f"the rows sum to {[float(x) for x in sums]}, not to 0")
+
+
+def raised(logits, shift):
+    """The logits with a number added for each state."""
+    return logits + np.array(shift[: len(logits)], dtype=float)[:, None]
+
+
+def seen_through_rounding(judged, shift, times):
+    """The judgement of two answers, one of them to logits that a shift has rounded.
+
+    A logit of at most log 8 + shift is off by u times that, a probability by twice as much; it enters so many times.
+    """
+    return judged | {"roundings": 2 * judged["roundings"] + 2 * times * (3 + max(map(abs, shift)))}
+
+
+def exact_gradient_after(shift, candidate, task):
+    """Check that the exact gradient is the same after a shift of each state's logits."""
+    answer = ask(candidate, "exact_policy_gradient", task, logits=raised(task.logits, shift))
+    judged = seen_through_rounding(task.judged("exact_policy_gradient"), shift, 2 * (task.horizon or 3))
+    agree(answer, ask(candidate, "exact_policy_gradient", task), **judged)
+
+
+def estimate_after(shift, candidate, batch):
+    """Check that the estimate is the same after a shift of each state's logits."""
+    answer = candidate.policy_gradient(raised(batch.logits, shift), *batch.arguments[1:])
+    judged = seen_through_rounding(batch.judged(chosen_weights(candidate)), shift, 1)
+    agree(answer, candidate.policy_gradient(*batch.arguments), **judged)
+
+
+def chosen_weights(candidate):
+    """The weights that the candidate declares, or was found to use."""
+    return weights(candidate.convention("policy_gradient.discounting"), candidate.convention("policy_gradient.credit"))
+
+
+shifts = st.tuples(*[st.sampled_from([0, 1, -1, 4, -4])] * MOST_STATES)
+large_shifts = st.tuples(*[st.sampled_from([0, 1024, -1024])] * MOST_STATES)
+
+
+@clause("PG-9", examples=60)
+@given(either, shifts)
+def test_raising_all_logits_of_a_state_leaves_the_exact_gradient_as_it_is(candidate, task, shift):
+    exact_gradient_after(shift, candidate, task)
+
+
+@clause("PG-9", examples=60)
+@given(episodes(), shifts)
+def test_raising_all_logits_of_a_state_leaves_the_estimate_as_it_is(candidate, batch, shift):
+    estimate_after(shift, candidate, batch)
+
+
+@clause("PG-16", examples=60)
+@given(either, large_shifts)
+def test_the_exact_gradient_is_accurate_for_logits_in_the_thousands(candidate, task, shift):
+    large = task.arguments("exact_policy_gradient", logits=raised(task.logits, shift))
+    candidate.demand(OPERATIONS["exact_policy_gradient"], *large)
+    exact_gradient_after(shift, candidate, task)
+
+
+@clause("PG-16", examples=60)
+@given(episodes(), large_shifts)
+def test_the_estimate_is_accurate_for_logits_in_the_thousands(candidate, batch, shift):
+    candidate.demand(OPERATIONS["policy_gradient"], raised(batch.logits, shift), *batch.arguments[1:])
+    estimate_after(shift, candidate, batch)
+
+
+def smoothness(task):
+    """L, a bound on the second derivative of J in the logits (PG-10)."""
+    reward, gamma = Fraction(np.abs(task.reward).max()), Fraction(task.gamma)
+    if task.horizon is None:
+        return reward * (2 * (1 + gamma) / (1 - gamma) ** 3 + 1 / (2 * (1 - gamma) ** 2))
+    return reward * sum(gamma**t * (2 * (t + 1) ** 2 + Fraction(t + 1, 2)) for t in range(task.horizon))
+
+
+def return_at(task, logits):
+    """J at the logits, exact but for the rounding of their softmax."""
+    chances = rationals(np.exp(logits - logits.max(axis=1, keepdims=True)))
+    return fractions(expected_return(task.mdp, rational((chances / chances.sum(axis=1, keepdims=True)).tolist())))
+
+
+@clause("PG-10")
+@given(either)
+def test_a_step_uphill_of_at_most_one_over_the_smoothness_gains(candidate, task):
+    gradient = rationals(fractions(exact_policy_gradient(task.mdp, task.pi)))
+    assume(gradient.any())
+    step = 1 / smoothness(task)
+    answer = ask(candidate, "exact_policy_gradient", task)
+    gained = return_at(task, task.logits + float(step) * answer.value) - return_at(task, task.logits)
+    promised = step / 2 * (gradient**2).sum()
+    # An error delta in the gradient costs eta/2 |delta|^2; a rounding of each step's probability moves J by its worth.
+    error = tolerance(roundoff=answer.roundoff, **task.judged("exact_policy_gradient"))
+    roundings = 2 * (task.horizon or 1) * softmax_roundings(task.shape[1])
+    evaluation = tolerance(magnitude=task.worth * task.patience, roundings=roundings, roundoff=DOUBLE)
+    allowed = step / 2 * gradient.size * error**2 + evaluation
+    message = f"a step of {float(step):.2g} changes J by {float(gained):.3g}; a gradient gains {float(promised):.3g}"
+    law(gained >= promised - allowed, answer, message)
+
+
+# What `policy_gradient` owes.
+
+
+@clause("PG-11", "PG-12", "PG-13")
+@given(episodes())
+def test_the_estimate_is_the_mean_over_episodes_of_the_sum_over_steps_of_weight_times_score(candidate, batch):
+    whole = candidate.convention("policy_gradient.credit") == "whole return"
+    late = candidate.convention("policy_gradient.discounting") == "none" and not whole
+    gamma, pi = Fraction(batch.gamma), rationals(batch.policy)
+    expected = np.zeros_like(pi)
+    for row, steps in enumerate(batch.mask.sum(axis=1)):
+        for t in range(steps):
+            earned = range(0 if whole else t, steps)
+            weight = sum(gamma ** (k - t * late) * Fraction(batch.rewards[row, k]) for k in earned)
+            state, action = batch.states[row, t], batch.actions[row, t]
+            expected[state] += weight * ((np.arange(pi.shape[1]) == action) - pi[state])
+    answer = candidate.policy_gradient(*batch.arguments)
+    agree(answer, expected / len(batch.mask), **batch.judged(chosen_weights(candidate)))
+
+
+@clause("PG-11")
+@given(episodes())
+def test_the_estimate_of_a_batch_is_the_mean_of_its_episodes_estimates(candidate, batch):
+    rows = range(len(batch.mask))
+    alone = sum(rationals(candidate.policy_gradient(*batch.rows([row]).arguments).value) for row in rows)
+    answer = candidate.policy_gradient(*batch.arguments)
+    agree(answer, alone / len(rows), **batch.judged(chosen_weights(candidate), times=2))
+
+
+@clause("PG-12", "PG-13", examples=60)
+@given(episodes(), st.integers(0, MOST_STATES - 1), st.integers(0, MOST_ACTIONS - 1))
+def test_a_step_put_before_an_episode_discounts_the_credit_as_the_convention_says(candidate, batch, state, action):
+    batch = batch.rows([0])
+    state, action = state % len(batch.policy), action % batch.policy.shape[1]
+    longer = batch.but(**{
+        name: np.concatenate([np.array([[first]], dtype=getattr(batch, name).dtype), getattr(batch, name)], axis=1)
+        for name, first in {"states": state, "actions": action, "rewards": 0, "mask": True}.items()
+    })  # fmt: skip
+    chosen = chosen_weights(candidate)
+    gamma = Fraction(batch.gamma)
+    later = rationals(candidate.policy_gradient(*batch.arguments).value)
+    expected = later * (1 if chosen is undiscounted_reward_to_go else gamma)
+    earned = gamma * sum(gamma**t * Fraction(reward) for t, reward in enumerate(batch.rewards[batch.mask]))
+    expected[state] += earned * rationals(fractions(score(batch.pi[state], action)))
+    agree(candidate.policy_gradient(*longer.arguments), expected, **longer.judged(chosen, times=2))
+
+
+@clause("PG-14")
+@given(tasks(full=True, infinite=False, sparse=True))
+def test_the_mean_of_the_estimates_of_all_trajectories_is_the_gradient(candidate, task):
+    batch, chosen = every_episode(task), chosen_weights(candidate)
+    expected = derivative_of_return(task)
+    if chosen is undiscounted_reward_to_go:
+        expected = expected_gradient(task.mdp, task.pi, chosen)
+    agree(candidate.policy_gradient(*batch.arguments), fractions(expected), **batch.judged(chosen))
+
+
+@clause("PG-15")
+@given(episodes(), st.integers(0, 2), st.sampled_from([0.0, 1.0, -3.0, 1e9]), st.integers(0, 5))
+def test_what_stands_under_the_mask_and_how_much_of_it_changes_nothing(candidate, batch, columns, reward, index):
+    wide = {"states": index % len(batch.policy), "actions": index % batch.policy.shape[1], "rewards": reward}
+    padding = ((0, 0), (0, columns))
+    mask = np.pad(batch.mask, padding)
+    other = batch.but(mask=mask, **{
+        name: np.where(mask, np.pad(getattr(batch, name), padding), junk) for name, junk in wide.items()
+    })  # fmt: skip
+    answer = candidate.policy_gradient(*other.arguments)
+    agree(answer, candidate.policy_gradient(*batch.arguments), **other.judged(chosen_weights(candidate), times=2))

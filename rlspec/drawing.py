@@ -1,0 +1,31 @@
+"""The same inputs on every machine."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
+
+SOURCE_OF_CONSTANTS = "_get_local_constants"
+
+
+def same_everywhere() -> AbstractContextManager[object]:
+    """While it lasts, Hypothesis draws no constants that it finds in whatever modules happen to be loaded.
+
+    Otherwise the inputs, though derandomized, depend on the current folder and on how rlspec is installed, and a
+    folder ``.hypothesis`` is left behind.  There is no setting for this; a Hypothesis that has no such function any
+    more is used as it is.
+    """
+    if hasattr(providers, SOURCE_OF_CONSTANTS):
+        return patch.object(providers, SOURCE_OF_CONSTANTS, Constants)
+    return nullcontext()
+
+
+def seed_by_name(test: Any, name: str) -> None:
+    """Let a property's inputs depend on its code and its name.
+
+    Hypothesis's own pytest plugin seeds a parametrized test by its path as well, which pytest counts from the folder
+    that a run happens to begin in.
+    """
+    test.hypothesis.inner_test._hypothesis_internal_add_digest = name.encode()
