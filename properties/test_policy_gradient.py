@@ -9,6 +9,7 @@ from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tole
 from rlspec.properties.processes import (
     MOST_ACTIONS,
     MOST_STATES,
+    MOST_STEPS,
     ask,
     episodes,
     every_episode,
@@ -20,9 +21,14 @@ from rlspec.properties.processes import (
 from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
 from rlspec.reference.policy_gradient import (
+    credited,
     discounted_reward_to_go,
     exact_policy_gradient,
     expected_gradient,
+    generalized,
+    generalized_bias,
+    n_step,
+    n_step_bias,
     score,
     undiscounted_reward_to_go,
     whole_return,
@@ -33,6 +39,8 @@ from rlspec.spec.operations import OPERATIONS
 finite = tasks(full=True, infinite=False)
 either = tasks(full=True)
 baselines = st.tuples(*[st.integers(-9, 9)] * MOST_STATES)
+critics = st.lists(baselines, min_size=MOST_STEPS, max_size=MOST_STEPS)
+mixtures = st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(0), Fraction(1)])
 rationals = np.vectorize(exactly, otypes=[object])
 
 
@@ -121,6 +129,101 @@ def test_the_gain_of_another_policy_is_its_occupancy_times_the_advantages_of_the
         for a in range(task.shape[1])
     )
     assert gain == expected_return(task.mdp, new) - expected_return(task.mdp, task.pi)
+
+
+def excess(estimate, gradient):
+    """What an estimate has beyond the gradient."""
+    return [[x - y for x, y in zip(*rows, strict=True)] for rows in zip(estimate, gradient, strict=True)]
+
+
+def visits(task):
+    """P(s_t = s), [H][S]: the occupancy without a discount."""
+    return occupancy(task.but(gamma=1.0).mdp, task.pi)
+
+
+def expected_weights(task, weights):
+    """E[w_t | s_t = s, a_t = a], [H, S, A], from a list of all trajectories; 0 where that cannot happen."""
+    chance, total = (np.full((task.horizon, *task.shape), rational(0)) for _ in range(2))
+    for probability, *episode in trajectories(task.mdp, task.pi):
+        for t, (state, action, weight) in enumerate(zip(*episode[:2], weights(*episode, task.mdp.gamma), strict=True)):
+            chance[t, state, action] += probability
+            total[t, state, action] += probability * weight
+    return total / np.where(chance == 0, 1, chance)
+
+
+def discounts_and_values(task):
+    """gamma^t, [H, 1, 1], and Q_t(s, a), [H, S, A]."""
+    powers = np.array([task.mdp.gamma**t for t in range(task.horizon)], dtype=object)
+    return powers[:, None, None], np.array(action_values(task.mdp, task.pi), dtype=object)
+
+
+@clause("PG-18", examples=60)
+@given(finite, baselines)
+def test_the_bias_of_any_weights_is_what_they_expect_beyond_the_actions_value(task, numbers):
+    def arbitrary(states, actions, rewards, gamma):
+        return [numbers[states[-1]] * (1 + actions[0]) + t * rewards[-1] * actions[t] for t in range(len(actions))]
+
+    powers, values = discounts_and_values(task)
+    bias = excess(expected_gradient(task.mdp, task.pi, arbitrary), derivative_of_return(task))
+    assert bias == credited(task.pi, visits(task), expected_weights(task, arbitrary) - powers * values)
+
+
+@clause("PG-18", examples=60)
+@given(finite)
+def test_without_gamma_to_the_t_the_bias_is_what_late_steps_count_too_much(task):
+    powers, values = discounts_and_values(task)
+    bias = excess(expected_gradient(task.mdp, task.pi, undiscounted_reward_to_go), derivative_of_return(task))
+    assert bias == credited(task.pi, visits(task), (1 - powers) * values)
+
+
+@clause("PG-18", examples=60)
+@given(finite, baselines, baselines)
+def test_the_bias_of_a_baseline_that_depends_on_the_action_is_the_credit_that_it_takes_away(task, of_state, of_action):
+    def baseline(state, action):
+        return of_state[state] * of_action[action]
+
+    taken = [[-baseline(s, a) for a, _ in enumerate(row)] for s, row in enumerate(task.pi)]
+    bias = excess(expected_gradient(task.mdp, task.pi, with_baseline(baseline)), derivative_of_return(task))
+    assert bias == credited(task.pi, occupancy(task.mdp, task.pi), [taken] * task.horizon)
+
+
+def critic_and_errors(task, numbers):
+    """A critic, v_t(s) [H][S], with the errors e_t(s) = v_t(s) - V_t(s) that are given."""
+    errors = [row[: task.shape[0]] for row in numbers[: task.horizon]]
+    values = state_values(task.mdp, task.pi)
+    return [[x + y for x, y in zip(*rows, strict=True)] for rows in zip(values, errors, strict=True)], errors
+
+
+@clause("PG-19", examples=60)
+@given(finite, critics, st.integers(1, MOST_STEPS + 1))
+def test_the_bias_of_an_n_step_actor_critic_is_its_critics_error_n_steps_on(task, numbers, n):
+    critic, errors = critic_and_errors(task, numbers)
+    bias = excess(expected_gradient(task.mdp, task.pi, n_step(critic, n)), derivative_of_return(task))
+    assert bias == n_step_bias(task.mdp, task.pi, errors, n)
+
+
+@clause("PG-19", "PG-20", examples=60)
+@given(finite, st.integers(1, MOST_STEPS + 1), mixtures)
+def test_with_the_exact_values_every_actor_critic_is_unbiased(task, n, lam):
+    values, gradient = state_values(task.mdp, task.pi), derivative_of_return(task)
+    for estimate in (n_step(values, n), generalized(values, rational(lam))):
+        assert expected_gradient(task.mdp, task.pi, estimate) == gradient
+
+
+@clause("PG-19", "PG-20", examples=60)
+@given(finite, critics, st.integers(0, 1))
+def test_with_all_the_rewards_there_are_no_critic_does_harm(task, numbers, beyond):
+    critic, gradient = critic_and_errors(task, numbers)[0], derivative_of_return(task)
+    for estimate in (n_step(critic, task.horizon + beyond), generalized(critic, 1)):
+        assert expected_gradient(task.mdp, task.pi, estimate) == gradient
+
+
+@clause("PG-20", examples=60)
+@given(finite, critics, mixtures)
+def test_the_bias_of_gae_is_the_geometric_mixture_of_the_biases_of_n_steps(task, numbers, lam):
+    critic, errors = critic_and_errors(task, numbers)
+    bias = excess(expected_gradient(task.mdp, task.pi, generalized(critic, rational(lam))), derivative_of_return(task))
+    assert bias == generalized_bias(task.mdp, task.pi, errors, rational(lam))
 
 
 # What `exact_policy_gradient` owes.

@@ -10,7 +10,8 @@ policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softm
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from .decision_process import Evaluation, TabularMDP, evaluation, trajectories
+from .advantages import gae
+from .decision_process import Evaluation, TabularMDP, evaluation, occupancy, trajectories
 from .linear_algebra import Matrix, Number, Vector, dot
 from .returns import reward_to_go
 
@@ -87,6 +88,43 @@ def with_baseline(baseline: Callable[[int, int], Number]) -> Weights:
     return weights
 
 
+def n_step(critic: Matrix, n: int) -> Weights:
+    """w_t = gamma^t (r_t + ... + gamma^(n-1) r_{t+n-1} + gamma^n v_{t+n}(s_{t+n}) - v_t(s_t)) (PG-19).
+
+    critic: [H][S], the values v_t(s) that the critic believes in; nothing follows the last step, v_H = 0.
+    n: at least 1, which is the one-step actor-critic; from n = H on it is reward-to-go with the baseline v.
+    Sutton & Barto (2018), eqs. 7.1 and 13.14.
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        values = _along(critic, states)
+        # The n-step return is the return of n rewards, followed by the value as if it were one more.
+        windows = ([*rewards[t : t + n], *values[t + n : t + n + 1]] for t in range(len(states)))
+        above = [reward_to_go(window, gamma)[0] - value for window, value in zip(windows, values, strict=True)]
+        return discounted(above, gamma)
+
+    return weights
+
+
+def generalized(critic: Matrix, lam: Number) -> Weights:
+    """w_t = gamma^t A_t, with the generalised advantage estimates of a critic (PG-20).
+
+    critic: [H][S], as for `n_step`.  Schulman et al. (2016), eq. 16.
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        values = _along(critic, states)
+        last = [step == len(states) for step in range(1, len(states) + 1)]
+        return discounted(gae(rewards, values, [*values[1:], 0], last, [False] * len(last), gamma, lam), gamma)
+
+    return weights
+
+
+def _along(critic: Matrix, states: Sequence[int]) -> list[Number]:
+    """v_t(s_t) for the steps of an episode."""
+    return [row[state] for row, state in zip(critic, states, strict=True)]
+
+
 def discounted(numbers: Iterable[Number], gamma: Number) -> list[Number]:
     """gamma^t x_t for every t, without ever raising 0 to a power."""
     discount, weighted = 1, []
@@ -137,12 +175,50 @@ def exact_policy_gradient(mdp: TabularMDP, policy: Matrix) -> Gradient:
 
 def return_and_gradient(mdp: TabularMDP, policy: Matrix) -> tuple[Number, Gradient]:
     """J and grad J from one evaluation of the policy: `expected_return` and `exact_policy_gradient`."""
-    known = evaluation(mdp, policy)
     # An infinite horizon has one table for all steps where a finite one has a table a step.
-    steps = [known] if mdp.horizon is None else list(map(Evaluation, *known))
-    states, actions = map(range, mdp.shape)
-    partials = [[sum(d[s] * q[s][a] for _, q, d in steps) for a in actions] for s in states]
-    return dot(mdp.initial, steps[0].state_values), through_softmax(policy, partials)
+    known = evaluation(mdp, policy)
+    steps = Evaluation(*([table] for table in known)) if mdp.horizon is None else known
+    return dot(mdp.initial, steps.state_values[0]), credited(policy, steps.occupancy, steps.action_values)
+
+
+def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]) -> Gradient:
+    """sum_t sum_s d_t(s) sum_a pi(a|s) x_t(s, a) grad log pi(a|s): what credit by state and action amounts to (PG-18).
+
+    weighed: d_t(s), a row of S numbers a step.  credit: x_t(s, a), as many tables [S][A].
+    With gamma^t P(s_t = s) and Q_t it is grad J; with what weights expect beyond Q_t it is their bias.
+    """
+    partials = [
+        [sum(d[s] * x[s][a] for d, x in zip(weighed, credit, strict=True)) for a, _ in enumerate(row)]
+        for s, row in enumerate(policy)
+    ]
+    return through_softmax(policy, partials)
+
+
+def n_step_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, n: int) -> Gradient:
+    """sum_t gamma^t E[gamma^n e_{t+n}(s_{t+n}) grad log pi(a_t|s_t)], the bias of the n-step actor-critic (PG-19).
+
+    errors: [H][S], e_t(s) = v_t(s) - V_t(s); e_t = 0 from t = H on.  Finite horizon.
+    """
+    return credited(policy, occupancy(mdp, policy)[:-n], [foreseen(mdp, policy, later, n) for later in errors[n:]])
+
+
+def generalized_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, lam: Number) -> Gradient:
+    """(1 - lam) sum_{n >= 1} lam^(n-1) times the bias of n steps: that of GAE(lam) (PG-20).
+
+    errors: [H][S], as for `n_step_bias`; from n = H on there is no bias.
+    """
+    parts = [n_step_bias(mdp, policy, errors, n) for n in range(1, len(errors) + 1)]
+    shares = discounted([1 - lam] * len(parts), lam)
+    return [[dot(shares, numbers) for numbers in zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
+
+
+def foreseen(mdp: TabularMDP, policy: Matrix, numbers: Vector, n: int) -> list[list[Number]]:
+    """gamma^n E[numbers(s_{t+n}) | s_t = s, a_t = a], [S][A], for n >= 1.
+
+    numbers: [S].  With n = 1 it is gamma sum_s' P(s' | s, a) numbers(s'); more steps average over actions in between.
+    """
+    ahead = [[mdp.gamma * dot(row, numbers) for row in rows] for rows in mdp.transition]
+    return ahead if n == 1 else foreseen(mdp, policy, list(map(dot, policy, ahead)), n - 1)
 
 
 def _products(left: Matrix, right: Matrix) -> Gradient:
