@@ -14,6 +14,7 @@ from rlspec.properties.processes import (
     episodes,
     every_episode,
     fractions,
+    other_policy,
     softmax_roundings,
     tasks,
     weights,
@@ -29,16 +30,20 @@ from rlspec.reference.policy_gradient import (
     generalized_bias,
     n_step,
     n_step_bias,
+    per_decision,
     score,
     undiscounted_reward_to_go,
     whole_return,
+    whole_trajectory,
     with_baseline,
 )
+from rlspec.reference.variance import best_constant, in_baseline, variance
 from rlspec.spec.operations import OPERATIONS
 
 finite = tasks(full=True, infinite=False)
 either = tasks(full=True)
 baselines = st.tuples(*[st.integers(-9, 9)] * MOST_STATES)
+behaviours = st.binary(min_size=MOST_STATES, max_size=MOST_STATES)
 critics = st.lists(baselines, min_size=MOST_STEPS, max_size=MOST_STEPS)
 mixtures = st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(0), Fraction(1)])
 rationals = np.vectorize(exactly, otypes=[object])
@@ -224,6 +229,59 @@ def test_the_bias_of_gae_is_the_geometric_mixture_of_the_biases_of_n_steps(task,
     critic, errors = critic_and_errors(task, numbers)
     bias = excess(expected_gradient(task.mdp, task.pi, generalized(critic, rational(lam))), derivative_of_return(task))
     assert bias == generalized_bias(task.mdp, task.pi, errors, rational(lam))
+
+
+def variance_with(task, baseline):
+    """The variance of reward-to-go with a number for each state as its baseline, by listing every trajectory."""
+    return variance(task.mdp, task.pi, with_baseline(lambda state, action: baseline[state]))
+
+
+@clause("PG-21", examples=60)
+@given(finite, baselines)
+def test_the_variance_is_a_parabola_in_each_states_baseline(task, numbers):
+    curvature, vertex = in_baseline(task.mdp, task.pi)
+    above = sum(c * (number - best) ** 2 for c, number, best in zip(curvature, numbers, vertex, strict=False))
+    assert variance_with(task, numbers) == variance_with(task, vertex) + above
+
+
+@clause("PG-21", examples=60)
+@given(finite, st.integers(-9, 9))
+def test_the_best_constant_is_the_mean_of_the_best_numbers_by_their_curvature(task, constant):
+    curvature, vertex = in_baseline(task.mdp, task.pi)
+    assume(sum(curvature) > 0)
+    best = sum(c * number for c, number in zip(curvature, vertex, strict=True)) / sum(curvature)
+    above = variance_with(task, [constant] * task.shape[0]) - variance_with(task, [best] * task.shape[0])
+    assert above == sum(curvature) * (constant - best) ** 2
+
+
+@clause("PG-22", examples=60)
+@given(finite, st.integers(-9, 9))
+def test_the_variance_of_the_whole_return_is_a_parabola_in_a_constant_baseline(task, constant):
+    assume(task.shape[1] > 1)
+
+    def with_constant(number):
+        return variance(task.mdp, task.pi, lambda *episode: [w - number for w in whole_return(*episode)])
+
+    best = best_constant(task.mdp, task.pi)
+    lengths = [1 - sum(p * p for p in row) for row in task.pi]  # E[|psi|^2], and scores of two steps are uncorrelated
+    curvature = sum(p * length for row in visits(task) for p, length in zip(row, lengths, strict=True))
+    assert with_constant(constant) == with_constant(best) + curvature * (constant - best) ** 2
+
+
+@clause("PG-23", examples=60)
+@given(finite, behaviours)
+def test_rewards_weighed_by_the_ratios_of_earlier_decisions_have_the_gradient_as_their_mean(task, data):
+    behaviour = other_policy(task, data)
+    estimate = per_decision(task.pi, behaviour)
+    assert expected_gradient(task.mdp, task.pi, estimate, behaviour) == derivative_of_return(task)
+
+
+@clause("PG-23", examples=60)
+@given(finite, behaviours)
+def test_returns_weighed_by_the_ratio_of_the_trajectory_have_the_gradient_as_their_mean(task, data):
+    behaviour = other_policy(task, data)
+    estimate = whole_trajectory(task.pi, behaviour)
+    assert expected_gradient(task.mdp, task.pi, estimate, behaviour) == derivative_of_return(task)
 
 
 # What `exact_policy_gradient` owes.

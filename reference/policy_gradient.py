@@ -9,6 +9,9 @@ policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softm
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import prod
+from operator import mul
 
 from .advantages import gae
 from .decision_process import Evaluation, TabularMDP, evaluation, occupancy, trajectories
@@ -120,6 +123,33 @@ def generalized(critic: Matrix, lam: Number) -> Weights:
     return weights
 
 
+def per_decision(policy: Matrix, behaviour: Matrix) -> Weights:
+    """w_t = sum_{k >= t} gamma^k rho_0 ... rho_k r_k, rho_k = pi(a_k|s_k) / mu(a_k|s_k): mu acts, pi learns (PG-23).
+
+    A reward is weighed by the ratios of the decisions that came before it, its own included, and by no later one.
+    behaviour: mu, [S][A], positive where the policy is.  Precup, Sutton & Singh (2000).
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        ratios = [policy[s][a] / behaviour[s][a] for s, a in zip(states, actions, strict=True)]
+        return reward_to_go(discounted(map(mul, accumulate(ratios, mul), rewards), gamma), 1)
+
+    return weights
+
+
+def whole_trajectory(policy: Matrix, behaviour: Matrix) -> Weights:
+    """w_t = rho_0 ... rho_T R(tau): the trajectory's probability under pi for that under mu (PG-23).
+
+    behaviour: mu, [S][A], positive where the policy is.
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        ratios = [policy[s][a] / behaviour[s][a] for s, a in zip(states, actions, strict=True)]
+        return [prod(ratios) * weight for weight in whole_return(states, actions, rewards, gamma)]
+
+    return weights
+
+
 def _along(critic: Matrix, states: Sequence[int]) -> list[Number]:
     """v_t(s_t) for the steps of an episode."""
     return [row[state] for row, state in zip(critic, states, strict=True)]
@@ -152,14 +182,17 @@ def policy_gradient(
     return scored(policy, _as_table(credit, policy))
 
 
-def expected_gradient(mdp: TabularMDP, policy: Matrix, weights: Weights = discounted_reward_to_go) -> Gradient:
+def expected_gradient(
+    mdp: TabularMDP, policy: Matrix, weights: Weights = discounted_reward_to_go, behaviour: Matrix | None = None
+) -> Gradient:
     """E[sum_t w_t grad log pi(a_t|s_t)] = sum_tau p(tau) ghat(tau): the estimator's mean, by listing every trajectory.
 
+    behaviour: [S][A], who acts; the policy itself, if it is not given.
     An estimator is unbiased where this equals `exact_policy_gradient`.
     Raises ValueError for an infinite horizon.
     """
     credit: defaultdict[tuple[int, int], Number] = defaultdict(int)
-    for probability, states, actions, rewards in trajectories(mdp, policy):
+    for probability, states, actions, rewards in trajectories(mdp, policy if behaviour is None else behaviour):
         for state, action, weight in zip(states, actions, weights(states, actions, rewards, mdp.gamma), strict=True):
             credit[state, action] = credit[state, action] + probability * weight
     return scored(policy, _as_table(credit, policy))
