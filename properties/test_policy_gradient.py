@@ -1,6 +1,7 @@
 """Properties of policy gradients (spec/policy_gradient.md)."""
 
 from fractions import Fraction
+from operator import mul
 
 import hypothesis.strategies as st
 import numpy as np
@@ -21,6 +22,7 @@ from rlspec.properties.processes import (
 )
 from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
+from rlspec.reference.natural_gradient import fisher, natural_gradient, times
 from rlspec.reference.policy_gradient import (
     credited,
     discounted_reward_to_go,
@@ -37,12 +39,14 @@ from rlspec.reference.policy_gradient import (
     whole_trajectory,
     with_baseline,
 )
+from rlspec.reference.returns import reward_to_go
 from rlspec.reference.variance import best_constant, in_baseline, variance
 from rlspec.spec.operations import OPERATIONS
 
 finite = tasks(full=True, infinite=False)
 either = tasks(full=True)
 baselines = st.tuples(*[st.integers(-9, 9)] * MOST_STATES)
+directions = st.lists(st.tuples(*[st.integers(-9, 9)] * MOST_ACTIONS), min_size=MOST_STATES, max_size=MOST_STATES)
 behaviours = st.binary(min_size=MOST_STATES, max_size=MOST_STATES)
 critics = st.lists(baselines, min_size=MOST_STEPS, max_size=MOST_STEPS)
 mixtures = st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(0), Fraction(1)])
@@ -282,6 +286,91 @@ def test_returns_weighed_by_the_ratio_of_the_trajectory_have_the_gradient_as_the
     behaviour = other_policy(task, data)
     estimate = whole_trajectory(task.pi, behaviour)
     assert expected_gradient(task.mdp, task.pi, estimate, behaviour) == derivative_of_return(task)
+
+
+def along(direction, policy):
+    """f(s, a), the product of a direction [S][A] and grad log pi(a|s): what a step along it adds to log pi(a|s)."""
+    return [
+        [sum(map(mul, numbers, score(row, a))) for a, _ in enumerate(row)]
+        for numbers, row in zip(direction, policy, strict=True)
+    ]
+
+
+def product(left, right):
+    """The inner product of two directions."""
+    return sum(x * y for rows in zip(left, right, strict=True) for x, y in zip(*rows, strict=True))
+
+
+def cut(numbers, task):
+    """The numbers [S][A] of a direction for the task's states and actions."""
+    return [row[: task.shape[1]] for row in numbers[: task.shape[0]]]
+
+
+@clause("PG-24", examples=60)
+@given(finite, directions)
+def test_the_fisher_matrix_is_the_mean_of_the_products_of_scores(task, numbers):
+    change = along(cut(numbers, task), task.pi)
+
+    def compatible(states, actions, rewards, gamma):
+        return [gamma**t * change[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
+
+    assert times(fisher(task.mdp, task.pi), cut(numbers, task)) == expected_gradient(task.mdp, task.pi, compatible)
+
+
+@clause("PG-24", examples=60)
+@given(tasks(full=True, infinite=False, gammas=st.just(1.0)), directions)
+def test_without_a_discount_it_is_the_information_that_a_trajectory_has(task, numbers):
+    direction = cut(numbers, task)
+    change = along(direction, task.pi)
+    information = sum(
+        probability * sum(change[s][a] for s, a in zip(states, actions, strict=True)) ** 2
+        for probability, states, actions, _ in trajectories(task.mdp, task.pi)
+    )
+    assert product(direction, times(fisher(task.mdp, task.pi), direction)) == information
+
+
+@clause("PG-25", examples=60)
+@given(either)
+def test_the_mean_advantages_solve_the_equation_of_the_natural_gradient(task):
+    assert times(fisher(task.mdp, task.pi), natural_gradient(task.mdp, task.pi)) == derivative_of_return(task)
+
+
+@clause("PG-25", examples=60)
+@given(either, directions)
+def test_a_direction_is_lost_only_where_it_is_the_same_for_all_actions_or_no_episode_comes(task, numbers):
+    direction = cut(numbers, task)
+    known = occupancy(task.mdp, task.pi)
+    visited = [sum(column) > 0 for column in zip(*known, strict=True)] if task.horizon else [d > 0 for d in known]
+    felt = any(met and len(set(row)) > 1 for met, row in zip(visited, direction, strict=True))
+    assert any(number for row in times(fisher(task.mdp, task.pi), direction) for number in row) == felt
+
+
+@clause("PG-26", examples=60)
+@given(finite, directions)
+def test_the_natural_gradient_is_the_least_squares_fit_of_the_returns_to_the_scores(task, numbers):
+    def mean_square(direction):
+        fit = along(direction, task.pi)
+        return sum(
+            probability * task.mdp.gamma**t * (number - fit[s][a]) ** 2
+            for probability, states, actions, rewards in trajectories(task.mdp, task.pi)
+            for t, (s, a, number) in enumerate(zip(states, actions, reward_to_go(rewards, task.mdp.gamma), strict=True))
+        )
+
+    best, other = natural_gradient(task.mdp, task.pi), cut(numbers, task)
+    away = excess(other, best)
+    assert mean_square(other) == mean_square(best) + product(away, times(fisher(task.mdp, task.pi), away))
+
+
+@clause("PG-26", examples=60)
+@given(finite, baselines)
+def test_a_compatible_critic_in_place_of_the_action_values_leaves_the_gradient_as_it_is(task, numbers):
+    natural = natural_gradient(task.mdp, task.pi)
+    fit = along([[x + number for x in row] for row, number in zip(natural, numbers, strict=False)], task.pi)
+
+    def compatible(states, actions, rewards, gamma):
+        return [gamma**t * fit[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
+
+    assert expected_gradient(task.mdp, task.pi, compatible) == derivative_of_return(task)
 
 
 # What `exact_policy_gradient` owes.

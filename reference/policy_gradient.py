@@ -208,10 +208,14 @@ def exact_policy_gradient(mdp: TabularMDP, policy: Matrix) -> Gradient:
 
 def return_and_gradient(mdp: TabularMDP, policy: Matrix) -> tuple[Number, Gradient]:
     """J and grad J from one evaluation of the policy: `expected_return` and `exact_policy_gradient`."""
-    # An infinite horizon has one table for all steps where a finite one has a table a step.
-    known = evaluation(mdp, policy)
-    steps = Evaluation(*([table] for table in known)) if mdp.horizon is None else known
+    steps = evaluation_by_step(mdp, policy)
     return dot(mdp.initial, steps.state_values[0]), credited(policy, steps.occupancy, steps.action_values)
+
+
+def evaluation_by_step(mdp: TabularMDP, policy: Matrix) -> Evaluation:
+    """The evaluation as a table for each step; for an infinite horizon one step, with everything."""
+    known = evaluation(mdp, policy)
+    return Evaluation(*([table] for table in known)) if mdp.horizon is None else known
 
 
 def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]) -> Gradient:
