@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import sympy
 import torch
+
 from rlspec.reference import dense
 from rlspec.reference.decision_process import TabularMDP, expected_return, trajectories
 from rlspec.reference.differentiation import gradient_of_polynomial, rational, rational_process

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from rlspec.reference import advantages, decision_process, returns
 from rlspec.reference import policy_gradient as gradients
+from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
 
 NAME = "reference"
@@ -23,6 +25,14 @@ def discounted_return(rewards, gamma):
 
 def reward_to_go(rewards, gamma):
     return _time_leading(returns.reward_to_go, rewards, gamma)
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return _time_leading(returns.n_step_return, rewards, next_values, terminated, truncated, gamma, n)
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    return _time_leading(returns.lambda_return, rewards, next_values, terminated, truncated, gamma, lam)
 
 
 def td_error(rewards, values, next_values, terminated, gamma):
@@ -67,3 +77,16 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
         for visited, chosen, paid, taken in zip(states, actions, rewards, mask.astype(bool), strict=True)
     ]
     return np.mean(estimates, axis=0)
+
+
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
+        ratio = np.exp(log_ratio)
+    arrays = (array.T for array in (rewards, values, next_values, terminated, truncated, ratio))
+    targets, advantage = advantages.vtrace(*arrays, gamma, lam, rho_clip, c_clip)
+    return np.array(targets).T, np.array(advantage).T
+
+
+def normalize_advantages(advantages, mask):
+    normalized = _normalize_advantages(advantages.ravel().tolist(), mask.ravel().tolist())
+    return np.array(normalized, dtype=advantages.dtype).reshape(advantages.shape)

@@ -1,4 +1,4 @@
-"""stable-baselines3: `RolloutBuffer.compute_returns_and_advantage`, which PPO and A2C learn from.
+"""stable-baselines3: `RolloutBuffer.compute_returns_and_advantage`, which PPO and A2C learn from, and n-step replay.
 
 Written against 2.9.2.  The buffer is filled and asked as `OnPolicyAlgorithm.collect_rollouts` does it:
 
@@ -10,6 +10,13 @@ Written against 2.9.2.  The buffer is filled and asked as `OnPolicyAlgorithm.col
   passes the value of the first observation after the reset.  No argument of ``gae`` holds it;
   ``next_values`` stands in for it, and the library multiplies it by zero.
 
+``lambda_return`` is what that method leaves in ``returns``.  It is not given the steps' own values: they are the
+successors' values one step on, and 0 where an episode begins, where they cancel.
+
+``n_step_return`` fills an `NStepReplayBuffer` for each row, asks for all of its transitions in order (`_get_samples`,
+because `sample` draws at random) and bootstraps as `DQN.train` does: ``rewards + (1 - dones) * discounts * next_q``.
+The observations are the steps' numbers, and ``next_observations`` tells which successor's value is meant.
+
 Converted: the axes [B, T] to the buffer's [T, B] and back, and every number to the buffer's float32; the
 answer stays float32.  stable-baselines3 has no public function for the other operations.
 """
@@ -19,7 +26,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, RolloutBuffer
 
 NAME = f"stable-baselines3 {version('stable-baselines3')}"
 CONVENTIONS = {"precision": "float32"}
@@ -29,6 +36,36 @@ _ANY_SPACE = spaces.Box(-1.0, 1.0, shape=(1,))
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     """The advantages that `compute_returns_and_advantage` leaves in the buffer."""
+    return _filled(rewards, values, next_values, terminated, truncated, gamma, lam).advantages.T.copy()
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    """The returns that `compute_returns_and_advantage` leaves in the buffer."""
+    begins = np.concatenate([np.ones_like(terminated[:, :1]), (terminated | truncated)[:, :-1]], axis=1)
+    values = np.where(begins, 0, np.roll(next_values, 1, axis=1))
+    return _filled(rewards, values, next_values, terminated, truncated, gamma, lam).returns.T.copy()
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    """The targets that `DQN` makes of an `NStepReplayBuffer`."""
+    rows = zip(rewards, next_values, terminated, truncated, strict=True)
+    return np.array([_n_step_returns_of_a_row(*row, gamma, n) for row in rows])
+
+
+def _n_step_returns_of_a_row(rewards, next_values, terminated, truncated, gamma, n):
+    steps = len(rewards)
+    box = spaces.Box(0.0, float(steps), shape=(1,))
+    buffer = NStepReplayBuffer(steps, box, _ANY_SPACE, device="cpu", n_steps=n, gamma=gamma)
+    for t, (reward, end, stop) in enumerate(zip(rewards, terminated, truncated, strict=True)):
+        number = np.full((1, 1), t, dtype=np.float32)
+        infos = [{"TimeLimit.truncated": bool(stop and not end)}]
+        buffer.add(number, number, np.zeros((1, 1)), np.array([reward]), np.array([end or stop]), infos)
+    samples = buffer._get_samples(np.arange(steps))
+    next_q = torch.tensor(np.array(next_values, dtype=np.float32))[samples.next_observations.long()]
+    return (samples.rewards + (1 - samples.dones) * samples.discounts * next_q)[:, 0].numpy()
+
+
+def _filled(rewards, values, next_values, terminated, truncated, gamma, lam):
     rows, steps = np.shape(rewards)
     rewards, values, next_values = (_time_first(x, np.float32) for x in (rewards, values, next_values))
     terminated, truncated = (_time_first(x, bool) for x in (terminated, truncated))
@@ -43,7 +80,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
         buffer.add(unused, unused, reward, episode_start, torch.tensor(value), torch.zeros(rows))
         episode_start = done
     buffer.compute_returns_and_advantage(torch.tensor(next_values[-1]), dones[-1])
-    return buffer.advantages.T.copy()
+    return buffer
 
 
 def _time_first(array, dtype):

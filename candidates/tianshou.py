@@ -1,9 +1,13 @@
-"""tianshou: `Algorithm.compute_episodic_return` and the Monte Carlo return of an episode.
+"""tianshou: `Algorithm.compute_episodic_return`, `compute_nstep_return` and the Monte Carlo return of an episode.
 
 Written against 2.0.1.  A `VectorReplayBuffer` with one environment a row is filled step by step, as the
 collector does it; ``buffer.sample(0)`` returns it whole and in order, as an on-policy update asks for it;
 `gae` then passes the values of the observations and of the next observations.  The library itself masks the
 values after a termination, and ends the episodes that the buffer holds unfinished.
+
+``lambda_return`` is the return of the same call.  It is not given the steps' own values: they are the successors'
+values one step on, and 0 where an episode begins, where they cancel.  ``n_step_return`` is `compute_nstep_return`
+of the whole buffer, with a target function that looks up the successors' values.
 
 ``reward_to_go`` is `episode_mc_return_to_go`; ``discounted_return`` is what the collector's hook
 `EpisodeRolloutHookMCReturn` writes as the full episode's return.
@@ -15,6 +19,7 @@ no public function for ``td_error``.
 from importlib.metadata import version
 
 import numpy as np
+import torch
 from tianshou.algorithm.algorithm_base import Algorithm, episode_mc_return_to_go
 from tianshou.data import Batch, VectorReplayBuffer
 from tianshou.data.collector import EpisodeRolloutHookMCReturn
@@ -35,13 +40,35 @@ def reward_to_go(rewards, gamma):
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     """The advantages of `compute_episodic_return`."""
+    return _episodic(rewards, values, next_values, terminated, truncated, gamma, lam)[1]
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    """The returns of `compute_episodic_return`."""
+    begins = np.concatenate([np.ones_like(terminated[:, :1]), (terminated | truncated)[:, :-1]], axis=1)
+    values = np.where(begins, 0, np.roll(next_values, 1, axis=1))
+    return _episodic(rewards, values, next_values, terminated, truncated, gamma, lam)[0]
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    """The returns of `compute_nstep_return`."""
+    buffer = _collected(_numbers(rewards), np.array(terminated, dtype=bool), np.array(truncated, dtype=bool))
+    batch, indices = buffer.sample(0)
+    successors = torch.from_numpy(_numbers(next_values).ravel())
+    batch = Algorithm.compute_nstep_return(
+        batch, buffer, indices, lambda _, chosen: successors[chosen], gamma=gamma, n_step=n
+    )
+    return batch.returns.numpy().reshape(np.shape(rewards))
+
+
+def _episodic(rewards, values, next_values, terminated, truncated, gamma, lam):
     buffer = _collected(_numbers(rewards), np.array(terminated, dtype=bool), np.array(truncated, dtype=bool))
     batch, indices = buffer.sample(0)
     v_s, v_s_ = _numbers(values).ravel(), _numbers(next_values).ravel()
-    _returns, advantages = Algorithm.compute_episodic_return(
+    found = Algorithm.compute_episodic_return(
         batch, buffer, indices, v_s_=v_s_, v_s=v_s, gamma=gamma, gae_lambda=lam
     )
-    return advantages.reshape(np.shape(rewards))
+    return [part.reshape(np.shape(rewards)) for part in found]
 
 
 def _collected(rewards, terminated, truncated):

@@ -36,6 +36,38 @@ def reward_to_go(rewards, gamma):
     return (_tensor(rewards) @ _discounts(gamma, rewards.shape[1], _tensor(rewards))).numpy()
 
 
+def _same_episode(ended: Tensor) -> Tensor:
+    """Whether steps k and t belong to one episode, at [B, k, t]."""
+    episode = ended.long().cumsum(1) - ended.long()
+    return episode[:, :, None] == episode[:, None, :]
+
+
+def _last_step(ended: Tensor) -> Tensor:
+    """Where an episode, or the rollout, ends."""
+    return ended | (torch.arange(ended.shape[1]) == ended.shape[1] - 1)
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    rewards, next_values, terminated, truncated = map(_tensor, (rewards, next_values, terminated, truncated))
+    steps = torch.arange(rewards.shape[1])
+    ended = terminated | truncated
+    counted = _same_episode(ended) & (steps[:, None] >= steps) & (steps[:, None] - steps < n)
+    furthest = counted & (_last_step(ended)[:, :, None] | (steps[:, None] - steps == n - 1))
+    discounts = _discounts(gamma, len(steps), rewards)
+    bootstraps = gamma * next_values.masked_fill(terminated, 0)
+    earned = torch.einsum("bk,bkt->bt", rewards, counted * discounts)
+    return (earned + torch.einsum("bk,bkt->bt", bootstraps, furthest * discounts)).numpy()
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    rewards, next_values, terminated, truncated = map(_tensor, (rewards, next_values, terminated, truncated))
+    ended = terminated | truncated
+    trusted = 1 - lam * (~_last_step(ended)).to(rewards.dtype)
+    earned = rewards + gamma * trusted * next_values.masked_fill(terminated, 0)
+    weights = _same_episode(ended) * _discounts(gamma * lam, rewards.shape[1], rewards)
+    return torch.einsum("bk,bkt->bt", earned, weights).numpy()
+
+
 def _td_error(rewards: Any, values: Any, next_values: Any, terminated: Any, gamma: float) -> Tensor:
     return _tensor(rewards) + gamma * _tensor(next_values).masked_fill(_tensor(terminated), 0) - _tensor(values)
 
@@ -46,10 +78,34 @@ def td_error(rewards, values, next_values, terminated, gamma):
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     deltas = _td_error(rewards, values, next_values, terminated, gamma)
-    ended = _tensor(terminated | truncated).long()
-    episode = ended.cumsum(1) - ended
-    same = episode[:, :, None] == episode[:, None, :]
-    return torch.einsum("bk,bkt->bt", deltas, same * _discounts(gamma * lam, deltas.shape[1], deltas)).numpy()
+    weights = _same_episode(_tensor(terminated | truncated)) * _discounts(gamma * lam, deltas.shape[1], deltas)
+    return torch.einsum("bk,bkt->bt", deltas, weights).numpy()
+
+
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    tensors = map(_tensor, (rewards, values, next_values, terminated, truncated, log_ratio))
+    rewards, values, next_values, terminated, truncated, log_ratio = tensors
+    ended, ratio = terminated | truncated, log_ratio.exp()
+    rho, c = ratio.clamp(max=rho_clip), ratio.clamp(max=c_clip)
+
+    steps = torch.arange(rewards.shape[1])
+    one_before = c.roll(1, dims=1)[:, :, None]
+    traces = torch.where(steps[:, None] > steps, one_before, 1.0).cumprod(1)  # c_t ... c_(k-1) at [B, k, t]
+    weights = _same_episode(ended) * _discounts(gamma * lam, len(steps), rewards) * traces
+    errors = rho * _td_error(rewards, values, next_values, terminated, gamma)
+    targets = values + torch.einsum("bk,bkt->bt", errors, weights)
+
+    mixed = lam * targets.roll(-1, dims=1) + (1 - lam) * next_values
+    ahead = torch.where(_last_step(ended), next_values, mixed)
+    return targets.numpy(), (rho * _td_error(rewards, values, ahead, terminated, gamma)).numpy()
+
+
+def normalize_advantages(advantages, mask):
+    advantages, mask = _tensor(advantages), _tensor(mask)
+    counted = advantages[mask]
+    if len(counted) > 1:
+        counted = (counted - counted.mean()) / (counted.std() + 1e-8)
+    return torch.zeros_like(advantages).masked_scatter(mask, counted).numpy()
 
 
 def _flow(

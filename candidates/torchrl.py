@@ -9,6 +9,11 @@ dtype, float32).
 library reads ``terminated`` only.  ``reward_to_go`` is `reward2go`, which `Reward2GoTransform` applies to
 whole episodes; the only step that is done is the last.
 
+``lambda_return`` is `td_lambda_return_estimate`.  ``n_step_return`` is `td0_return_estimate` for one step and
+`td1_return_estimate` for as many as there are; the library has no function for any other number, which is declined.
+``vtrace`` is `vtrace_advantage_estimate`, told the log-ratio as ``log_pi`` and 0 as ``log_mu``; it has no lambda, and
+another than 1 is declined.
+
 Converted: the axes [B, T] to [B, T, 1] and back, and every number to a float64 tensor.  torchrl has no
 public function for ``discounted_return``.
 """
@@ -21,6 +26,10 @@ from torchrl.objectives.value.functional import (
     generalized_advantage_estimate,
     reward2go,
     td0_advantage_estimate,
+    td0_return_estimate,
+    td1_return_estimate,
+    td_lambda_return_estimate,
+    vtrace_advantage_estimate,
 )
 
 NAME = f"torchrl {version('torchrl')} (loops)"
@@ -31,6 +40,22 @@ def reward_to_go(rewards, gamma):
     done = torch.zeros(*np.shape(rewards), 1, dtype=torch.bool)
     done[:, -1] = True
     return _array(reward2go(_numbers(rewards), done, gamma))
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    """`td0_return_estimate` or `td1_return_estimate`."""
+    numbers = _numbers(next_values), _numbers(rewards)
+    if n == 1:
+        return _array(td0_return_estimate(gamma, *numbers, _flags(terminated)))
+    if n < np.shape(rewards)[1]:
+        raise NotImplementedError("one step, or as many as there are")
+    return _array(td1_return_estimate(gamma, *numbers, **_ends(terminated, truncated)))
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    """`td_lambda_return_estimate`."""
+    ends = _ends(terminated, truncated)
+    return _array(td_lambda_return_estimate(gamma, lam, _numbers(next_values), _numbers(rewards), **ends))
 
 
 def td_error(rewards, values, next_values, terminated, gamma):
@@ -47,10 +72,26 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
         _numbers(values),
         _numbers(next_values),
         _numbers(rewards),
-        done=_flags(np.logical_or(terminated, truncated)),
-        terminated=_flags(terminated),
+        **_ends(terminated, truncated),
     )
     return _array(advantages)
+
+
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    """`vtrace_advantage_estimate`, which returns the advantages first."""
+    if lam != 1:
+        raise NotImplementedError("no lambda")
+    log_pi = _numbers(log_ratio)
+    numbers = _numbers(values), _numbers(next_values), _numbers(rewards)
+    clips = {"rho_thresh": rho_clip, "c_thresh": c_clip}
+    advantages, targets = vtrace_advantage_estimate(
+        gamma, log_pi, torch.zeros_like(log_pi), *numbers, **_ends(terminated, truncated), **clips
+    )
+    return _array(targets), _array(advantages)
+
+
+def _ends(terminated, truncated):
+    return {"done": _flags(np.logical_or(terminated, truncated)), "terminated": _flags(terminated)}
 
 
 def _numbers(array):

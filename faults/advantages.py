@@ -1,6 +1,7 @@
 """How advantages go wrong."""
 
 import numpy as np
+
 from rlspec.faults import fault
 
 
@@ -253,3 +254,368 @@ def td_error(rewards, values, next_values, terminated, gamma):
 )
 def td_error(rewards, values, next_values, terminated, gamma):
     return np.clip(_deltas(rewards, values, next_values, terminated, gamma), -1, 1)
+
+
+def _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam, ahead=None):
+    """V-trace with the given weights; ``ahead`` makes the advantages' bootstraps of targets and ends."""
+    ended = terminated | truncated
+    excess, following = [], 0.0
+    deltas = rho * _deltas(rewards, values, next_values, terminated, gamma)
+    for delta, weight, end in zip(deltas.T[::-1], c.T[::-1], ended.T[::-1], strict=True):
+        following = delta + gamma * lam * weight * np.where(end, 0, following)
+        excess.append(following)
+    targets = values + np.stack(excess[::-1], axis=1)
+    bootstrap = (ahead or _true_successors)(targets, next_values, ended)
+    return targets, rho * _deltas(rewards, values, bootstrap, terminated, gamma)
+
+
+def _true_successors(targets, next_values, ended):
+    """The next row's target inside an episode, and the true successor's value at its end."""
+    return np.where(ended, next_values, _next_row(targets, next_values))
+
+
+def _ratios(log_ratio, rho_clip, c_clip):
+    """The two clipped ratios."""
+    with np.errstate(over="ignore"):
+        ratio = np.exp(log_ratio)
+    return np.minimum(ratio, rho_clip), np.minimum(ratio, c_clip)
+
+
+@fault(
+    id="V01",
+    slug="next-trajectorys-target",
+    clause="ADV-26",
+    seen=("pytorch/rl#4209", "pytorch/rl#4210"),
+    effect="At a truncation inside a batch the advantage bootstraps from the first target of the next episode.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+
+    def shifted(targets, next_values, ended):
+        return _next_row(targets, next_values)
+
+    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam, shifted)
+
+
+@fault(
+    id="R05",
+    slug="targets-without-advantages",
+    clause="ADV-24",
+    seen=("vwxyzjn/cleanrl#337", "vwxyzjn/cleanrl@95fcdd75"),
+    effect="The targets are the values that were to be corrected, because the corrections are still zero.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    _, advantages = _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    return values.copy(), advantages
+
+
+@fault(
+    id="M-ADV-14",
+    slug="ratio-upside-down",
+    clause="ADV-27",
+    effect="The ratio is mu over pi, and the critic follows neither policy.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(-log_ratio, rho_clip, c_clip)
+    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-15",
+    slug="clips-exchanged",
+    clause="ADV-22",
+    effect="The clip that was meant for the speed decides which policy is evaluated.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    c, rho = _ratios(log_ratio, rho_clip, c_clip)
+    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-16",
+    slug="trace-one-step-late",
+    clause="ADV-22",
+    effect="The product of c begins after the step: one that the policy never takes still learns from what follows.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    late = np.concatenate([c[:, 1:], np.ones_like(c[:, :1])], axis=1)
+    return _vtrace(rewards, values, next_values, terminated, truncated, rho, late, gamma, lam)
+
+
+@fault(
+    id="M-ADV-17",
+    slug="advantage-not-weighed",
+    clause="ADV-23",
+    effect="The advantages lack the ratio, and the policy's gradient is that of the old one.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    targets, _ = _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    bootstrap = _true_successors(targets, next_values, terminated | truncated)
+    return targets, _deltas(rewards, values, bootstrap, terminated, gamma)
+
+
+@fault(
+    id="M-ADV-18",
+    slug="target-minus-value-as-advantage",
+    clause="ADV-23",
+    effect="v_t - V_t is used, which has lam and c in the place of the ratio.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    targets, _ = _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    return targets, targets - values
+
+
+@fault(
+    id="M-ADV-19",
+    slug="vtrace-truncation-as-termination",
+    clause="ADV-25",
+    effect="A time limit cuts the bootstrap as if nothing followed.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    return _vtrace(rewards, values, next_values, terminated | truncated, truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-20",
+    slug="ratio-exponentiated-unclipped",
+    clause="ADV-28",
+    effect="The clip is taken by multiplying flags, and an overflowing ratio times 0 is NaN.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = np.exp(log_ratio)
+        rho, c = ((ratio <= clip) * ratio + (ratio > clip) * clip for clip in (rho_clip, c_clip))
+    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-21",
+    slug="ratio-never-zero",
+    clause="ADV-28",
+    effect="The log-ratio is kept above -1, so actions that the policy never takes go on teaching.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(np.maximum(log_ratio, -1.0), rho_clip, c_clip)
+    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-22",
+    slug="vtrace-errors-clipped",
+    clause="ADV-29",
+    effect="Rewards beyond 1 are clipped inside, as the paper's experiments did outside.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    clipped = np.clip(rewards, -1, 1)
+    return _vtrace(clipped, values, next_values, terminated, truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-23",
+    slug="vtrace-termination-bootstraps",
+    clause="ADV-30",
+    effect="The value of a state that does not exist is added to every final reward.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    never = np.zeros_like(terminated)
+    return _vtrace(rewards, values, next_values, never, terminated | truncated, rho, c, gamma, lam)
+
+
+@fault(
+    id="M-ADV-24",
+    slug="vtrace-nan-times-zero",
+    clause="ADV-31",
+    effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    rho, c = _ratios(log_ratio, rho_clip, c_clip)
+    with np.errstate(invalid="ignore"):
+        masked = next_values * (1.0 - terminated)
+    never = np.zeros_like(terminated)
+    return _vtrace(rewards, values, masked, never, terminated | truncated, rho, c, gamma, lam)
+
+
+def _standardized(entries):
+    """Entries with mean 0 and standard deviation 1."""
+    return (entries - entries.mean()) / (entries.std() + 1e-8) if len(entries) else entries
+
+
+def _where_counted(mask, entries):
+    """The entries at their places in the batch, and 0 elsewhere."""
+    placed = np.zeros(mask.shape)
+    placed[mask] = entries
+    return placed
+
+
+@fault(
+    id="P17",
+    slug="deviation-of-one-number",
+    clause="ADV-17",
+    seen=("DLR-RM/stable-baselines3#325", "DLR-RM/stable-baselines3#1028", "thu-ml/tianshou#1298"),
+    effect="The standard deviation of a single entry, with N - 1 in the denominator, is NaN.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = np.sum((entries - entries.sum() / len(entries)) ** 2) / np.float64(len(entries) - 1)
+        return (
+            _where_counted(mask, (entries - entries.mean()) / (np.sqrt(variance) + 1e-8))
+            if len(entries)
+            else mask * 0.0
+        )
+
+
+@fault(
+    id="A26",
+    slug="normalised-under-the-mask",
+    clause="ADV-15",
+    seen=("volcengine/verl#1527", "volcengine/verl@4e9586a3a"),
+    effect="Entries that do not count become (0 - mean) / std, and enter the sums of those who do not mask again.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    if not len(entries):
+        return np.zeros(mask.shape)
+    return (np.where(mask, advantages, 0) - entries.mean()) / (entries.std() + 1e-8)
+
+
+@fault(
+    id="A23",
+    slug="statistics-of-each-shard",
+    clause="ADV-14",
+    seen=("THUDM/slime#2235", "radixark/miles#3229", "leggedrobotics/rsl_rl#226", "Denys88/rl_games#363"),
+    effect="Each row is normalised for itself, as the parts of a batch on several devices are.",
+)
+def normalize_advantages(advantages, mask):
+    rows = zip(advantages, mask, strict=True)
+    return np.array([_where_counted(counts, _standardized(row[counts])) for row, counts in rows])
+
+
+@fault(
+    id="A12",
+    slug="variance-by-cancellation",
+    clause="ADV-13",
+    seen=("NousResearch/atropos#481",),
+    effect="E[x^2] - E[x]^2 loses all digits where the mean is large, and may be negative.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    if not len(entries):
+        return np.zeros(mask.shape)
+    variance = max((entries**2).mean() - entries.mean() ** 2, 0)
+    return _where_counted(mask, (entries - entries.mean()) / (np.sqrt(variance) + 1e-8))
+
+
+@fault(
+    id="M-ADV-25",
+    slug="mean-over-the-padding-too",
+    clause="ADV-12",
+    effect="The sum over what counts is divided by the size of the batch, and the mean is not zero.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    mean = entries.sum() / mask.size
+    return _where_counted(mask, (entries - mean) / (entries.std() + 1e-8)) if len(entries) else np.zeros(mask.shape)
+
+
+@fault(
+    id="M-ADV-26",
+    slug="variance-for-deviation",
+    clause="ADV-12",
+    effect="The root is forgotten: differences are divided by the variance.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    return _where_counted(mask, (entries - entries.mean()) / (entries.var() + 1e-8)) if len(entries) else mask * 0.0
+
+
+@fault(
+    id="M-ADV-27",
+    slug="masked-by-multiplication",
+    clause="ADV-16",
+    effect="The mask is multiplied in, and NaN under it reaches every entry.",
+)
+def normalize_advantages(advantages, mask):
+    count = max(mask.sum(), 1)
+    with np.errstate(invalid="ignore"):
+        mean = (advantages * mask).sum() / count
+        std = np.sqrt((((advantages - mean) * mask) ** 2).sum() / count)
+        return np.where(mask, (advantages - mean) / (std + 1e-8), 0)
+
+
+@fault(
+    id="M-ADV-28",
+    slug="garbage-in-the-mean",
+    clause="ADV-15",
+    effect="The mean and standard deviation are those of the padded batch.",
+)
+def normalize_advantages(advantages, mask):
+    return np.where(mask, (advantages - advantages.mean()) / (advantages.std() + 1e-8), 0)
+
+
+@fault(
+    id="M-ADV-29",
+    slug="residue-divided-by-residue",
+    clause="ADV-18",
+    effect="Nothing is added to the standard deviation, and what rounding leaves of equal entries is blown up.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    mean = sum(entries.tolist()) / max(len(entries), 1)
+    std = np.sqrt(np.mean((entries - mean) ** 2)) if len(entries) else 0.0
+    return _where_counted(mask, (entries - mean) / (std or 1.0))
+
+
+@fault(
+    id="M-ADV-30",
+    slug="single-entry-kept-in-an-empty-batch",
+    clause="ADV-17",
+    effect="With fewer than two entries that count the batch comes back as it was, the padding with it.",
+)
+def normalize_advantages(advantages, mask):
+    if mask.sum() < 2:
+        return advantages.copy()
+    return _where_counted(mask, _standardized(advantages[mask]))
+
+
+@fault(
+    id="M-ADV-31",
+    slug="running-statistics",
+    clause="ADV-14",
+    effect="The first entry counts twice, as where running statistics are started from it.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    if len(entries) < 2:
+        return np.zeros(mask.shape)
+    seen = np.append(entries, entries[0])
+    return _where_counted(mask, (entries - seen.mean()) / (seen.std() + 1e-8))
+
+
+@fault(
+    id="M-ADV-32",
+    slug="deviation-in-float32",
+    clause="OPS-4",
+    effect="Everything passes through float32, and a float64 answer is right to seven digits.",
+)
+def normalize_advantages(advantages, mask):
+    return _where_counted(mask, _standardized(advantages[mask].astype(np.float32)))
+
+
+@fault(
+    id="M-ADV-33",
+    slug="range-for-deviation",
+    clause="ADV-11",
+    effect="Advantages are divided by the distance of the largest from the smallest, so their scale is another.",
+)
+def normalize_advantages(advantages, mask):
+    entries = advantages[mask]
+    spread = np.ptp(entries) if len(entries) else 0.0
+    return _where_counted(mask, (entries - entries.mean()) / spread if spread else 0.0)

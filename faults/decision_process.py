@@ -1,6 +1,7 @@
 """How the evaluation of a decision process goes wrong."""
 
 import numpy as np
+
 from rlspec.faults import fault
 
 

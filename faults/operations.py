@@ -1,6 +1,7 @@
 """How an operation fails its caller, whatever it computes."""
 
 import numpy as np
+
 from rlspec.faults import fault
 
 

@@ -1,6 +1,7 @@
 """How policy gradients go wrong."""
 
 import numpy as np
+
 from rlspec.faults import fault
 
 

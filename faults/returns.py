@@ -1,6 +1,7 @@
 """How returns go wrong."""
 
 import numpy as np
+
 from rlspec.faults import fault
 
 
@@ -143,3 +144,285 @@ def reward_to_go(rewards, gamma):
         following = reward + gamma * following
         returns.append(following)
     return np.array(returns[::-1]).reshape(rewards.shape)
+
+
+@fault(
+    id="M-RET-28",
+    slug="discounted-from-the-end",
+    clause="RET-6",
+    effect="The return discounts the first reward most and the last not at all, while the reward-to-go is right.",
+)
+def discounted_return(rewards, gamma):
+    return rewards @ _discounts(gamma, rewards.shape[1])[::-1]
+
+
+def _unless(flags, numbers):
+    """The numbers, and 0 where the flag is set; NaN does not survive."""
+    return np.where(flags, 0, numbers)
+
+
+def _step_by_step(rewards, bootstraps, ended, gamma, n):
+    """n-step returns, each summed up from its own first step."""
+    rows, steps = rewards.shape
+    returns = np.zeros((rows, steps))
+    for row in range(rows):
+        for t in range(steps):
+            k = t
+            while not ended[row, k] and k + 1 < min(t + n, steps):
+                k += 1
+            weights = _discounts(gamma, k - t + 1)
+            returns[row, t] = rewards[row, t : k + 1] @ weights + gamma * weights[-1] * bootstraps[row, k]
+    return returns
+
+
+def _mixed(rewards, bootstraps, ended, gamma, lam):
+    """The lambda-return's recursion, from the last step back."""
+    following, returns = bootstraps[:, -1], []
+    for reward, bootstrap, end in zip(rewards.T[::-1], bootstraps.T[::-1], ended.T[::-1], strict=True):
+        following = reward + gamma * ((1 - lam) * bootstrap + lam * np.where(end, bootstrap, following))
+        returns.append(following)
+    return np.stack(returns[::-1], axis=1)
+
+
+@fault(
+    id="R21",
+    slug="bootstrap-discounted-once",
+    clause="RET-7",
+    seen=("jakegrigsby/AdvancedPacmanDQNs#2", "qfettes/DeepRL-Tutorials#1", "seungeunrho/minimalRL#8"),
+    effect="The value after n steps is discounted by gamma and not by gamma^n, so far states look near.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    ended, bootstraps = terminated | truncated, _unless(terminated, next_values)
+    earned = _step_by_step(rewards, np.zeros_like(bootstraps), ended, gamma, n)
+    undiscounted = _step_by_step(np.zeros_like(bootstraps), bootstraps, ended, 1.0, n)
+    return earned + gamma * undiscounted
+
+
+@fault(
+    id="R06",
+    slug="carry-not-masked",
+    clause="RET-14",
+    seen=("vwxyzjn/cleanrl#494", "vwxyzjn/cleanrl@1ed80620"),
+    effect="The mask multiplies the bootstrap and not the carry: the next episode's return leaks into the last step.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    bootstraps = _unless(terminated, next_values)
+    return _mixed(rewards, bootstraps, np.zeros_like(terminated), gamma, lam)
+
+
+@fault(
+    id="M-RET-10",
+    slug="one-step-too-many",
+    clause="RET-7",
+    effect="n + 1 rewards are added up before the value is trusted.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n + 1)
+
+
+@fault(
+    id="M-RET-11",
+    slug="short-tail-not-bootstrapped",
+    clause="RET-7",
+    effect="Where fewer than n steps are left the bootstrap is dropped, as if every rollout ended in a termination.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    steps = rewards.shape[1]
+    padded = np.pad(rewards, ((0, 0), (0, n)))
+    bootstraps = np.pad(_unless(terminated, next_values), ((0, 0), (0, n)))
+    ended = np.pad(terminated | truncated, ((0, 0), (0, n)))
+    return _step_by_step(padded, bootstraps, ended, gamma, n)[:, :steps]
+
+
+@fault(
+    id="M-RET-12",
+    slug="n-step-runs-over-boundaries",
+    clause="RET-14",
+    effect="n rewards are added up whatever episode they belong to.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    never = np.zeros_like(terminated)
+    return _step_by_step(rewards, _unless(terminated, next_values), never, gamma, n)
+
+
+@fault(
+    id="M-RET-13",
+    slug="n-step-truncation-as-termination",
+    clause="RET-13",
+    effect="A time limit cuts the bootstrap as if nothing followed.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    ended = terminated | truncated
+    return _step_by_step(rewards, _unless(ended, next_values), ended, gamma, n)
+
+
+@fault(
+    id="M-RET-14",
+    slug="lambda-return-truncation-as-termination",
+    clause="RET-13",
+    effect="A time limit cuts the bootstrap as if nothing followed.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    ended = terminated | truncated
+    return _mixed(rewards, _unless(ended, next_values), ended, gamma, lam)
+
+
+@fault(
+    id="M-RET-15",
+    slug="recursion-starts-from-zero",
+    clause="RET-8",
+    effect="The recursion starts from 0, so lam of the last bootstrap's weight is lost and long returns are too small.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    bootstraps, ended = _unless(terminated, next_values), terminated | truncated
+    following, returns = 0.0, []
+    for reward, bootstrap, end in zip(rewards.T[::-1], bootstraps.T[::-1], ended.T[::-1], strict=True):
+        following = reward + gamma * ((1 - lam) * bootstrap + lam * np.where(end, bootstrap, following))
+        returns.append(following)
+    return np.stack(returns[::-1], axis=1)
+
+
+@fault(
+    id="M-RET-16",
+    slug="weights-do-not-sum-to-one",
+    clause="RET-18",
+    effect="The value is added whole to lam times the return: lambda = 0 and 1 are right, all between is too large.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    bootstraps, ended = _unless(terminated, next_values), terminated | truncated
+    following, returns = bootstraps[:, -1], []
+    for reward, bootstrap, end in zip(rewards.T[::-1], bootstraps.T[::-1], ended.T[::-1], strict=True):
+        trusted = bootstrap if lam < 1 else 0
+        following = reward + gamma * (trusted + lam * np.where(end, bootstrap - trusted, following))
+        returns.append(following)
+    return np.stack(returns[::-1], axis=1)
+
+
+@fault(
+    id="M-RET-17",
+    slug="zero-lambda-means-default",
+    clause="RET-10",
+    effect="lambda = 0 is taken for 'not given', and 0.95 is used.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    return _mixed(rewards, _unless(terminated, next_values), terminated | truncated, gamma, lam or 0.95)
+
+
+@fault(
+    id="M-RET-18",
+    slug="one-step-means-default",
+    clause="RET-10",
+    effect="n = 1 is taken for 'not given', and 3 steps are used.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n if n > 1 else 3)
+
+
+@fault(
+    id="M-RET-19",
+    slug="bootstrap-clipped-in-n-step-return",
+    clause="RET-15",
+    effect="Targets are clipped to a range in which the values are expected, and nothing beyond it is learnt.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    bootstraps = np.clip(_unless(terminated, next_values), -1, 1)
+    return _step_by_step(rewards, bootstraps, terminated | truncated, gamma, n)
+
+
+@fault(
+    id="M-RET-20",
+    slug="bootstrap-clipped-in-lambda-return",
+    clause="RET-15",
+    effect="Targets are clipped to a range in which the values are expected, and nothing beyond it is learnt.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    bootstraps = np.clip(_unless(terminated, next_values), -1, 1)
+    return _mixed(rewards, bootstraps, terminated | truncated, gamma, lam)
+
+
+@fault(
+    id="M-RET-21",
+    slug="n-step-termination-bootstraps",
+    clause="RET-16",
+    effect="The value of a state that does not exist is added to every final reward.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return _step_by_step(rewards, next_values, terminated | truncated, gamma, n)
+
+
+@fault(
+    id="M-RET-22",
+    slug="lambda-return-termination-bootstraps",
+    clause="RET-16",
+    effect="The value of a state that does not exist is added to every final reward.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    return _mixed(rewards, next_values, terminated | truncated, gamma, lam)
+
+
+@fault(
+    id="M-RET-23",
+    slug="n-step-nan-times-zero",
+    clause="RET-17",
+    effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    with np.errstate(invalid="ignore"):
+        return _step_by_step(rewards, next_values * (1.0 - terminated), terminated | truncated, gamma, n)
+
+
+@fault(
+    id="M-RET-24",
+    slug="lambda-return-nan-times-zero",
+    clause="RET-17",
+    effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    with np.errstate(invalid="ignore"):
+        return _mixed(rewards, next_values * (1.0 - terminated), terminated | truncated, gamma, lam)
+
+
+@fault(
+    id="M-RET-25",
+    slug="value-of-the-step-itself",
+    clause="RET-12",
+    effect="The value that is mixed in belongs to the state itself, one step late, so the first step's is made up.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    bootstraps = _unless(terminated, next_values)
+    late = np.concatenate([bootstraps[:, :1], bootstraps[:, :-1]], axis=1)
+    return _mixed(rewards, late, terminated | truncated, gamma, lam)
+
+
+@fault(
+    id="M-RET-26",
+    slug="rewards-alone-are-mixed",
+    clause="RET-8",
+    effect="gamma lam discounts the rewards: lambda = 1 is right, and any other forgets the future twice as fast.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    bootstraps, ended = _unless(terminated, next_values), terminated | truncated
+    return _step_by_step(rewards, bootstraps, ended, gamma * lam, rewards.shape[1])
+
+
+@fault(
+    id="M-RET-27",
+    slug="last-step-never-reached",
+    clause="RET-11",
+    effect="n is limited to the steps that have a successor in the row, so a whole episode's return misses its end.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    n = min(n, max(rewards.shape[1] - 1, 1))
+    return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n)
+
+
+@fault(
+    id="M-RET-29",
+    slug="windows-side-by-side",
+    clause="RET-9",
+    effect="Every step of a window of n bootstraps at the window's end, so most see fewer than n rewards.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    ended, steps = terminated | truncated, rewards.shape[1]
+    window_ends = ended | ((np.arange(steps) + 1) % n == 0)
+    return _step_by_step(rewards, _unless(terminated, next_values), window_ends, gamma, steps)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
+
 from rlspec.spec.clauses import clauses
 from rlspec.spec.operations import Operation
 
@@ -87,6 +88,13 @@ class Answer:
     roundoff: Fraction = DOUBLE
     modified: tuple[str, ...] = ()
     """Names of the arguments that the candidate wrote to."""
+    result: str = ""
+    """Which of an operation's several results it is; a single one has no name."""
+
+
+def each(answer: Any) -> tuple[Any, ...]:
+    """The parts of what has several results; of a single result, that one."""
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 class Violation(AssertionError):
@@ -132,8 +140,8 @@ def first_miss(
     return None
 
 
-def agree(answer: Answer, expected: Any, *, magnitude: Any, roundings: int, why: str = "") -> None:
-    """Check that an answer is the expected one, as far as rounding lets it.
+def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: str = "") -> None:
+    """Check that an answer is the expected one, as far as rounding lets it; of several results, each of them.
 
     expected: numbers in the answer's shape: nested sequences of rationals or floats, an array, or another answer.
     magnitude: the absolute sum of the terms that make a number up, one for all or one for each.
@@ -141,11 +149,15 @@ def agree(answer: Answer, expected: Any, *, magnitude: Any, roundings: int, why:
     why: what the comparison means, shown with a violation.
     Raises Violation at the first number that is off by more than ``tolerance``.
     """
+    if isinstance(answer, tuple):
+        for part, wanted in zip(answer, expected, strict=True):
+            agree(part, wanted, magnitude=magnitude, roundings=roundings, why=why)
+        return
     expected = np.asarray(expected.value if isinstance(expected, Answer) else expected, dtype=object)
     terms = {"magnitude": magnitude, "roundings": roundings, "roundoff": answer.roundoff}
     if missed := first_miss(answer.value, expected, **terms):
         place, allowed = missed
-        where = f" at {list(place)}" if place else ""
+        where = (f" at {list(place)}" if place else "") + (f" of {answer.result}" if answer.result else "")
         digits = answer.roundoff.denominator.bit_length() - 1
         message = f"{why}{': ' if why else ''}expected {show(expected[place])}{where}, got {show(answer.value[place])}"
         if allowed and np.isfinite(answer.value[place]):

@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume
+
 from rlspec.properties.checking import Answer
 from rlspec.properties.strategies import discounts, rescaling
 from rlspec.reference import decision_process, policy_gradient

@@ -5,18 +5,28 @@ What every operation owes its caller (spec/operations.md) is checked with these,
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+
 from rlspec.properties.checking import exactly
 from rlspec.properties.processes import Episodes, Task, episodes, tasks, weights
 from rlspec.properties.strategies import (
     NUMBERS,
     PLAIN,
+    Batch,
     Rollout,
+    batches,
+    clips,
+    counts,
     discounts,
     discounts_near_one,
+    lone_advantages,
+    mixing_near_one,
+    normalized_terms,
+    off_policy_terms,
     rescaling,
     reward_rows,
     rollouts,
@@ -47,7 +57,7 @@ class Question:
 def row_by_row(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
     """The reference's answer in rationals to arguments [B, T] followed by scalars, one row after the other."""
     arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
-    scalars = [exactly(argument) for argument in arguments[len(arrays) :]]
+    scalars = [argument if isinstance(argument, int) else exactly(argument) for argument in arguments[len(arrays) :]]
     rows = zip(*arrays, strict=True)
     return [function(*([_plain(x) for x in part] for part in row), *scalars) for row in rows]
 
@@ -73,6 +83,24 @@ def _returns(name: str, numbers: np.ndarray, gammas: st.SearchStrategy[float]) -
         return _rowwise(name, function, (rewards, gamma), magnitude, gamma)
 
     return st.builds(question, reward_rows(numbers=numbers), gammas)
+
+
+def _n_steps(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, n: int) -> Question:
+        arguments = (*rollout.return_arrays, gamma, n)
+        return _rowwise("n_step_return", returns.n_step_return, arguments, rollout.return_magnitude, gamma)
+
+    return st.builds(question, rollouts(numbers=numbers), gammas, counts)
+
+
+def _lambda_returns(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, lam: float) -> Question:
+        arguments = (*rollout.return_arrays, gamma, lam)
+        return _rowwise("lambda_return", returns.lambda_return, arguments, rollout.return_magnitude, gamma * lam)
+
+    return st.builds(question, rollouts(numbers=numbers), gammas, lams)
 
 
 def _td_errors(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
@@ -109,22 +137,61 @@ def _policy_gradients(gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Que
     return episodes(gammas).map(question)
 
 
+def _vtraces(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+) -> st.SearchStrategy[Question]:
+    def question(rollout: Rollout, gamma: float, lam: float, rho_clip: float, c_clip: float) -> Question:
+        scalars = (gamma, lam, rho_clip, c_clip)
+
+        def answer(**chosen: str) -> tuple[list[Any], list[Any]]:
+            function = partial(advantages.vtrace, **_last_names(chosen))
+            targets, advantage = zip(*row_by_row(function, (*rollout.arrays, rollout.ratio, *scalars)), strict=True)
+            return list(targets), list(advantage)
+
+        arguments = (*rollout.off_policy_arrays, *scalars)
+        return Question(OPERATIONS["vtrace"], arguments, answer, **off_policy_terms(rollout, rho_clip, c_clip))
+
+    return st.builds(question, rollouts(numbers=numbers, off_policy=True), gammas, lams, clips, clips)
+
+
+def _last_names(chosen: dict[str, str]) -> dict[str, str]:
+    """Choices by their conventions' names within the operation."""
+    return {name.rpartition(".")[2]: choice for name, choice in chosen.items()}
+
+
+def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(batch: Batch) -> Question:
+        def answer(**chosen: str) -> np.ndarray:
+            entries = [exactly(number) for number in batch.advantages.ravel()], batch.mask.ravel().tolist()
+            flat = advantages.normalize_advantages(*entries, **_last_names(chosen))
+            return np.array(flat, dtype=object).reshape(batch.mask.shape)
+
+        terms = normalized_terms(batch, batch.spread)
+        return Question(OPERATIONS["normalize_advantages"], batch.arrays, answer, **terms)
+
+    return st.builds(question, batches(numbers=numbers, fewest=0) | lone_advantages(numbers=numbers))
+
+
 def _questions(
-    numbers: np.ndarray, gammas: st.SearchStrategy[float], **processes: Any
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float], **processes: Any
 ) -> dict[str, st.SearchStrategy[Question]]:
     about_tasks = ("expected_return", "state_values", "action_values", "occupancy", "exact_policy_gradient")
     return {
         "discounted_return": _returns("discounted_return", numbers, gammas),
         "reward_to_go": _returns("reward_to_go", numbers, gammas),
+        "n_step_return": _n_steps(numbers, gammas),
+        "lambda_return": _lambda_returns(numbers, gammas, lams),
         "td_error": _td_errors(numbers, gammas),
         "gae": _gaes(numbers, gammas),
+        "vtrace": _vtraces(numbers, gammas, lams),
+        "normalize_advantages": _normalizations(numbers),
         **{name: _about_tasks(name, gammas=gammas, **processes) for name in about_tasks},
         "policy_gradient": _policy_gradients(gammas),
     }
 
 
-QUESTIONS = _questions(NUMBERS, discounts)
+QUESTIONS = _questions(NUMBERS, discounts, discounts)
 """Any question of an operation."""
 
-PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one, infinite=False)
+PLAIN_QUESTIONS = _questions(PLAIN, discounts_near_one, mixing_near_one, infinite=False)
 """Questions whose answers are far from zero compared with float32's rounding, so that a mistake is not taken for it."""

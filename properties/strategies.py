@@ -9,13 +9,14 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+from hypothesis import assume
 
 MOST_ROWS, MOST_STEPS = 3, 6
 
 PLAIN = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7])
 """Rewards and values of one order of size: small integers, dyadic fractions, decimals that floats round."""
 
-NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e6]])
+NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e8]])
 """What rewards and values are drawn from: plain numbers and large ones."""
 
 DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99, 2.0**-12)
@@ -23,6 +24,21 @@ DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99, 2.0**-12)
 
 discounts = st.sampled_from(DISCOUNTS)
 discounts_near_one = st.sampled_from([0.9, 0.99])
+
+mixing_near_one = st.sampled_from([0.9, 1.0, 0.99])
+
+counts = st.sampled_from([1, 2, 3, 5, 9])
+"""What n is drawn from: one step, a few, more than any rollout has."""
+
+TERMINATES = np.array([0, 0, 0, 0, 0, 1, 0, 1], dtype=bool)
+TRUNCATES = np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=bool)
+"""How a step's byte ends an episode: not at all, one way, the other way, or both ways."""
+
+RATIOS = np.array([1, 0.5, 2, 0, 1.5, 0.25, 3, 1e300])
+"""What ratios of probabilities are drawn from: equal ones, ordinary ones, none at all, beyond every clip."""
+
+clips = st.sampled_from([1.0, 0.5, 2.0])
+"""What V-trace's clips are drawn from."""
 
 
 @st.composite
@@ -57,6 +73,14 @@ class Rollout:
     next_values: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
+    ratio: np.ndarray | None = None
+    """Of the two policies' probabilities, where the rollout is off-policy."""
+
+    @property
+    def off_policy_arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``vtrace`` before the scalars, in order."""
+        with np.errstate(divide="ignore"):
+            return *self.arrays, np.log(self.ratio)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -69,6 +93,11 @@ class Rollout:
         return self.rewards, self.values, self.next_values, self.terminated
 
     @property
+    def return_arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``n_step_return`` and ``lambda_return`` before the scalars, in order."""
+        return self.rewards, self.next_values, self.terminated, self.truncated
+
+    @property
     def ended(self) -> np.ndarray:
         """Where an episode ends, either way."""
         return self.terminated | self.truncated
@@ -76,45 +105,141 @@ class Rollout:
     @property
     def magnitude(self) -> np.ndarray:
         """Absolute sum of each row's numbers, shape [B, 1]; a bootstrap that may not be read does not count."""
-        read = np.where(self.terminated, 0, self.next_values)
-        return sum(np.abs(part).sum(axis=1, keepdims=True) for part in (self.rewards, self.values, read))
+        return self.return_magnitude + np.abs(self.values).sum(axis=1, keepdims=True)
 
-    def but(self, **fields: np.ndarray) -> "Rollout":
+    @property
+    def return_magnitude(self) -> np.ndarray:
+        """The same without the steps' own values, which a return does not read."""
+        read = np.where(self.terminated, 0, self.next_values)
+        return sum(np.abs(part).sum(axis=1, keepdims=True) for part in (self.rewards, read))
+
+    def but(self, **fields: Any) -> "Rollout":
         """The same rollout with other arrays in the named fields."""
         return replace(self, **fields)
 
+    def mixed(self, other: "Rollout", factor: float) -> "Rollout":
+        """The rollout ``factor * self + other``, in rewards and values, with flags that the two have in common."""
+        pairs = zip(self.arrays[:3], other.arrays[:3], strict=True)
+        rewards, values, next_values = (factor * a + b for a, b in pairs)
+        return self.but(rewards=rewards, values=values, next_values=next_values)
+
+    @property
+    def tidied(self) -> "Rollout":
+        """The rollout with 0 where nothing may be read, so that who reads it there is none the worse."""
+        return self.but(next_values=np.where(self.terminated, 0, self.next_values))
+
+    def overwritten(self, junk: float) -> "Rollout":
+        """The rollout with something else where nothing may be read: the successor's value at a termination."""
+        assume(self.terminated.any())
+        return self.but(next_values=np.where(self.terminated, junk, self.next_values))
+
+    def episodes(self) -> list[tuple[int, int, int]]:
+        """The episodes that the rows hold: row, first step, and the step after the last."""
+        rows, steps = self.ended.shape
+        ends = [[*(int(t) + 1 for t in np.flatnonzero(self.ended[row, :-1])), steps] for row in range(rows)]
+        return [
+            (row, start, stop) for row in range(rows) for start, stop in zip([0, *ends[row]], ends[row], strict=False)
+        ]
+
     def part(self, row: int, start: int, stop: int) -> "Rollout":
         """Steps start to stop of one row, as a rollout of one row."""
-        return Rollout(*(array[row : row + 1, start:stop].copy() for array in self.arrays))
+        present = {name: array for name, array in vars(self).items() if array is not None}
+        return Rollout(**{name: array[row : row + 1, start:stop].copy() for name, array in present.items()})
 
 
 @st.composite
 def rollouts(
-    draw: st.DrawFn, inside: bool = True, at_end: bool = True, copies: int = 1, numbers: np.ndarray = NUMBERS
+    draw: st.DrawFn,
+    inside: bool = True,
+    at_end: bool = True,
+    copies: int = 1,
+    numbers: np.ndarray = NUMBERS,
+    off_policy: bool = False,
 ) -> Any:
     """Rollouts whose episodes may end inside a row, at its last step, or nowhere (the rollout was cut).
 
     Inside an episode a successor's value is the next row's; at a boundary it is its own.
     inside, at_end: whether episodes may end before, and at, the last step.
     copies: with more than one, a tuple of so many rollouts whose episodes end alike.
+    off_policy: whether the rollouts have ratios, which they then have in common.
     """
-    table = draw(_windows(1 + 3 * copies))
+    table = draw(_windows(1 + 3 * copies + off_policy))
+    ratio = RATIOS[table[..., -1] % len(RATIOS)] if off_policy else None
     allowed = np.full(table.shape[:2], inside)
     allowed[:, -1] = at_end
-    terminated = allowed & np.isin(table[..., 0] % 8, (5, 7))
-    truncated = allowed & np.isin(table[..., 0] % 8, (6, 7))
+    terminated = allowed & TERMINATES[table[..., 0] % 8]
+    truncated = allowed & TRUNCATES[table[..., 0] % 8]
     drawn = []
-    for first in range(1, table.shape[2], 3):
+    for first in range(1, 1 + 3 * copies, 3):
         rewards, values, successors = np.moveaxis(numbers[table[..., first : first + 3] % len(numbers)], 2, 0)
         following = np.concatenate([values[:, 1:], successors[:, -1:]], axis=1)
         next_values = np.where(terminated | truncated, successors, following)
-        drawn.append(Rollout(rewards, values, next_values, terminated, truncated))
+        drawn.append(Rollout(rewards, values, next_values, terminated, truncated, ratio))
     return tuple(drawn) if copies > 1 else drawn[0]
 
 
 def uninterrupted(**options: Any) -> st.SearchStrategy[Any]:
     """Rollouts of one stretch of one episode a row, without any flag."""
     return rollouts(inside=False, at_end=False, **options)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Advantages [B, T] and a mask of those that count."""
+
+    advantages: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The arguments of ``normalize_advantages``, in order."""
+        return self.advantages, self.mask
+
+    @property
+    def counted(self) -> np.ndarray:
+        """The advantages that count, in one line."""
+        return self.advantages[self.mask]
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of those that count; 0 exactly where they are equal."""
+        return float(self.counted.std()) if len(set(self.counted.tolist())) > 1 else 0.0
+
+    def overwritten(self, junk: float) -> "Batch":
+        """The batch with something else where nothing may be read: under the mask."""
+        assume(not self.mask.all())
+        return replace(self, advantages=np.where(self.mask, self.advantages, junk))
+
+
+@st.composite
+def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> Batch:
+    """Batches in which at least so many entries count, not all of them equal if there are several.
+
+    Their size varies: a tiny spread is where a small number added to it shows.
+    """
+    table = draw(_windows(2))
+    advantages = numbers[table[..., 0] % len(numbers)] * draw(st.sampled_from([1.0, 1e-4, 1e-8]))
+    batch = Batch(advantages, table[..., 1] % 4 != 3)
+    assume(len(batch.counted) >= fewest and (len(batch.counted) < 2 or batch.spread))
+    return batch
+
+
+@st.composite
+def lone_advantages(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> Batch:
+    """Batches in which one entry counts."""
+    table = draw(_windows(1))
+    mask = np.zeros(table.shape[:2], dtype=bool)
+    mask[draw(st.integers(0, len(mask) - 1)), draw(st.integers(0, mask.shape[1] - 1))] = True
+    return Batch(numbers[table[..., 0] % len(numbers)], mask)
+
+
+@st.composite
+def equal_advantages(draw: st.DrawFn) -> Batch:
+    """Batches in which all entries that count, two or more, are equal; others may stand under the mask."""
+    table = draw(_windows(2))
+    mask = table[..., 1] % 4 != 3
+    assume(mask.sum() > 1)
+    return Batch(np.where(mask, draw(st.sampled_from(list(NUMBERS))), NUMBERS[table[..., 0] % len(NUMBERS)]), mask)
 
 
 def rescaling(discount: float, steps: int) -> float:
@@ -133,3 +258,28 @@ def roundings(steps: int) -> int:
     step that it is carried over, multiplied and added: once more for a result put together from two such sums.
     """
     return 8 * (steps + 1)
+
+
+def off_policy_terms(rollout: Rollout, rho_clip: float, c_clip: float) -> dict[str, Any]:
+    """How far rounding may take V-trace's answers: the magnitude and roundings that ``agree`` wants.
+
+    With M the row's magnitude a target is at most M + rho c^(T - 1) M in absolute terms and an advantage at most
+    rho (M + such a target), clips below 1 counting as 1.  A ratio below the clips is the exponential of a logarithm
+    below 2 in size: 2 roundings for that number's own and 3 for the exponential's, once for each step carried over.
+    """
+    rows_most = max(1.0, rho_clip) ** 2 * max(1.0, c_clip) ** (rollout.rewards.shape[1] - 1)
+    return {"magnitude": 3 * rows_most * rollout.magnitude, "roundings": 2 * roundings(rollout.rewards.shape[1])}
+
+
+def normalized_terms(batch: Batch, scale: float) -> dict[str, Any]:
+    """How far rounding may take normalised advantages: the magnitude and roundings that ``agree`` wants.
+
+    The mean of N advantages, none larger than A, is off by e = N u A at most, and with it each difference from the
+    mean, their root mean square, and whatever that is divided by.  So with a divisor D a quotient, at most sqrt(N) in
+    size, is off by (1 + sqrt(N)) e / (D - e), which is below twice that with D for 2 e < D; beyond, 2 sqrt(N) bounds
+    it, and so does twice that again.  To this comes the rounding of the quotient itself.
+    """
+    count = max(len(batch.counted), 1)
+    largest = float(np.abs(batch.counted).max(initial=0))
+    size = 4 * (1 + count**0.5) * (largest / scale if scale else 0) + 4 * count**0.5
+    return {"magnitude": size, "roundings": count + 8}

@@ -6,6 +6,7 @@ from fractions import Fraction
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
+
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
 from rlspec.properties.processes import MOST_ACTIONS, MOST_STATES, ask, fractions, tasks
 from rlspec.reference.decision_process import trajectories

@@ -6,6 +6,7 @@ from operator import mul
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
+
 from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
 from rlspec.properties.processes import (
     MOST_ACTIONS,

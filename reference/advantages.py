@@ -4,10 +4,10 @@ Time leads: every argument is a sequence of T numbers, or of T equally shaped ar
 Boolean arrays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from .numbers import unless
+from .numbers import at_most, choose, square_root, unless
 
 
 def td_error(
@@ -44,3 +44,69 @@ def gae(
     for delta, end in zip(deltas[-2::-1], ended[-2::-1], strict=True):
         advantages.append(delta + gamma * lam * unless(end, advantages[-1]))
     return advantages[::-1]
+
+
+def vtrace(
+    rewards: Sequence[Any],
+    values: Sequence[Any],
+    next_values: Sequence[Any],
+    terminated: Sequence[Any],
+    truncated: Sequence[Any],
+    ratio: Sequence[Any],
+    gamma: Any,
+    lam: Any,
+    rho_clip: Any,
+    c_clip: Any,
+    advantage: str = "paper",
+) -> tuple[list[Any], list[Any]]:
+    """V-trace: v_t = V_t + x_t with x_t = rho_t delta_t + gamma lam c_t x_{t+1}, or rho_t delta_t at an end (ADV-22).
+
+    ratio: pi(a|s) / mu(a|s) of each step; rho is that ratio or rho_clip, c is that or c_clip, if they are smaller.
+    advantage: what follows a step in the advantages rho_t (r_t + gamma q_t - V_t): v_{t+1} or a mixture (ADV-32).
+    Returns T >= 1 targets and T advantages.  Espeholt et al. (2018), eq. 1 and remarks 1 and 2.
+    """
+    rho = [at_most(x, rho_clip) for x in ratio]
+    c = [at_most(x, c_clip) for x in ratio]
+    deltas = td_error(rewards, values, next_values, terminated, gamma)
+    ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
+    excess = [rho[-1] * deltas[-1]]
+    for t in reversed(range(len(deltas) - 1)):
+        excess.append(rho[t] * deltas[t] + gamma * lam * c[t] * unless(ended[t], excess[-1]))
+    targets = [value + x for value, x in zip(values, reversed(excess), strict=True)]
+
+    weight = lam if advantage == "mixed" else 1
+    mixed = [(1 - weight) * near + weight * far for near, far in zip(next_values[:-1], targets[1:], strict=True)]
+    ahead = [*map(choose, ended[:-1], next_values[:-1], mixed), next_values[-1]]
+    errors = td_error(rewards, values, ahead, terminated, gamma)
+    return targets, [x * error for x, error in zip(rho, errors, strict=True)]
+
+
+DENOMINATORS: dict[str, Callable[[Any], Any]] = {
+    "std + 1e-8": lambda std: std + 1e-8,
+    "std + 1e-6": lambda std: std + 1e-6,
+    "std + 1e-5": lambda std: std + 1e-5,
+    "std": lambda std: std,
+    "max(std, 1e-5)": lambda std: max(std, 1e-5),
+    "max(std, 1e-4)": lambda std: max(std, 1e-4),
+    "sqrt(var + 1e-8)": lambda std: square_root(std * std + 1e-8),
+}
+"""What normalised advantages are divided by, for each choice of ADV-20."""
+
+
+def normalize_advantages(
+    advantages: Sequence[Any], mask: Sequence[Any], std: str = "ddof=0", eps: str = "std + 1e-8", one: str = "zero"
+) -> list[Any]:
+    """Advantages with mean 0 and standard deviation 1: (A_i - mean) / std, or 0 where the mask is 0 (ADV-11).
+
+    advantages, mask: the N numbers and truth values of a whole batch, in any order.
+    std, eps, one: the choices of ADV-19, ADV-20 and ADV-21.
+    Returns N numbers.
+    """
+    counted = [advantage for advantage, counts in zip(advantages, mask, strict=True) if counts]
+    if len(counted) < 2 or all(advantage == counted[0] for advantage in counted):
+        alone = len(counted) == 1 and one == "unchanged"
+        return [advantage if counts and alone else 0 for advantage, counts in zip(advantages, mask, strict=True)]
+    mean = sum(counted) / len(counted)
+    variance = sum((advantage - mean) ** 2 for advantage in counted) / (len(counted) - (std == "ddof=1"))
+    scale = DENOMINATORS[eps](square_root(variance))
+    return [(advantage - mean) / scale if counts else 0 for advantage, counts in zip(advantages, mask, strict=True)]

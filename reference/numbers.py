@@ -1,5 +1,6 @@
-"""The one thing that numbers and arrays of numbers do not do alike: choosing."""
+"""What numbers and arrays of numbers do not do alike: choosing, and taking a root."""
 
+from fractions import Fraction
 from typing import Any
 
 
@@ -8,8 +9,26 @@ def unless(flag: Any, number: Any) -> Any:
 
     flag: a truth value, or a Boolean array (NumPy or torch) of the shape of the array ``number``.
     """
+    return choose(flag, 0, number)
+
+
+def choose(flag: Any, number: Any, otherwise: Any) -> Any:
+    """The number where the flag is set, and otherwise the other one; the one that is not chosen is not read.
+
+    flag: a truth value, or a Boolean array (NumPy or torch) of the shape of the array ``otherwise``.
+    """
     if getattr(flag, "ndim", 0) == 0:
-        return 0 if flag else number
-    if hasattr(number, "masked_fill"):
-        return number.masked_fill(flag, 0)
-    return number.__array_namespace__().where(flag, 0, number)
+        return number if flag else otherwise
+    if hasattr(otherwise, "masked_fill"):
+        return otherwise.where(~flag, number)
+    return otherwise.__array_namespace__().where(flag, number, otherwise)
+
+
+def at_most(number: Any, most: Any) -> Any:
+    """The number, or ``most`` where the number is larger."""
+    return choose(number > most, most, number)
+
+
+def square_root(number: Any) -> Any:
+    """The number's root, of its own kind if it has one: a symbol's is a symbol, a fraction's a float."""
+    return number.sqrt() if hasattr(number, "sqrt") else number ** Fraction(1, 2)

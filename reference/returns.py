@@ -7,6 +7,8 @@ multiplies.
 from collections.abc import Sequence
 from typing import Any
 
+from .numbers import choose, unless
+
 
 def reward_to_go(rewards: Sequence[Any], gamma: Any) -> list[Any]:
     """Discounted return from every step on: G_t = r_t + gamma G_{t+1}, nothing following the last step (RET-2).
@@ -29,3 +31,49 @@ def discounted_return(rewards: Sequence[Any], gamma: Any) -> Any:
     Returns one number of the same kind.  Sutton & Barto (2018), eq. 3.8.
     """
     return reward_to_go(rewards, gamma)[0]
+
+
+def n_step_return(
+    rewards: Sequence[Any],
+    next_values: Sequence[Any],
+    terminated: Sequence[Any],
+    truncated: Sequence[Any],
+    gamma: Any,
+    n: int,
+) -> list[Any]:
+    """Returns of n rewards and a bootstrap: G^n_t = r_t + gamma G^(n-1)_{t+1}, with V'_t for G^0_{t+1} (RET-7).
+
+    V'_t also stands for what follows where an episode, or the rollout, ends sooner; next_values is not read where
+    terminated.  Returns T >= 1 numbers.  Sutton & Barto (2018), section 7.1.
+    """
+    bootstraps = [unless(end, value) for end, value in zip(terminated, next_values, strict=True)]
+    ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
+    following, returns = bootstraps, bootstraps
+    for _ in range(min(n, len(rewards))):
+        returns = [reward + gamma * after for reward, after in zip(rewards, following, strict=True)]
+        following = [*map(choose, ended[:-1], bootstraps[:-1], returns[1:]), bootstraps[-1]]
+    return returns
+
+
+def lambda_return(
+    rewards: Sequence[Any],
+    next_values: Sequence[Any],
+    terminated: Sequence[Any],
+    truncated: Sequence[Any],
+    gamma: Any,
+    lam: Any,
+) -> list[Any]:
+    """Lambda-returns: G_t = r_t + gamma ((1 - lam) V'_t + lam G_{t+1}), with V'_t for G_{t+1} at an end (RET-8).
+
+    next_values: V of each step's true successor, not read where terminated.
+    Returns T >= 1 numbers.  Sutton & Barto (2018), section 12.1.
+    """
+    bootstraps = [unless(end, value) for end, value in zip(terminated, next_values, strict=True)]
+    ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
+    following: Any = bootstraps[-1]
+    returns = []
+    for reward, bootstrap, end in zip(rewards[::-1], bootstraps[::-1], ended[::-1], strict=True):
+        after = choose(end, bootstrap, following)
+        following = reward + gamma * ((1 - lam) * bootstrap + lam * after)
+        returns.append(following)
+    return returns[::-1]

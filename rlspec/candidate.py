@@ -137,13 +137,13 @@ class Candidate:
         """``float64`` or ``float32``: declared for all operations, or found out for this one."""
         return self.declared.get("precision") or self.inferred.get(f"{operation}.precision", "float64")
 
-    def __getattr__(self, name: str) -> Callable[..., Answer]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in OPERATIONS:
             return partial(self.ask, OPERATIONS[name])
         raise AttributeError(f"no operation is called {name!r}")
 
-    def ask(self, operation: Operation, *arguments: Any) -> Answer:
-        """The candidate's answer to one call.
+    def ask(self, operation: Operation, *arguments: Any) -> Any:
+        """The candidate's answer to one call: an Answer, or a tuple of them where there are several results.
 
         A call without a usable answer is left out of the property that asks, and charged to the one that demands.
         """
@@ -153,8 +153,8 @@ class Candidate:
             self.unusable = self.unusable or unusable
             reject()
 
-    def demand(self, operation: Operation, *arguments: Any) -> Answer:
-        """The candidate's answer to one call.
+    def demand(self, operation: Operation, *arguments: Any) -> Any:
+        """The candidate's answer to one call: an Answer, or a tuple of them where there are several results.
 
         Raises Violation if there is no usable one: the candidate raised, or returned something else than real numbers
         of the stated shape, finite for finite arguments.
@@ -173,18 +173,34 @@ class Candidate:
             reject()
         except (Exception, SystemExit) as error:
             raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
-        value = _numbers(returned, call)
+        values = _results(returned, call)
         self.answers += 1
-        return Answer(call, value, self._roundoff(operation, arguments), _restored(operation, arguments, before))
+        judged = (self._roundoff(operation, arguments), _restored(operation, arguments, before))
+        answers = tuple(Answer(call, value, *judged, name) for name, value in values.items())
+        return answers if len(answers) > 1 else answers[0]
 
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
         return SINGLE if narrow or self.precision(operation.name) == "float32" else DOUBLE
 
 
-def _numbers(returned: Any, call: Call) -> np.ndarray:
-    """What was returned, as an array that laws can be checked on."""
-    name, shape = call.operation.name, call.operation.result_shape(call.arguments)
+def _results(returned: Any, call: Call) -> dict[str, np.ndarray]:
+    """What was returned, as arrays that laws can be checked on, by the results' names."""
+    operation, shapes = call.operation, call.operation.result_shapes(call.arguments)
+    if len(shapes) == 1:
+        returned = (returned,)
+    elif not isinstance(returned, tuple | list) or len(returned) != len(shapes):
+        what = f"{len(returned)} results" if isinstance(returned, tuple | list) else f"a {type(returned).__name__}"
+        wanted = f"a tuple of {' and '.join(shapes)} was expected"
+        raise Violation(f"{operation.name} returned {what}; {wanted}", call, actual=returned)
+    return {
+        name: _numbers(part, f"{operation.name}{f'[{name}]' if name else ''}", shape, call)
+        for (name, shape), part in zip(shapes.items(), returned, strict=True)
+    }
+
+
+def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np.ndarray:
+    """One result, as an array that laws can be checked on."""
 
     def refuse(what: str) -> NoReturn:
         raise Violation(f"{name} returned {what}; an array of shape {shape} was expected", call, actual=returned)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from .drawing import same_everywhere
-from .properties.checking import DOUBLE, SINGLE, Answer, Violation, first_miss
+from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
 from .properties.questions import PLAIN_QUESTIONS, Question
 from .spec.clauses import conventions_of
 
@@ -18,22 +18,23 @@ PROBES = 20
 def infer(candidate: Any, operation: str) -> dict[str, str]:
     """The conventions under which the operation's answers are explained, by convention's name.
 
-    Each combination of choices is tried on a few questions; the first that explains them all is taken, and where
-    none does, nothing is said.  ``OPERATION.precision`` is float32 where answers are right to float32 only.
+    Each combination of choices is tried on a few questions; the first that explains them all is taken, to float64's
+    precision if there is one and else to float32's, and where none does, nothing is said.  ``OPERATION.precision`` is
+    float32 where answers are right to float32 only.
     """
     answered = probe(candidate, operation)
     free = conventions_of(operation)
     combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
-    explaining = [
+    explaining = (
         chosen
-        for chosen in combinations
-        if all(_explained(answer, question, chosen, SINGLE) for question, answer in answered)
-    ]
-    found = explaining[0] if explaining else {}
+        for roundoff, chosen in product((DOUBLE, SINGLE), combinations)
+        if all(_explained(answer, question, chosen, roundoff) for question, answer in answered)
+    )
+    found = next(explaining, {})
     return found | {f"{operation}.precision": _precision(answered, found or combinations[0])}
 
 
-def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:
+def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
     """A few questions and their answers, the same ones for every candidate; those without an answer are left out."""
     answered = []
 
@@ -60,10 +61,11 @@ def probe(candidate: Any, operation: str) -> list[tuple[Question, Answer]]:
     return answered
 
 
-def _explained(answer: Answer, question: Question, chosen: dict[str, str], roundoff: Any) -> bool:
-    return first_miss(answer.value, question.answer(**chosen), roundoff=roundoff, **question.judged) is None
+def _explained(answer: Any, question: Question, chosen: dict[str, str], roundoff: Any) -> bool:
+    pairs = zip(each(answer), each(question.answer(**chosen)), strict=True)
+    return all(first_miss(part.value, exact, roundoff=roundoff, **question.judged) is None for part, exact in pairs)
 
 
-def _precision(answered: list[tuple[Question, Answer]], chosen: dict[str, str]) -> str:
+def _precision(answered: list[tuple[Question, Any]], chosen: dict[str, str]) -> str:
     right = [pair for pair in answered if _explained(pair[1], pair[0], chosen, SINGLE)]
     return "float64" if all(_explained(a, q, chosen, DOUBLE) for q, a in right) else "float32"

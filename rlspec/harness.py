@@ -17,7 +17,7 @@ from .drawing import same_everywhere, seed_by_name
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
 from .spec.clauses import clauses
-from .verdicts import Outcome, Verdict, differences, exit_status, judge
+from .verdicts import Outcome, Verdict, differences, exit_status, judge, missing
 
 
 class Trial:
@@ -68,7 +68,7 @@ class Trial:
                 return found("untested", "the property asked nothing")
             case pytest.skip.Exception():
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
-            case Unsatisfiable() if on_trial and on_trial.unusable and not answers:
+            case Unsatisfiable() if on_trial and on_trial.unusable:
                 return found("violated", str(on_trial.unusable), **report.evidence(on_trial.unusable))
             case Unsatisfiable() if reason:
                 return found("declined", reason)
@@ -88,7 +88,7 @@ class Trial:
         ]
         for value in found:
             self.outcomes.append(Outcome(**value["outcome"]))
-            self.about = value["about"]
+            self.about, self.problem = value["about"], value["problem"]
         if report.failed and "violated" not in [value["outcome"]["status"] for value in found]:
             self.other_failures += 1
 
@@ -101,8 +101,10 @@ class Trial:
         if self.file:
             Path(self.file).write_text(report.as_json(self.about, verdicts), encoding="utf-8")
         if exitstatus <= pytest.ExitCode.TESTS_FAILED and not self.other_failures:
-            as_recorded = self.recorded is not None and not differences(verdicts, self.recorded)
-            session.exitstatus = 0 if as_recorded else exit_status(verdicts, self.required) or int(bool(self.recorded))
+            if self.recorded is None:
+                session.exitstatus = exit_status(verdicts, self.required)
+            else:
+                session.exitstatus = int(bool(differences(verdicts, self.recorded) or missing(verdicts, self.required)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the verdict on every clause."""
@@ -124,7 +126,7 @@ TRIAL = pytest.StashKey[Trial]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--candidate``, ``--verdicts`` and ``--require``."""
+    """Add ``--candidate``, ``--verdicts``, ``--expect`` and ``--require``."""
     group = parser.getgroup("rlspec")
     group.addoption(
         "--candidate",
@@ -219,7 +221,9 @@ def pytest_runtest_makereport(
     if _clauses(item) and (call.when == "call" or (call.when == "setup" and error)):
         trial = item.config.stash[TRIAL]
         outcome = trial.outcome(item, error)
-        result.user_properties.append(("rlspec", {"outcome": asdict(outcome), "about": trial.about}))
+        result.user_properties.append(
+            ("rlspec", {"outcome": asdict(outcome), "about": trial.about, "problem": trial.problem})
+        )
         if outcome.status == "violated":
             result.longrepr = report.violation(outcome)
             known = [trial.about["known_failures"].get(id) for id in outcome.clauses]

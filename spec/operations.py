@@ -2,7 +2,8 @@
 
 Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
 A actions, H steps to the horizon.  Arrays are NumPy arrays; flags are bool; scalars are Python numbers.  Arguments
-are passed by position.  What an operation computes is said by the clauses of its chapter.
+are passed by position.  Several results are returned as a tuple.  What an operation computes is said by the clauses of
+its chapter.
 
 These rules hold everywhere:
 
@@ -17,7 +18,7 @@ These rules hold everywhere:
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 Array = Any  # a NumPy array; not imported, so that reading the signatures costs nothing
 
@@ -31,16 +32,19 @@ States = Annotated[Array, ("S",)]
 StatesInTime = Annotated[Array, ("H", "S")]
 StatesActionsInTime = Annotated[Array, ("H", "S", "A")]
 Horizon = Annotated[int | None, ()]
+Count = Annotated[int, ()]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the contract: its name, chapter, parameters and the axes of each."""
+    """One operation of the contract: its name, chapter, parameters and results, and the axes of each."""
 
     name: str
     chapter: str
     axes: dict[str, tuple[str, ...]]
-    result: tuple[str, ...]
+    results: dict[str, tuple[str, ...]]
+    """The results' axes by their names; a single result has no name."""
+    row_by_row: bool
     text: str
 
     @property
@@ -48,32 +52,41 @@ class Operation:
         """The parameters' names, in order."""
         return tuple(self.axes)
 
-    def result_shape(self, arguments: tuple[Any, ...]) -> tuple[int, ...]:
-        """The shape that the result has for these arguments.
+    @property
+    def result(self) -> tuple[str, ...]:
+        """The axes of the result, or of the first of several."""
+        return next(iter(self.results.values()))
+
+    def result_shapes(self, arguments: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes that the results have for these arguments, by their names.
 
         The axis H is as long as the argument ``horizon``, and absent where that is None.
         """
         sizes: dict[str, int | None] = {}
         for (parameter, axes), argument in zip(self.axes.items(), arguments, strict=True):
-            sizes |= (
-                {"H": argument}
-                if parameter == "horizon"
-                else dict(zip(axes, getattr(argument, "shape", ()), strict=True))
-            )
-        return tuple(size for axis in self.result if (size := sizes[axis]) is not None)
+            known = zip(axes, getattr(argument, "shape", ()), strict=True)
+            sizes |= {"H": argument} if parameter == "horizon" else dict(known)
+        return {
+            name: tuple(size for axis in axes if (size := sizes[axis]) is not None)
+            for name, axes in self.results.items()
+        }
 
 
 OPERATIONS: dict[str, Operation] = {}
 
 
-def _operation(chapter: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _operation(
+    chapter: str, *results: str, row_by_row: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         hints = get_type_hints(function, include_extras=True)
+        returned = hints.pop("return")
+        several = get_args(returned) if get_origin(returned) is tuple else (returned,)
         axes = {name: get_args(hint)[1] for name, hint in hints.items()}
-        result = axes.pop("return")
+        named = {name: get_args(hint)[1] for name, hint in zip(results or ("",), several, strict=True)}
         assert tuple(axes) == tuple(signature(function).parameters)
         text = (function.__doc__ or "").strip()
-        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, result, text)
+        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, named, row_by_row, text)
         return function
 
     return register
@@ -122,6 +135,20 @@ def reward_to_go(rewards: Steps, gamma: Number) -> Steps:
     """G_t = sum_{k >= t} gamma^(k - t) r_k of one complete episode a row."""
 
 
+@_operation("returns")
+def n_step_return(
+    rewards: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number, n: Count
+) -> Steps:
+    """G^n_t: n rewards, discounted, and gamma^n V of the state reached; or as many as the episode has left."""
+
+
+@_operation("returns")
+def lambda_return(
+    rewards: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number, lam: Number
+) -> Steps:
+    """(1 - lam) sum_n lam^(n - 1) G^n_t, the weights left over falling to the longest."""
+
+
 @_operation("advantages")
 def td_error(rewards: Steps, values: Steps, next_values: Steps, terminated: Flags, gamma: Number) -> Steps:
     """delta_t = r_t + gamma V(s_{t+1}) - V(s_t), without the bootstrap at a termination."""
@@ -132,6 +159,27 @@ def gae(
     rewards: Steps, values: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number, lam: Number
 ) -> Steps:
     """A_t = sum_{k >= t} (gamma lam)^(k - t) delta_k, over the rest of the episode that step t belongs to."""
+
+
+@_operation("advantages", row_by_row=False)
+def normalize_advantages(advantages: Steps, mask: Flags) -> Steps:
+    """(A - mean) / std over the counted entries of the whole batch; mask is 1 where an entry counts."""
+
+
+@_operation("advantages", "targets", "advantages")
+def vtrace(
+    rewards: Steps,
+    values: Steps,
+    next_values: Steps,
+    terminated: Flags,
+    truncated: Flags,
+    log_ratio: Steps,
+    gamma: Number,
+    lam: Number,
+    rho_clip: Number,
+    c_clip: Number,
+) -> tuple[Steps, Steps]:
+    """V-trace's targets for the values and advantages for the policy; log_ratio is log pi(a|s) - log mu(a|s)."""
 
 
 @_operation("policy_gradient")

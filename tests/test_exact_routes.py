@@ -10,6 +10,7 @@ import sympy
 import torch
 from flint import fmpq
 from hypothesis import given, settings
+
 from rlspec.properties.processes import Task, fractions, softmax_roundings, tasks
 from rlspec.reference import dense
 from rlspec.reference.decision_process import (

@@ -1,0 +1,110 @@
+"""Clauses and properties are bound both ways, and the chapters say what they must in the form that is read."""
+
+import re
+from importlib import import_module
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from rlspec import properties
+from rlspec.power import every_property
+from rlspec.properties.checking import UnknownClause, clause
+from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
+from rlspec.spec import clauses as reading
+from rlspec.spec.clauses import CHAPTERS, clauses, conventions, parse
+from rlspec.spec.operations import OPERATIONS
+
+SPEC = Path(reading.__file__).parent
+PROPERTIES = list(every_property())
+
+
+def titled(id, text):
+    """A chapter of one clause, as Markdown."""
+    return f"# Advantages\n\n### {id} A title\n\n{text}\n"
+
+
+@pytest.mark.parametrize("level", ["MUST", "SHOULD", "THEOREM"])
+def test_every_clause_that_says_something_has_a_property(level):
+    bound = {id for checked in PROPERTIES for id in checked.clauses}
+    assert [id for id, of in clauses().items() if of.level == level and id not in bound] == []
+
+
+def test_every_test_in_the_chapters_properties_names_its_clauses():
+    files = sorted(Path(properties.__path__[0]).glob("test_*.py"))
+    modules = [import_module(f"rlspec.properties.{file.stem}") for file in files]
+    tests = {name: test for module in modules for name, test in vars(module).items() if name.startswith("test_")}
+    assert len(tests) > 30
+    assert [name for name, test in tests.items() if not getattr(test, "clauses", ())] == []
+
+
+def test_two_properties_never_share_a_name():
+    names = sorted(checked.name for checked in PROPERTIES)
+    assert [name for name, same in groupby(names) if len(list(same)) > 1] == []
+
+
+def test_a_property_of_an_unknown_clause_cannot_be_imported():
+    with pytest.raises(UnknownClause, match="no chapter in spec/ has a clause RET-999"):
+        clause("RET-1", "RET-999")
+    assert issubclass(UnknownClause, ImportError)
+
+
+def test_only_theorems_are_checked_without_asking_a_candidate():
+    levels = {checked.name: {clauses()[id].level for id in checked.clauses} for checked in PROPERTIES}
+    assert [checked.name for checked in PROPERTIES if checked.theorem and levels[checked.name] != {"THEOREM"}] == []
+
+
+def test_every_operation_is_asked_what_every_operation_owes_its_caller():
+    assert set(QUESTIONS) == set(PLAIN_QUESTIONS) == set(OPERATIONS)
+
+
+def test_an_id_is_its_chapters_letters_and_a_number():
+    assert [id for id in clauses() if not re.fullmatch(r"[A-Z]{2,5}-[1-9]\d*", id)] == []
+    letters = {(found.chapter, found.prefix) for found in clauses().values()}
+    assert len(letters) == len(CHAPTERS) == len({prefix for _, prefix in letters})
+
+
+def test_no_heading_that_looks_like_a_clause_is_passed_over():
+    written = [
+        (f"spec/{chapter}.md:{number}", line)
+        for chapter in CHAPTERS
+        for number, line in enumerate((SPEC / f"{chapter}.md").read_text(encoding="utf-8").splitlines(), start=1)
+        if re.match(r"#+\s*[A-Za-z]+\s*-?\s*\d", line)
+    ]
+    assert written == [(found.place, f"### {found.id} {found.title}") for found in clauses().values()]
+
+
+def test_an_id_that_is_used_twice_is_refused_with_both_places(monkeypatch):
+    monkeypatch.setattr(reading, "CHAPTERS", ("returns", "returns"))
+    with pytest.raises(ValueError, match=r"spec/returns\.md:(\d+): RET-1 is already used at spec/returns\.md:\1"):
+        clauses.__wrapped__()
+
+
+def test_a_clause_without_a_level_is_refused_with_its_place():
+    with pytest.raises(ValueError, match=r"spec/advantages\.md:3: the first paragraph of ADV-1 says none of MUST"):
+        parse(titled("ADV-1", "`gae` must be right.\n\nIt MUST, really."), "advantages")
+
+
+def test_a_clauses_level_is_the_first_that_its_first_paragraph_names():
+    text = "`gae` SHOULD be right,\nand MUST be there.\n\nIt MAY be fast."
+    [found] = parse(titled("ADV-1", text), "advantages")
+    assert (found.level, found.text) == ("SHOULD", "`gae` SHOULD be right, and MUST be there.")
+
+
+def test_freedom_is_declared_by_a_table_and_by_nothing_else():
+    tables = {id: found.choices for id, found in clauses().items() if found.choices}
+    assert tables.keys() == {id for id, found in clauses().items() if found.level == "MAY"}
+    assert [name for name, choices in conventions().items() if len(set(choices)) < 2] == []
+
+
+def test_a_convention_is_of_a_known_operation_or_of_all():
+    owners = {name.rpartition(".")[0] for name in conventions()}
+    assert owners <= {"", *OPERATIONS}
+
+
+def test_every_operation_belongs_to_a_chapter_that_names_it():
+    unnamed = [
+        name for name, of in OPERATIONS.items()
+        if f"`{name}" not in (SPEC / f"{of.chapter}.md").read_text(encoding="utf-8")
+    ]  # fmt: skip
+    assert unnamed == []

@@ -1,0 +1,68 @@
+"""What the properties catch: every fault is killed where it says, and every property kills one."""
+
+from inspect import signature
+
+import pytest
+
+from rlspec.candidate import Candidate, load
+from rlspec.faults import museum
+from rlspec.power import every_property, faulty
+from rlspec.spec.clauses import clauses
+from rlspec.spec.operations import OPERATIONS
+
+FAULTS = list(museum().values())
+PROPERTIES = [checked for checked in every_property() if not checked.theorem]
+FUNCTIONS = sorted({checked.function for checked in PROPERTIES})
+MUSTS = [clause.id for clause in clauses().values() if clause.level == "MUST"]
+
+
+def asked(checked):
+    """The operations that a property's code names; all, where it names none."""
+    code = checked.test.hypothesis.inner_test.__code__
+    return (set(OPERATIONS) & {*code.co_names, *code.co_consts}) or set(OPERATIONS)
+
+
+def concerns(checked, fault):
+    """Whether the property asks the operation that the fault gets wrong."""
+    return fault.operation in ({checked.parameters["operation"]} if checked.parameters else asked(checked))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.id}-{fault.slug}")
+def test_a_fault_is_killed_by_a_property_of_the_clause_that_it_names(fault):
+    candidate = faulty(fault)
+    bound = [checked for checked in PROPERTIES if fault.clause in checked.clauses and concerns(checked, fault)]
+    assert bound, f"{fault.clause} has no property that asks {fault.operation}"
+    assert any(checked.violated_by(candidate) for checked in bound)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_property_kills_a_fault(function):
+    cases = [checked for checked in PROPERTIES if checked.function == function]
+
+    def unlikely(fault):
+        return fault.clause not in cases[0].clauses, OPERATIONS[fault.operation].chapter != cases[0].chapter
+
+    likely_first = sorted(FAULTS, key=unlikely)
+    assert any(
+        checked.violated_by(faulty(fault)) for fault in likely_first for checked in cases if concerns(checked, fault)
+    )
+
+
+@pytest.mark.parametrize("id", MUSTS)
+def test_a_clause_that_binds_is_named_by_a_fault(id):
+    assert id in {fault.clause for fault in FAULTS}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.id}-{fault.slug}")
+def test_a_fault_names_a_known_clause_and_has_the_signature_of_a_known_operation(fault):
+    assert fault.clause in clauses()
+    assert tuple(signature(fault.implementation).parameters) == OPERATIONS[fault.operation].parameters
+    assert fault.effect.endswith(".")
+    assert fault.seen or fault.id.startswith("M-"), "one that was seen says where; one that was made up says so"
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if "linear" in name])
+def test_the_reference_itself_is_killed_by_nothing(function):
+    honest = Candidate(load("reference"), "reference")
+    assert not any(checked.violated_by(honest) for checked in PROPERTIES if checked.function == function)
+    assert honest.answers
