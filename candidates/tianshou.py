@@ -65,9 +65,7 @@ def _episodic(rewards, values, next_values, terminated, truncated, gamma, lam):
     buffer = _collected(_numbers(rewards), np.array(terminated, dtype=bool), np.array(truncated, dtype=bool))
     batch, indices = buffer.sample(0)
     v_s, v_s_ = _numbers(values).ravel(), _numbers(next_values).ravel()
-    found = Algorithm.compute_episodic_return(
-        batch, buffer, indices, v_s_=v_s_, v_s=v_s, gamma=gamma, gae_lambda=lam
-    )
+    found = Algorithm.compute_episodic_return(batch, buffer, indices, v_s_=v_s_, v_s=v_s, gamma=gamma, gae_lambda=lam)
     return [part.reshape(np.shape(rewards)) for part in found]
 
 

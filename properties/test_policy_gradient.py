@@ -1,10 +1,12 @@
 """Properties of policy gradients (spec/policy_gradient.md)."""
 
+from dataclasses import replace
 from fractions import Fraction
 from operator import mul
 
 import hypothesis.strategies as st
 import numpy as np
+from flint import arb, arb_series, ctx
 from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
@@ -21,6 +23,8 @@ from rlspec.properties.processes import (
     tasks,
     weights,
 )
+from rlspec.properties.questions import PRECISION, nearest
+from rlspec.properties.strategies import choices, scored_batches
 from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
 from rlspec.reference.natural_gradient import fisher, natural_gradient, times
@@ -51,6 +55,9 @@ directions = st.lists(st.tuples(*[st.integers(-9, 9)] * MOST_ACTIONS), min_size=
 behaviours = st.binary(min_size=MOST_STATES, max_size=MOST_STATES)
 critics = st.lists(baselines, min_size=MOST_STEPS, max_size=MOST_STEPS)
 mixtures = st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(0), Fraction(1)])
+whatever = st.sampled_from([1.0, -3.0, 1e9])
+not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
+LOGARITHMS = np.log([1, 2, 3, 8, 5, 7, 4, 6])
 rationals = np.vectorize(exactly, otypes=[object])
 
 
@@ -557,3 +564,235 @@ def test_what_stands_under_the_mask_and_how_much_of_it_changes_nothing(candidate
     })  # fmt: skip
     answer = candidate.policy_gradient(*other.arguments)
     agree(answer, candidate.policy_gradient(*batch.arguments), **other.judged(chosen_weights(candidate), times=2))
+
+
+# What `entropy` owes.
+
+raises = st.tuples(*[st.sampled_from([0, 1, -1, 4, -4])] * 3)
+
+
+def in_whole_numbers(drawn):
+    """Each row's legal weights exp(logit), which are whole numbers, and the row's probabilities."""
+    weights = [
+        [Fraction(round(np.exp(x))) for x in row[legal]] for row, legal in zip(drawn.logits, drawn.legal, strict=True)
+    ]
+    return [(row, [n / sum(row) for n in row]) for row in weights]
+
+
+@clause("PG-27")
+@given(choices(LOGARITHMS))
+def test_the_entropy_of_whole_numbers_is_that_of_their_sum_less_their_mean_logarithm(candidate, drawn):
+    with ctx.workprec(PRECISION):
+        values = [
+            arb(int(sum(row))).log() - sum(int(n) * arb(int(n)).log() for n in row) / int(sum(row))
+            for row, _ in in_whole_numbers(drawn)
+        ]
+        expected = [nearest(value) for value in values]
+    value, _ = candidate.entropy(*drawn.arrays)
+    agree(value, expected, **drawn.judged)
+
+
+@clause("PG-27")
+@given(choices(LOGARITHMS))
+def test_a_choice_may_be_made_in_two_parts(candidate, drawn):
+    drawn = drawn.but(logits=drawn.logits[:1], legal=drawn.legal[:1])
+    assume(drawn.legal.sum() > 1)
+    first = drawn.legal[0].argmax()
+    [(_, [p, *_])] = in_whole_numbers(drawn)
+    with ctx.workprec(PRECISION):
+        parts = [arb(part.numerator) / part.denominator for part in (p, 1 - p)]
+        whether = nearest(-sum(part * part.log() for part in parts))
+    rest = drawn.legal.copy()
+    rest[0, first] = False
+    of_the_rest, _ = candidate.entropy(drawn.logits, rest)
+    value, _ = candidate.entropy(*drawn.arrays)
+    judged = drawn.judged | {"roundings": 2 * drawn.judged["roundings"]}
+    agree(value, [whether + (1 - p) * exactly(of_the_rest.value[0])], **judged)
+
+
+@clause("PG-27", examples=60)
+@given(choices(), raises)
+def test_raising_all_logits_of_a_row_leaves_the_entropy_as_it_is(candidate, drawn, shift):
+    other = drawn.but(logits=drawn.logits + np.array(shift[: len(drawn.logits)], dtype=float)[:, None])
+    judged = {name: most + other.judged[name] for name, most in drawn.judged.items()}
+    agree(candidate.entropy(*other.arrays), candidate.entropy(*drawn.arrays), **judged)
+
+
+@clause("PG-28")
+@given(choices())
+def test_the_second_result_is_the_derivative_of_the_entropy(candidate, drawn):
+    with ctx.workprec(PRECISION):
+        expected = [
+            [nearest(of_entropy(logits, legal, place)) for place in range(len(logits))]
+            for logits, legal in zip(drawn.logits.tolist(), drawn.legal.tolist(), strict=True)
+        ]
+    _, slopes = candidate.entropy(*drawn.arrays)
+    agree(slopes, expected, **drawn.judged)
+
+
+def of_entropy(logits, legal, place):
+    """The derivative of log sum exp(theta) - sum theta exp(theta) / sum exp(theta), by truncated power series."""
+    series = [arb_series([arb(x), int(a == place)], prec=2) for a, x in enumerate(logits) if legal[a]]
+    total = sum(x.exp() for x in series)
+    return (total.log() - sum(x * x.exp() for x in series) / total + arb_series([0, 0], prec=2))[1]
+
+
+@clause("PG-28", examples=60)
+@given(choices())
+def test_the_derivatives_of_a_rows_logits_add_up_to_zero(candidate, drawn):
+    _, slopes = candidate.entropy(*drawn.arrays)
+    allowed = drawn.logits.shape[1] * tolerance(roundoff=slopes.roundoff, **drawn.judged)
+    sums = rationals(slopes.value).sum(axis=1)
+    law(all(abs(total) <= allowed for total in sums), slopes, f"the rows sum to {[float(x) for x in sums]}, not to 0")
+
+
+@clause("PG-29")
+@given(choices(), whatever)
+def test_the_logit_of_an_illegal_action_changes_nothing(candidate, drawn, junk):
+    other = drawn.overwritten(junk)
+    answer = candidate.demand(OPERATIONS["entropy"], *other.arrays)
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+@clause("PG-29")
+@given(choices())
+def test_legal_actions_have_the_answers_that_they_have_without_the_illegal_ones(candidate, drawn):
+    assume(not drawn.legal[0].all())
+    logits, legal = drawn.logits[:1], drawn.legal[:1]
+    value, slopes = candidate.demand(OPERATIONS["entropy"], logits, legal)
+    without, of_legal = candidate.entropy(logits[:, legal[0]], legal[:, legal[0]])
+    expected = np.zeros(logits.shape)
+    expected[legal] = of_legal.value[0]
+    agree((value, slopes), (without, expected), **drawn.judged)
+
+
+@clause("PG-30")
+@given(choices(), st.sampled_from([1000.0, -1000.0]), st.integers(0, 5))
+def test_an_action_that_is_all_but_impossible_changes_nothing(candidate, drawn, distance, place):
+    kept = np.arange(drawn.logits.shape[1]) != place % drawn.logits.shape[1]
+    assume((drawn.legal & kept).any(axis=1).all())
+    lowered = drawn.but(logits=np.where(kept, max(distance, 0), min(distance, 0)) + drawn.logits)
+    answer = candidate.demand(OPERATIONS["entropy"], *lowered.arrays)
+    without = drawn.but(logits=np.where(kept, drawn.logits, 0), legal=drawn.legal & kept)
+    agree(answer, candidate.entropy(*without.arrays), **lowered.judged)
+
+
+@clause("PG-31")
+@given(choices(), not_numbers)
+def test_the_entropy_survives_illegal_logits_that_are_no_numbers(candidate, drawn, junk):
+    answer = candidate.demand(OPERATIONS["entropy"], *drawn.overwritten(junk).arrays)
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+@clause("PG-31")
+@given(choices())
+def test_minus_infinity_as_a_logit_says_that_an_action_is_illegal(candidate, drawn):
+    hidden = drawn.overwritten(-np.inf)
+    answer = candidate.demand(OPERATIONS["entropy"], hidden.logits, np.ones_like(drawn.legal))
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+# What `policy_gradient_loss` owes.
+
+
+def chosen_size(candidate, mask):
+    """What the candidate divides the loss by, as it declares or was found to do."""
+    sizes = {"mean over steps": max(int(mask.sum()), 1), "mean over rows": len(mask), "sum": 1}
+    return sizes[candidate.convention("policy_gradient_loss.aggregation")]
+
+
+def both(left, right, times=1):
+    """How far rounding may take what is put together from the answers to two batches."""
+    return {
+        "magnitude": times * left.judged["magnitude"] + right.judged["magnitude"],
+        "roundings": 2 * left.judged["roundings"],
+    }
+
+
+@clause("PG-32", "PG-35")
+@given(scored_batches())
+def test_the_loss_is_minus_the_mean_of_advantage_times_log_probability(candidate, batch):
+    terms = rationals(batch.advantages) * rationals(batch.logp)
+    loss, _ = candidate.policy_gradient_loss(*batch.arrays)
+    agree(loss, -sum(terms[batch.mask]) / Fraction(chosen_size(candidate, batch.mask)), **batch.judged)
+
+
+@clause("PG-33")
+@given(scored_batches(), scored_batches())
+def test_the_loss_moves_with_the_log_probabilities_as_its_derivative_says(candidate, batch, step):
+    rows, steps = (min(*sizes) for sizes in zip(batch.mask.shape, step.mask.shape, strict=True))
+    batch, step = (each.part(rows, steps) for each in (batch, step))
+    moved = replace(batch, logp=batch.logp + step.logp)
+    loss, slopes = candidate.policy_gradient_loss(*batch.arrays)
+    gain = (rationals(slopes.value) * (rationals(moved.logp) - rationals(batch.logp))).sum()
+    further, _ = candidate.policy_gradient_loss(*moved.arrays)
+    agree(further, exactly(loss.value) + gain, **both(batch, moved, times=2))
+
+
+@clause("PG-34")
+@given(scored_batches(), scored_batches(), st.sampled_from([2.0, 1.0, -4.0]))
+def test_the_loss_is_linear_in_the_advantages(candidate, batch, other, factor):
+    rows, steps = (min(*sizes) for sizes in zip(batch.mask.shape, other.mask.shape, strict=True))
+    x, y = batch.part(rows, steps), replace(batch.part(rows, steps), advantages=other.part(rows, steps).advantages)
+    both_at_once = replace(x, advantages=factor * x.advantages + y.advantages)
+    answer = candidate.policy_gradient_loss(*both_at_once.arrays)
+    apart = zip(candidate.policy_gradient_loss(*x.arrays), candidate.policy_gradient_loss(*y.arrays), strict=True)
+    expected = tuple(Fraction(factor) * rationals(a.value) + rationals(b.value) for a, b in apart)
+    agree(answer, expected, **both(x, y, times=2 * abs(factor)))
+
+
+@clause("PG-34", examples=60)
+@given(scored_batches())
+def test_without_advantages_there_is_no_loss_and_no_gradient(candidate, batch):
+    nothing = replace(batch, advantages=np.zeros(batch.mask.shape))
+    agree(candidate.policy_gradient_loss(*nothing.arrays), (0, nothing.advantages), magnitude=0, roundings=1)
+
+
+@clause("PG-36")
+@given(tasks(full=True, infinite=False, sparse=True, gammas=st.sampled_from([1.0, 0.5, 0.0])))
+def test_the_expected_gradient_of_the_loss_is_that_of_the_return_with_the_sign_of_a_loss(candidate, task):
+    batch = every_episode(task)
+    rows, steps = batch.mask.shape
+    rewards = np.where(batch.mask, task.gamma ** np.arange(steps) * batch.rewards, 0)
+    credit = rewards[:, ::-1].cumsum(axis=1)[:, ::-1]  # exact: gamma is a power of two
+    _, slopes = candidate.policy_gradient_loss(np.log(task.policy)[batch.states, batch.actions], credit, batch.mask)
+    chained = np.zeros(task.shape, dtype=object)
+    for b, t in np.argwhere(batch.mask):
+        s, a = batch.states[b, t], batch.actions[b, t]
+        chained[s] += exactly(slopes.value[b, t]) * rationals(fractions(score(task.pi[s], a)))
+    expected = rationals(fractions(derivative_of_return(task))) * Fraction(-rows, chosen_size(candidate, batch.mask))
+    # Each derivative is an advantage that was divided once or twice; no component of a score exceeds 1.
+    largest = np.abs(credit[batch.mask]).sum() / chosen_size(candidate, batch.mask)
+    allowed = tolerance(magnitude=largest, roundings=8, roundoff=slopes.roundoff)
+    message = (
+        f"d_logp is {chained.astype(float).tolist()} in the logits, the gradient {expected.astype(float).tolist()}"
+    )
+    law((abs(chained - expected) <= allowed).all(), slopes, message)
+
+
+@clause("PG-37")
+@given(scored_batches(), whatever, st.integers(0, 2))
+def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_loss(candidate, batch, junk, columns):
+    wide = batch.padded(columns, junk)
+    assume(not wide.mask.all())
+    loss, slopes = candidate.policy_gradient_loss(*batch.arrays)
+    of_padding = np.zeros((len(batch.mask), columns))
+    expected = loss, np.concatenate([np.where(batch.mask, slopes.value, 0), of_padding], axis=1)
+    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
+    agree(candidate.policy_gradient_loss(*wide.arrays), expected, **judged)
+
+
+@clause("PG-38")
+@given(scored_batches(), not_numbers)
+def test_the_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk):
+    assume(not batch.mask.all())
+    answer = candidate.demand(OPERATIONS["policy_gradient_loss"], *batch.padded(0, junk).arrays)
+    agree(answer, candidate.policy_gradient_loss(*batch.arrays), **batch.judged)
+
+
+@clause("PG-39", examples=60)
+@given(scored_batches())
+def test_where_nothing_counts_the_loss_and_its_gradient_are_zero(candidate, batch):
+    nothing = replace(batch, mask=np.zeros_like(batch.mask))
+    answer = candidate.demand(OPERATIONS["policy_gradient_loss"], *nothing.arrays)
+    agree(answer, (0, np.zeros(batch.mask.shape)), magnitude=0, roundings=1)

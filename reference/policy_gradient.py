@@ -10,13 +10,14 @@ policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softm
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from math import prod
-from operator import mul
+from math import exp, log, prod
+from operator import mul, sub
+from typing import Any
 
 from .advantages import gae
 from .decision_process import Evaluation, TabularMDP, evaluation, occupancy, trajectories
 from .linear_algebra import Matrix, Number, Vector, dot
-from .returns import reward_to_go
+from .returns import n_step_return, reward_to_go
 
 Gradient = list[list[Number]]
 Weights = Callable[[Sequence[int], Sequence[int], Sequence[Number], Number], Sequence[Number]]
@@ -100,11 +101,9 @@ def n_step(critic: Matrix, n: int) -> Weights:
     """
 
     def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
-        values = _along(critic, states)
-        # The n-step return is the return of n rewards, followed by the value as if it were one more.
-        windows = ([*rewards[t : t + n], *values[t + n : t + n + 1]] for t in range(len(states)))
-        above = [reward_to_go(window, gamma)[0] - value for window, value in zip(windows, values, strict=True)]
-        return discounted(above, gamma)
+        values, following, last, never = _along(critic, states)
+        returns = n_step_return(rewards, following, last, never, gamma, n)
+        return discounted(map(sub, returns, values), gamma)
 
     return weights
 
@@ -116,9 +115,7 @@ def generalized(critic: Matrix, lam: Number) -> Weights:
     """
 
     def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
-        values = _along(critic, states)
-        last = [step == len(states) for step in range(1, len(states) + 1)]
-        return discounted(gae(rewards, values, [*values[1:], 0], last, [False] * len(last), gamma, lam), gamma)
+        return discounted(gae(rewards, *_along(critic, states), gamma, lam), gamma)
 
     return weights
 
@@ -150,9 +147,11 @@ def whole_trajectory(policy: Matrix, behaviour: Matrix) -> Weights:
     return weights
 
 
-def _along(critic: Matrix, states: Sequence[int]) -> list[Number]:
-    """v_t(s_t) for the steps of an episode."""
-    return [row[state] for row, state in zip(critic, states, strict=True)]
+def _along(critic: Matrix, states: Sequence[int]) -> tuple[list[Number], list[Number], list[bool], list[bool]]:
+    """v_t(s_t) of the steps of an episode, those of their successors, where it terminates, and truncations: nowhere."""
+    values = [row[state] for row, state in zip(critic, states, strict=True)]
+    never = [False] * len(values)
+    return values, [*values[1:], 0], [*never[1:], True], never
 
 
 def discounted(numbers: Iterable[Number], gamma: Number) -> list[Number]:
@@ -256,6 +255,47 @@ def foreseen(mdp: TabularMDP, policy: Matrix, numbers: Vector, n: int) -> list[l
     """
     ahead = [[mdp.gamma * dot(row, numbers) for row in rows] for rows in mdp.transition]
     return ahead if n == 1 else foreseen(mdp, policy, list(map(dot, policy, ahead)), n - 1)
+
+
+def entropy(
+    logits: Vector,
+    legal: Sequence[Any],
+    exp: Callable[[Number], Number] = exp,
+    log: Callable[[Number], Number] = log,
+) -> tuple[Number, list[Number]]:
+    """H = -sum_a pi(a) log pi(a) over the legal actions (PG-27), and dH/dtheta_b = -pi(b) (log pi(b) + H) (PG-28).
+
+    logits, legal: [A], of one state.  At least one action is legal; the logits of others are not read.
+    exp, log: of the numbers at hand.  Returns H and its derivatives, [A].
+    """
+    largest = max(logit for logit, allowed in zip(logits, legal, strict=True) if allowed)
+    weights = [exp(logit - largest) if allowed else 0 for logit, allowed in zip(logits, legal, strict=True)]
+    total = sum(weights)
+    probabilities = [weight / total for weight in weights]
+    # 0 log 0 = 0: the logarithm of what has no weight is never taken.
+    logarithms = [
+        logit - largest - log(total) if weight != 0 else 0 for logit, weight in zip(logits, weights, strict=True)
+    ]
+    value = -dot(probabilities, logarithms)
+    return value, [-p * (logarithm + value) for p, logarithm in zip(probabilities, logarithms, strict=True)]
+
+
+def policy_gradient_loss(
+    logp: Matrix, advantages: Matrix, mask: Sequence[Sequence[Any]], aggregation: str = "mean over steps"
+) -> tuple[Number, list[list[Number]]]:
+    """L = -1/n sum A_bt log pi(a_bt|s_bt) over the steps where the mask is set, and dL/dlogp = -A_bt / n (PG-32).
+
+    logp, advantages, mask: [B][T].  aggregation: whether n is the number of such steps, that of the rows, or 1 (PG-35).
+    Returns the loss and its derivatives, [B][T].
+    """
+    sizes = {"mean over steps": sum(map(sum, mask)), "mean over rows": len(mask), "sum": 1}
+    size = sizes[aggregation] or 1
+    slopes = [
+        [-advantage / size if counts else 0 for advantage, counts in zip(*row, strict=True)]
+        for row in zip(advantages, mask, strict=True)
+    ]
+    terms = [slope * x for rows in zip(slopes, logp, mask, strict=True) for slope, x, c in zip(*rows, strict=True) if c]
+    return sum(terms), slopes
 
 
 def _products(left: Matrix, right: Matrix) -> Gradient:
