@@ -82,9 +82,9 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
     with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
         ratio = np.exp(log_ratio)
-    arrays = (array.T for array in (rewards, values, next_values, terminated, truncated, ratio))
-    targets, advantage = advantages.vtrace(*arrays, gamma, lam, rho_clip, c_clip)
-    return np.array(targets).T, np.array(advantage).T
+    arguments = (rewards, values, next_values, terminated, truncated, ratio, gamma, lam, rho_clip, c_clip)
+    targets, advantage = np.moveaxis(_time_leading(advantages.vtrace, *arguments), -1, 0)
+    return targets, advantage
 
 
 def normalize_advantages(advantages, mask):

@@ -63,7 +63,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 
 
 def _decline_truncations(truncated, terminated):
-    if np.any((truncated & ~terminated)[:, :-1]):  # a termination outweighs it
+    if np.logical_and(truncated, np.logical_not(terminated))[:, :-1].any():  # a termination outweighs it
         raise NotImplementedError("a sequence has no truncation inside")
 
 

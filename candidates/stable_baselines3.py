@@ -41,8 +41,9 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     """The returns that `compute_returns_and_advantage` leaves in the buffer."""
-    begins = np.concatenate([np.ones_like(terminated[:, :1]), (terminated | truncated)[:, :-1]], axis=1)
-    values = np.where(begins, 0, np.roll(next_values, 1, axis=1))
+    values = np.roll(next_values, 1, axis=1)
+    values[:, 1:][np.logical_or(terminated, truncated)[:, :-1]] = 0
+    values[:, 0] = 0
     return _filled(rewards, values, next_values, terminated, truncated, gamma, lam).returns.T.copy()
 
 

@@ -74,7 +74,7 @@ class Rollout:
     next_values: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
-    ratio: np.ndarray | None = None
+    ratio: Any = None
     """Of the two policies' probabilities, where the rollout is off-policy."""
 
     @property

@@ -315,11 +315,16 @@ def values_of(answers):
     return tuple(answer.value for answer in answers)
 
 
+def at_most(numbers, most):
+    """The numbers in rationals, and the other one where they are larger."""
+    return np.vectorize(lambda number: min(number, Fraction(most)), otypes=[object])(numbers)
+
+
 def clipped_sums(rollout, gamma, lam, rho_clip, c_clip):
     """V-trace's targets in rationals, each summed up from its own first step, shape [B, T]."""
     decay = Fraction(gamma) * Fraction(lam)
     ratios, errors = rationals(rollout.ratio), one_step(rollout, gamma)
-    rho, c = (np.minimum(ratios, Fraction(clip)) for clip in (rho_clip, c_clip))
+    rho, c = (at_most(ratios, clip) for clip in (rho_clip, c_clip))
     targets = rationals(rollout.values)
     for row, t in np.ndindex(targets.shape):
         weight = Fraction(1)
@@ -349,7 +354,7 @@ def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
     weight, bootstrap = Fraction(lam) if mixed else 1, rationals(rollout.next_values)
     bootstrap[:, :-1] = (1 - weight) * bootstrap[:, :-1] + weight * rationals(targets.value[:, 1:])
     errors = rationals(rollout.rewards) + Fraction(gamma) * bootstrap - rationals(rollout.values)
-    rho = np.minimum(rationals(rollout.ratio), Fraction(rho_clip))
+    rho = at_most(rationals(rollout.ratio), rho_clip)
     agree(advantages, rho * errors, **off_policy_terms(rollout, rho_clip, c_clip))
 
 

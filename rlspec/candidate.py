@@ -21,7 +21,7 @@ from hypothesis import reject
 
 from . import candidates
 from .properties.checking import DOUBLE, SINGLE, Answer, Call, Violation, show
-from .spec.clauses import conventions, conventions_of
+from .spec.clauses import clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 
 
@@ -89,14 +89,16 @@ class Candidate:
     """A module of operations, asked with care: ``candidate.gae(...)`` gives an Answer or raises what is wrong.
 
     An operation that the module lacks skips the property; one that raises NotImplementedError declines that input.
+    Raises NotLoaded for a CONVENTIONS or KNOWN_FAILURES that says nothing.
     """
 
     def __init__(self, module: Any, name: str) -> None:
         self.module = module
         self.name = str(getattr(module, "NAME", name))
-        self.declared: dict[str, str] = dict(getattr(module, "CONVENTIONS", {}))
+        self.declared = _declaration(module, "CONVENTIONS")
         self.inferred: dict[str, str] = {}
-        self.known_failures: dict[str, str] = dict(getattr(module, "KNOWN_FAILURES", {}))
+        self.known_failures = _declaration(module, "KNOWN_FAILURES")
+        _require_known(self.declared, self.known_failures)
         self.start_trial()
 
     def about(self) -> dict[str, Any]:
@@ -111,9 +113,13 @@ class Candidate:
 
     def start_trial(self) -> None:
         """Forget what the last property left behind."""
-        self.answers = 0
+        self.answers = self.declined = self.unanswered = 0
         self.unusable: Violation | None = None
         self.reason = ""
+
+    def tally(self) -> dict[str, int]:
+        """How many calls of the last property were answered, declined, or left without a usable answer."""
+        return {"answers": self.answers, "declined": self.declined, "unanswered": self.unanswered}
 
     def _declares(self, name: str) -> bool:
         return bool({name, name.rpartition(".")[2]} & self.declared.keys())
@@ -134,8 +140,9 @@ class Candidate:
         return {name: self.convention(name) for name in conventions_of(operation)}
 
     def precision(self, operation: str) -> str:
-        """``float64`` or ``float32``: declared for all operations, or found out for this one."""
-        return self.declared.get("precision") or self.inferred.get(f"{operation}.precision", "float64")
+        """``float64`` or ``float32``: declared for this operation or for all, or found out."""
+        own = f"{operation}.precision"
+        return self.declared.get(own) or self.declared.get("precision") or self.inferred.get(own, "float64")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in OPERATIONS:
@@ -151,6 +158,7 @@ class Candidate:
             return self.demand(operation, *arguments)
         except Violation as unusable:
             self.unusable = self.unusable or unusable
+            self.unanswered += 1
             reject()
 
     def demand(self, operation: Operation, *arguments: Any) -> Any:
@@ -170,6 +178,7 @@ class Candidate:
                 returned = implementation(*arguments)
         except NotImplementedError as declined:
             self.reason = f"{operation.name} declines: {_said(declined)}"
+            self.declined += 1
             reject()
         except (Exception, SystemExit) as error:
             raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
@@ -182,6 +191,31 @@ class Candidate:
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
         return SINGLE if narrow or self.precision(operation.name) == "float32" else DOUBLE
+
+
+def _declaration(module: Any, name: str) -> dict[str, str]:
+    """What a module says under CONVENTIONS or KNOWN_FAILURES."""
+    said = getattr(module, name, {})
+    if not isinstance(said, dict) or not all(isinstance(text, str) for pair in said.items() for text in pair):
+        raise NotLoaded(f"{name} is {said!r}; it has to be a dict from strings to strings")
+    return dict(said)
+
+
+def _require_known(declared: dict[str, str], known_failures: dict[str, str]) -> None:
+    """Refuse conventions, choices and clauses that there are not."""
+    choices = conventions()
+    choices = choices | {f"{operation}.precision": choices["precision"] for operation in OPERATIONS}
+    for name, choice in declared.items():
+        if name not in choices:
+            near = difflib.get_close_matches(name, choices, n=1)
+            raise NotLoaded(
+                f"CONVENTIONS: there is no convention {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
+            )
+        if choice not in choices[name]:
+            raise NotLoaded(f"CONVENTIONS: {name} cannot be {choice!r}; the choices are {', '.join(choices[name])}")
+    for id in known_failures:
+        if id not in clauses():
+            raise NotLoaded(f"KNOWN_FAILURES: no chapter has a clause {id!r}")
 
 
 def _results(returned: Any, call: Call) -> dict[str, np.ndarray]:

@@ -56,13 +56,13 @@ class Trial:
         """What a property found, from what became of its run."""
         asking = "candidate" in getattr(item, "fixturenames", ())
         on_trial = self._candidate if asking else None
-        answers, reason = (on_trial.answers, on_trial.reason) if on_trial else (0, "")
+        tally, reason = (on_trial.tally(), on_trial.reason) if on_trial else ({}, "")
 
         def found(status: str, message: str = "", **evidence: str) -> Outcome:
-            return Outcome(item.name, _clauses(item), status, answers, message, evidence)
+            return Outcome(item.name, _clauses(item), status, message=message, evidence=evidence, **tally)
 
         match error:
-            case None if answers or not asking:
+            case None if not asking or tally.get("answers"):
                 return found("holds")
             case None:
                 return found("untested", "the property asked nothing")
@@ -95,7 +95,7 @@ class Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the verdicts and set the exit status, unless something else than a clause has failed."""
-        if not self.outcomes:
+        if not self.outcomes and not self.file:
             return
         verdicts = self.verdicts()
         if self.file:

@@ -62,8 +62,10 @@ def as_json(about: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
 
 def _lines(verdict: Verdict) -> Iterator[tuple[str, dict[str, bool]]]:
     said = verdict.verdict.upper() if verdict.verdict in ("violated", "stale") else verdict.verdict
-    count = f"  [{verdict.answers:,} answers]" if verdict.answers else ""
-    yield f"  {verdict.clause.id:8}{said:10}{verdict.clause.title}{count}", COLOURS.get(verdict.verdict, {})
+    counts = {"answers": verdict.answers, "declined": verdict.declined, "without an answer": verdict.unanswered}
+    tally = ", ".join(f"{count:,} {of_what}" for of_what, count in counts.items() if count)
+    line = f"  {verdict.clause.id:8}{said:10}{verdict.clause.title}{f'  [{tally}]' if tally else ''}"
+    yield line, COLOURS.get(verdict.verdict, {})
     if verdict.message:
         yield f"{'':20}{verdict.message}", {"light": True}
 

@@ -26,7 +26,7 @@ def differentiated(loss: Callable[..., torch.Tensor], wrt: Sequence[str]) -> Cal
         given.arguments.update({name: _tensor(value) for name, value in given.arguments.items()})
         inputs = [given.arguments[name].requires_grad_() for name in wrt]
         value = loss(*given.args, **given.kwargs)
-        gradients = map(torch.zeros_like, inputs)
+        gradients = tuple(map(torch.zeros_like, inputs))
         if value.requires_grad:
             gradients = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)
         return value.detach().numpy(), *(gradient.detach().numpy() for gradient in gradients)

@@ -26,6 +26,10 @@ class Outcome:
     """``holds``, ``violated``, ``declined``, ``absent`` or ``untested``."""
     answers: int = 0
     """How many answers of the candidate it judged."""
+    declined: int = 0
+    """How many calls the candidate declined."""
+    unanswered: int = 0
+    """How many calls had no usable answer."""
     message: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """On a violation: ``call``, ``expected`` and ``actual``, as text."""
@@ -39,6 +43,8 @@ class Verdict:
     verdict: str
     properties: int = 0
     answers: int = 0
+    declined: int = 0
+    unanswered: int = 0
     property: str = ""
     message: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +90,8 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
         verdict,
         properties=len(ran),
         answers=sum(outcome.answers for outcome in ran),
+        declined=sum(outcome.declined for outcome in outcomes),
+        unanswered=sum(outcome.unanswered for outcome in outcomes),
         property="" if status == "holds" else first.property,
         message=message,
         evidence=first.evidence,

@@ -529,10 +529,10 @@ def test_every_run_of_a_candidate_writes_the_same_file(check, write, tmp_path):
 
 def test_a_verdict_does_not_depend_on_which_property_came_first():
     outcomes = [
-        Outcome("test_b", ("RET-2", "RET-3"), "violated", 3, "b"),
-        Outcome("test_a", ("RET-2",), "violated", 5, "a"),
+        Outcome("test_b", ("RET-2", "RET-3"), "violated", 3, message="b"),
+        Outcome("test_a", ("RET-2",), "violated", 5, message="a"),
         Outcome("test_c", ("RET-2",), "holds", 7),
-        Outcome("test_d", ("RET-3",), "declined", 0, "d"),
+        Outcome("test_d", ("RET-3",), "declined", message="d"),
     ]
     judged = judge(outcomes, {}, theorems=False)
     assert judge(outcomes[::-1], {}, theorems=False) == judged
@@ -584,6 +584,7 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
         def generalized_advantage_estimate(*arguments, **named): raise NotImplementedError("a stub")
         def reward2go(reward, done, gamma): return reward
         def td0_advantage_estimate(*arguments): raise NotImplementedError("a stub")
+        def __getattr__(name): return td0_advantage_estimate
     """)
     write(stub, "installed/torchrl/objectives/value/functional.py")
     write("Metadata-Version: 2.1\nName: torchrl\nVersion: 0.0.7\n", "installed/torchrl-0.0.7.dist-info/METADATA")
@@ -593,3 +594,37 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
         monkeypatch.delitem(sys.modules, name)
     assert "0.0.7" in result.said["candidate"]
     assert result.verdicts == {"RET-2": "violated", "ADV-1": "declined"}
+
+
+# What a candidate says of itself
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ("CONVENTIONS = 3", "CONVENTIONS is 3; it has to be a dict from strings to strings"),
+        ("KNOWN_FAILURES = ['RET-2']", "KNOWN_FAILURES is ['RET-2']; it has to be a dict"),
+        ("CONVENTIONS = {'precison': 'float32'}", "there is no convention 'precison'; did you mean 'precision'?"),
+        ("CONVENTIONS = {'gae.precision': 'float16'}", "gae.precision cannot be 'float16'; the choices are"),
+        ("KNOWN_FAILURES = {'RET-99': 'why'}", "no chapter has a clause 'RET-99'"),
+    ],
+)  # fmt: skip
+def test_a_declaration_that_says_nothing_is_refused_by_name(check, write, says, message):
+    result = check(write(f"{HONEST}\n{says}\n"), *properties(RET_2))
+    assert result.status == 5
+    assert message in result.clauses["RET-2"].message
+
+
+def test_what_is_declined_and_what_has_no_answer_is_counted(check, write):
+    fussy = dedent("""
+        def reward_to_go(rewards, gamma):
+            if gamma == 0:
+                raise NotImplementedError("not for gamma = 0")
+            if gamma == 0.5:
+                raise ZeroDivisionError
+            return [[sum(r * gamma**k for k, r in enumerate(row[t:])) for t in range(len(row))] for row in rewards]
+    """)
+    result = check(write(fussy), *properties(RET_2))
+    assert result.said["clauses"]["RET-2"]["verdict"] == "holds"
+    assert result.said["clauses"]["RET-2"]["declined"] > 0
+    assert result.said["clauses"]["RET-2"]["unanswered"] > 0
