@@ -90,3 +90,13 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 def normalize_advantages(advantages, mask):
     normalized = _normalize_advantages(advantages.ravel().tolist(), mask.ravel().tolist())
     return np.array(normalized, dtype=advantages.dtype).reshape(advantages.shape)
+
+
+def entropy(logits, legal):
+    rows = [gradients.entropy(*row) for row in zip(logits.tolist(), legal.tolist(), strict=True)]
+    return tuple(map(np.array, zip(*rows, strict=True)))
+
+
+def policy_gradient_loss(logp, advantages, mask):
+    loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist())
+    return loss, np.array(slopes)

@@ -179,3 +179,17 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     weights = (rewards @ discounts) * discounts[:, 0]
     chosen = logits.log_softmax(-1)[states, actions].masked_fill(~mask, 0)
     return torch.autograd.grad((weights * chosen).sum(1).mean(), logits)[0].numpy()
+
+
+def entropy(logits, legal):
+    logits = _tensor(logits).requires_grad_()
+    possible = _tensor(legal).bool() & (logits > -torch.inf)
+    rivals = logits.masked_fill(~possible, -torch.inf)
+    value = rivals.logsumexp(-1) - (rivals.softmax(-1) * logits.masked_fill(~possible, 0)).sum(-1)
+    return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
+
+
+def policy_gradient_loss(logp, advantages, mask):
+    logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _tensor(mask).bool()
+    loss = -(advantages[mask] * logp[mask]).sum() / mask.sum().clamp(min=1)
+    return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()

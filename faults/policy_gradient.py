@@ -297,3 +297,277 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     policy = _softmax(np.clip(logits, -3, 3))
     return _theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+
+
+def _surprise(logits, legal):
+    """Probabilities [B, A] of the legal actions, their logarithms (0 where there is none), and the entropies [B, 1]."""
+    logits = np.where(legal, logits, -np.inf)
+    policy = _softmax(logits)
+    logarithms = np.log(policy, where=policy > 0, out=np.zeros(policy.shape))
+    return policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True)
+
+
+def _with_derivative(policy, logarithms, value):
+    return value[:, 0], -policy * (logarithms + value)
+
+
+@fault(
+    id="D20",
+    slug="zero-times-log-of-zero",
+    clause="PG-29",
+    seen=("JuliaReinforcementLearning/ReinforcementLearning.jl#917",),
+    effect="Illegal actions have the probability 0 and its logarithm, and the entropy is their product: not a number.",
+)
+def entropy(logits, legal):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        policy = _softmax(np.where(legal, logits, -np.inf))
+        logarithms = np.log(policy)
+        return _with_derivative(policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True))
+
+
+@fault(
+    id="M-PG-20",
+    slug="illegal-actions-in-the-entropy",
+    clause="PG-29",
+    effect="The mask of legal actions is not applied: the bonus rewards leaning towards what cannot be done.",
+)
+def entropy(logits, legal):
+    return _with_derivative(*_surprise(logits, np.ones_like(legal)))
+
+
+@fault(
+    id="M-PG-21",
+    slug="illegal-logits-set-to-zero",
+    clause="PG-29",
+    effect="Logits are multiplied by the mask; but a logit of 0 is one among others, and no impossibility.",
+)
+def entropy(logits, legal):
+    return _with_derivative(*_surprise(np.where(legal, logits, 0), np.ones_like(legal)))
+
+
+@fault(
+    id="M-PG-22",
+    slug="entropy-in-bits",
+    clause="PG-27",
+    effect="The logarithm is that to the base 2, and the coefficient of the bonus means something else.",
+)
+def entropy(logits, legal):
+    value, slopes = _with_derivative(*_surprise(logits, legal))
+    return value / np.log(2), slopes / np.log(2)
+
+
+@fault(
+    id="M-PG-23",
+    slug="entropy-averaged-over-actions",
+    clause="PG-27",
+    effect="The sum over the actions is taken as a mean: the bonus shrinks with their number.",
+)
+def entropy(logits, legal):
+    value, slopes = _with_derivative(*_surprise(logits, legal))
+    return value / logits.shape[1], slopes / logits.shape[1]
+
+
+@fault(
+    id="M-PG-24",
+    slug="logits-clipped-in-the-entropy",
+    clause="PG-27",
+    effect="Logits are clipped to a range before the softmax, so that a shift changes the entropy.",
+)
+def entropy(logits, legal):
+    return _with_derivative(*_surprise(np.clip(logits, -3, 3), legal))
+
+
+@fault(
+    id="M-PG-25",
+    slug="derivative-in-probabilities",
+    clause="PG-28",
+    effect="Each term is differentiated by its own probability, and the normalisation is left out.",
+)
+def entropy(logits, legal):
+    policy, logarithms, value = _surprise(logits, legal)
+    return value[:, 0], -policy * (logarithms + 1)
+
+
+@fault(
+    id="M-PG-26",
+    slug="derivative-of-the-negative-entropy",
+    clause="PG-28",
+    effect="The derivative is that of a loss: what should keep the policy open closes it.",
+)
+def entropy(logits, legal):
+    value, slopes = _with_derivative(*_surprise(logits, legal))
+    return value, -slopes
+
+
+@fault(
+    id="M-PG-27",
+    slug="naive-softmax-in-the-entropy",
+    clause="PG-30",
+    effect="Logits are exponentiated as they are: infinity over infinity for large ones.",
+)
+def entropy(logits, legal):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        weights = np.where(legal, np.exp(logits), 0)
+        policy = weights / weights.sum(axis=1, keepdims=True)
+        logarithms = np.log(np.where(policy == 0, 1, policy))
+        return _with_derivative(policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True))
+
+
+@fault(
+    id="M-PG-28",
+    slug="probabilities-clipped-in-the-entropy",
+    clause="PG-30",
+    effect="Probabilities are kept above 1e-6 lest the logarithm fail: the impossible gets a share of the entropy.",
+)
+def entropy(logits, legal):
+    policy = np.where(legal, np.maximum(_surprise(logits, legal)[0], 1e-6), 0)
+    logarithms = np.log(np.where(legal, policy, 1))
+    return _with_derivative(policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True))
+
+
+@fault(
+    id="M-PG-29",
+    slug="illegal-logits-masked-by-multiplication",
+    clause="PG-31",
+    effect="The logits of illegal actions are multiplied by 0, which not a number and infinity survive.",
+)
+def entropy(logits, legal):
+    with np.errstate(invalid="ignore"):
+        shifted = logits * legal - 1e9 * ~np.asarray(legal, dtype=bool)
+        weights = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+        policy = weights / weights.sum(axis=1, keepdims=True)
+        logarithms = np.log(policy, where=policy > 0, out=np.zeros(policy.shape))
+        return _with_derivative(policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True))
+
+
+def _loss_of(logp, weights, mask):
+    """The loss with such a weight for each step [B, T], and its derivative."""
+    slopes = -np.where(mask, weights, 0)
+    return (slopes * np.where(mask, logp, 0)).sum(), slopes
+
+
+def _steps_in(mask):
+    return max(mask.sum(), 1)
+
+
+@fault(
+    id="G04b",
+    slug="mean-logp-times-sum-of-advantages",
+    clause="PG-32",
+    seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336"),
+    effect="The mean log-probability is multiplied by the sum of the advantages: all actions get the same credit.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    return _loss_of(logp, np.where(mask, advantages, 0).sum() / _steps_in(mask), mask)
+
+
+@fault(
+    id="G05b",
+    slug="mean-over-the-steps-of-each-row",
+    clause="PG-36",
+    seen=("KaiyangZhou/pytorch-vsumm-reinforce#48",),
+    effect="Steps are averaged within their rows, so that those of a long episode count less.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    lengths = np.maximum(mask.sum(axis=1, keepdims=True), 1)
+    return _loss_of(logp, advantages / lengths / len(mask), mask)
+
+
+@fault(
+    id="N14",
+    slug="padding-counted-in-the-mean",
+    clause="PG-37",
+    seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "Stable-Baselines-Team/stable-baselines3-contrib#78"),
+    effect="Terms are multiplied by the mask, and the mean is over all positions: padding makes the step smaller.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    return _loss_of(logp, advantages / mask.size, mask)
+
+
+@fault(
+    id="P23",
+    slug="advantages-for-the-mask",
+    clause="PG-32",
+    seen=("volcengine/verl#2506", "volcengine/verl#2513"),
+    effect="The advantages stand where the mask belongs: they weigh themselves, and their sum is divided by.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _loss_of(logp, advantages * advantages / advantages.sum(), np.ones_like(mask))
+
+
+@fault(
+    id="M-PG-30",
+    slug="loss-ascends",
+    clause="PG-36",
+    effect="The sign is forgotten: the optimiser makes what paid less probable.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    return _loss_of(logp, -advantages / _steps_in(mask), mask)
+
+
+@fault(
+    id="M-PG-31",
+    slug="gradient-of-the-sum-with-the-mean-as-loss",
+    clause="PG-33",
+    effect="What is shown is a mean, and what is followed is the gradient of a sum.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    loss, slopes = _loss_of(logp, advantages / _steps_in(mask), mask)
+    return loss, slopes * _steps_in(mask)
+
+
+@fault(
+    id="M-PG-32",
+    slug="advantages-normalised-in-the-loss",
+    clause="PG-34",
+    effect="The loss normalises its advantages, which have been normalised already or should not be.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    known = advantages[mask] if mask.any() else np.zeros(1)
+    return _loss_of(logp, (advantages - known.mean()) / (known.std() + 1e-8) / _steps_in(mask), mask)
+
+
+@fault(
+    id="M-PG-33",
+    slug="sampled-entropy-bonus-in-the-loss",
+    clause="PG-34",
+    effect="A hundredth of the mean log-probability is added as a bonus, and learning goes on without advantages.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    return _loss_of(logp, (advantages - 0.01) / _steps_in(mask), mask)
+
+
+@fault(
+    id="M-PG-34",
+    slug="gradient-flows-into-the-padding",
+    clause="PG-37",
+    effect="The loss is masked, and its gradient is not: padding's log-probabilities are trained.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    loss, _ = _loss_of(logp, advantages / _steps_in(mask), mask)
+    return loss, -advantages / _steps_in(mask)
+
+
+@fault(
+    id="M-PG-35",
+    slug="loss-masked-by-multiplication",
+    clause="PG-38",
+    effect="Terms are multiplied by the mask: 0 times minus infinity, of an impossible action, is not a number.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    with np.errstate(invalid="ignore"):
+        slopes = -advantages * mask / _steps_in(mask)
+        return (slopes * logp).sum(), slopes
+
+
+@fault(
+    id="M-PG-36",
+    slug="mean-of-no-steps",
+    clause="PG-39",
+    effect="The sum is divided by the number of steps even where that is 0: not a number.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    with np.errstate(invalid="ignore"):
+        loss, slopes = _loss_of(logp, advantages, mask)
+        return loss / mask.sum(), slopes / mask.sum()

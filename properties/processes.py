@@ -219,6 +219,12 @@ def tasks(
     )
 
 
+def other_policy(task: Task, data: bytes) -> Matrix:
+    """Another policy of full support for the task's process, in flint's rationals; data has a byte for each state."""
+    states, actions = task.shape
+    return rational(_choose(_distributions(actions, 8, 1), np.frombuffer(data, np.uint8)[:states]))
+
+
 @dataclass(frozen=True)
 class Episodes:
     """B complete episodes of unequal lengths side by side, and the policy they are judged under; arrays [B, T]."""

@@ -5,20 +5,27 @@ What every operation owes its caller (spec/operations.md) is checked with these,
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+from flint import arb, ctx
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.processes import Episodes, Task, episodes, tasks, weights
 from rlspec.properties.strategies import (
+    FAR_LOGITS,
+    LOGITS,
     NUMBERS,
     PLAIN,
     Batch,
+    Choices,
     Rollout,
+    ScoredBatch,
     batches,
+    choices,
     clips,
     counts,
     discounts,
@@ -31,8 +38,10 @@ from rlspec.properties.strategies import (
     reward_rows,
     rollouts,
     roundings,
+    scored_batches,
 )
 from rlspec.reference import advantages, returns
+from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.policy_gradient import undiscounted_reward_to_go
 from rlspec.spec.operations import OPERATIONS, Operation
 
@@ -172,6 +181,44 @@ def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
     return st.builds(question, batches(numbers=numbers, fewest=0) | lone_advantages(numbers=numbers))
 
 
+def _entropies(logits: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Choices) -> Question:
+        return Question(OPERATIONS["entropy"], drawn.arrays, lambda **_: exact_entropy(drawn), **drawn.judged)
+
+    return choices(logits).map(question)
+
+
+def exact_entropy(drawn: Choices) -> tuple[list[Fraction], list[list[Fraction]]]:
+    """The reference's entropies and their derivatives, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        rows = [
+            gradients.entropy([arb(logit) for logit in logits], legal, arb.exp, arb.log)
+            for logits, legal in zip(drawn.logits.tolist(), drawn.legal.tolist(), strict=True)
+        ]
+        return [nearest(value) for value, _ in rows], [[nearest(slope) for slope in slopes] for _, slopes in rows]
+
+
+PRECISION = 300
+"""Bits of the numbers that stand for irrational ones."""
+
+
+def nearest(number: Any) -> Fraction:
+    """The midpoint of a ball, which is exact to hundreds of bits."""
+    mantissa, exponent = arb(number).mid().man_exp()
+    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def _policy_gradient_losses(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(batch: ScoredBatch) -> Question:
+        def answer(**chosen: str) -> Any:
+            logp, advantage = (np.vectorize(exactly, otypes=[object])(array) for array in batch.arrays[:2])
+            return gradients.policy_gradient_loss(logp, advantage, batch.mask.tolist(), **_last_names(chosen))
+
+        return Question(OPERATIONS["policy_gradient_loss"], batch.arrays, answer, **batch.judged)
+
+    return scored_batches(numbers=numbers).map(question)
+
+
 def _questions(
     numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float], **processes: Any
 ) -> dict[str, st.SearchStrategy[Question]]:
@@ -187,6 +234,8 @@ def _questions(
         "normalize_advantages": _normalizations(numbers),
         **{name: _about_tasks(name, gammas=gammas, **processes) for name in about_tasks},
         "policy_gradient": _policy_gradients(gammas),
+        "entropy": _entropies(LOGITS if numbers is PLAIN else FAR_LOGITS),
+        "policy_gradient_loss": _policy_gradient_losses(numbers),
     }
 
 

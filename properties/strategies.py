@@ -4,6 +4,7 @@ Everything is decoded from one byte string of fixed length and a shape.  Byte 0 
 Hypothesis shrinks a rollout to few rows, few steps and small integers.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -240,6 +241,104 @@ def equal_advantages(draw: st.DrawFn) -> Batch:
     mask = table[..., 1] % 4 != 3
     assume(mask.sum() > 1)
     return Batch(np.where(mask, draw(st.sampled_from(list(NUMBERS))), NUMBERS[table[..., 0] % len(NUMBERS)]), mask)
+
+
+@dataclass(frozen=True)
+class ScoredBatch(Batch):
+    """Advantages [B, T], a mask of those that count, and log-probabilities of the actions that they belong to."""
+
+    logp: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``policy_gradient_loss``, in order."""
+        return self.logp, self.advantages, self.mask
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a loss and its gradient: the magnitude and roundings that ``agree`` wants.
+
+        A term of the loss is an advantage times a log-probability, one of the gradient an advantage; a mean, over at
+        least one, makes neither larger.  A term is multiplied, summed with B T others, and divided.
+        """
+        terms = np.abs(self.advantages) * np.maximum(1, np.abs(self.logp))
+        return {"magnitude": float(np.where(self.mask, terms, 0).sum()), "roundings": self.mask.size + 8}
+
+    def part(self, rows: int, steps: int) -> "ScoredBatch":
+        """The first so many rows and steps."""
+        return ScoredBatch(**{name: array[:rows, :steps] for name, array in vars(self).items()})
+
+    def padded(self, columns: int, junk: float) -> "ScoredBatch":
+        """The batch with something else under the mask, and so many columns more of it."""
+        mask = np.pad(self.mask, ((0, 0), (0, columns)))
+        wide = (np.pad(array, ((0, 0), (0, columns))) for array in (self.advantages, self.logp))
+        advantages, logp = (np.where(mask, array, junk) for array in wide)
+        return ScoredBatch(advantages, mask, logp)
+
+
+LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 40])
+"""What the logarithms of probabilities are drawn from."""
+
+
+@st.composite
+def scored_batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> ScoredBatch:
+    """Batches of log-probabilities with their advantages, anything under the mask, which may cover all of them."""
+    table = draw(_windows(3))
+    return ScoredBatch(
+        advantages=numbers[table[..., 0] % len(numbers)],
+        mask=table[..., 1] % 4 != 3,
+        logp=LOG_PROBABILITIES[table[..., 2] % len(LOG_PROBABILITIES)],
+    )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Rows of logits [B, A], and which of the actions are legal: at least one in each row."""
+
+    logits: np.ndarray
+    legal: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """The arguments of ``entropy``, in order."""
+        return self.logits, self.legal
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take entropies and their derivatives: the magnitude and roundings that ``agree`` wants.
+
+        The logarithm of a probability is a difference of logits and of the logarithm of a sum, each below l + log A,
+        and so is its error; as an exponent it is the probability's relative error.  An entropy, and a derivative, is a
+        mean of such logarithms that is no larger than 1 + log A.
+        """
+        largest = float(np.abs(np.where(self.legal, self.logits, 0)).max())
+        most = 1 + math.log(self.logits.shape[1])
+        return {"magnitude": (largest + most) * most, "roundings": 2 * self.logits.shape[1] + 20}
+
+    def but(self, **fields: np.ndarray) -> "Choices":
+        """The same choices with other arrays in the named fields."""
+        return replace(self, **fields)
+
+    def overwritten(self, junk: float) -> "Choices":
+        """The choices with something else where nothing may be read: the logits of illegal actions."""
+        assume(not self.legal.all())
+        return self.but(logits=np.where(self.legal, self.logits, junk))
+
+
+LOGITS = np.array([0, 1, -1, 2, 0.5, -0.25, 3, -2, 0.1, -5])
+"""What logits are drawn from: plain numbers."""
+
+FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30])
+"""Logits whose exponentials no float holds, and ordinary ones."""
+
+
+@st.composite
+def choices(draw: st.DrawFn, logits: np.ndarray = LOGITS) -> Choices:
+    """Choices of up to 6 actions with logits from those given, the first one legal where no other is."""
+    table = draw(_windows(2))
+    legal = table[..., 1] % 4 != 3
+    legal[:, 0] |= ~legal.any(axis=1)
+    return Choices(logits[table[..., 0] % len(logits)].astype(float), legal)
 
 
 def rescaling(discount: float, steps: int) -> float:

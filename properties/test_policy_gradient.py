@@ -1,39 +1,63 @@
 """Properties of policy gradients (spec/policy_gradient.md)."""
 
+from dataclasses import replace
 from fractions import Fraction
+from operator import mul
 
 import hypothesis.strategies as st
 import numpy as np
+from flint import arb, arb_series, ctx
 from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
 from rlspec.properties.processes import (
     MOST_ACTIONS,
     MOST_STATES,
+    MOST_STEPS,
     ask,
     episodes,
     every_episode,
     fractions,
+    other_policy,
     softmax_roundings,
     tasks,
     weights,
 )
+from rlspec.properties.questions import PRECISION, nearest
+from rlspec.properties.strategies import choices, scored_batches
 from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
+from rlspec.reference.natural_gradient import fisher, natural_gradient, times
 from rlspec.reference.policy_gradient import (
+    credited,
     discounted_reward_to_go,
     exact_policy_gradient,
     expected_gradient,
+    generalized,
+    generalized_bias,
+    n_step,
+    n_step_bias,
+    per_decision,
     score,
     undiscounted_reward_to_go,
     whole_return,
+    whole_trajectory,
     with_baseline,
 )
+from rlspec.reference.returns import reward_to_go
+from rlspec.reference.variance import best_constant, in_baseline, variance
 from rlspec.spec.operations import OPERATIONS
 
 finite = tasks(full=True, infinite=False)
 either = tasks(full=True)
 baselines = st.tuples(*[st.integers(-9, 9)] * MOST_STATES)
+directions = st.lists(st.tuples(*[st.integers(-9, 9)] * MOST_ACTIONS), min_size=MOST_STATES, max_size=MOST_STATES)
+behaviours = st.binary(min_size=MOST_STATES, max_size=MOST_STATES)
+critics = st.lists(baselines, min_size=MOST_STEPS, max_size=MOST_STEPS)
+mixtures = st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(0), Fraction(1)])
+whatever = st.sampled_from([1.0, -3.0, 1e9])
+not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
+LOGARITHMS = np.log([1, 2, 3, 8, 5, 7, 4, 6])
 rationals = np.vectorize(exactly, otypes=[object])
 
 
@@ -122,6 +146,239 @@ def test_the_gain_of_another_policy_is_its_occupancy_times_the_advantages_of_the
         for a in range(task.shape[1])
     )
     assert gain == expected_return(task.mdp, new) - expected_return(task.mdp, task.pi)
+
+
+def excess(estimate, gradient):
+    """What an estimate has beyond the gradient."""
+    return [[x - y for x, y in zip(*rows, strict=True)] for rows in zip(estimate, gradient, strict=True)]
+
+
+def visits(task):
+    """P(s_t = s), [H][S]: the occupancy without a discount."""
+    return occupancy(task.but(gamma=1.0).mdp, task.pi)
+
+
+def expected_weights(task, weights):
+    """E[w_t | s_t = s, a_t = a], [H, S, A], from a list of all trajectories; 0 where that cannot happen."""
+    chance, total = (np.full((task.horizon, *task.shape), rational(0)) for _ in range(2))
+    for probability, *episode in trajectories(task.mdp, task.pi):
+        for t, (state, action, weight) in enumerate(zip(*episode[:2], weights(*episode, task.mdp.gamma), strict=True)):
+            chance[t, state, action] += probability
+            total[t, state, action] += probability * weight
+    return total / np.where(chance == 0, 1, chance)
+
+
+def discounts_and_values(task):
+    """gamma^t, [H, 1, 1], and Q_t(s, a), [H, S, A]."""
+    powers = np.array([task.mdp.gamma**t for t in range(task.horizon)], dtype=object)
+    return powers[:, None, None], np.array(action_values(task.mdp, task.pi), dtype=object)
+
+
+@clause("PG-18", examples=60)
+@given(finite, baselines)
+def test_the_bias_of_any_weights_is_what_they_expect_beyond_the_actions_value(task, numbers):
+    def arbitrary(states, actions, rewards, gamma):
+        return [numbers[states[-1]] * (1 + actions[0]) + t * rewards[-1] * actions[t] for t in range(len(actions))]
+
+    powers, values = discounts_and_values(task)
+    bias = excess(expected_gradient(task.mdp, task.pi, arbitrary), derivative_of_return(task))
+    assert bias == credited(task.pi, visits(task), expected_weights(task, arbitrary) - powers * values)
+
+
+@clause("PG-18", examples=60)
+@given(finite)
+def test_without_gamma_to_the_t_the_bias_is_what_late_steps_count_too_much(task):
+    powers, values = discounts_and_values(task)
+    bias = excess(expected_gradient(task.mdp, task.pi, undiscounted_reward_to_go), derivative_of_return(task))
+    assert bias == credited(task.pi, visits(task), (1 - powers) * values)
+
+
+@clause("PG-18", examples=60)
+@given(finite, baselines, baselines)
+def test_the_bias_of_a_baseline_that_depends_on_the_action_is_the_credit_that_it_takes_away(task, of_state, of_action):
+    def baseline(state, action):
+        return of_state[state] * of_action[action]
+
+    taken = [[-baseline(s, a) for a, _ in enumerate(row)] for s, row in enumerate(task.pi)]
+    bias = excess(expected_gradient(task.mdp, task.pi, with_baseline(baseline)), derivative_of_return(task))
+    assert bias == credited(task.pi, occupancy(task.mdp, task.pi), [taken] * task.horizon)
+
+
+def critic_and_errors(task, numbers):
+    """A critic, v_t(s) [H][S], with the errors e_t(s) = v_t(s) - V_t(s) that are given."""
+    errors = [row[: task.shape[0]] for row in numbers[: task.horizon]]
+    values = state_values(task.mdp, task.pi)
+    return [[x + y for x, y in zip(*rows, strict=True)] for rows in zip(values, errors, strict=True)], errors
+
+
+@clause("PG-19", examples=60)
+@given(finite, critics, st.integers(1, MOST_STEPS + 1))
+def test_the_bias_of_an_n_step_actor_critic_is_its_critics_error_n_steps_on(task, numbers, n):
+    critic, errors = critic_and_errors(task, numbers)
+    bias = excess(expected_gradient(task.mdp, task.pi, n_step(critic, n)), derivative_of_return(task))
+    assert bias == n_step_bias(task.mdp, task.pi, errors, n)
+
+
+@clause("PG-19", "PG-20", examples=60)
+@given(finite, st.integers(1, MOST_STEPS + 1), mixtures)
+def test_with_the_exact_values_every_actor_critic_is_unbiased(task, n, lam):
+    values, gradient = state_values(task.mdp, task.pi), derivative_of_return(task)
+    for estimate in (n_step(values, n), generalized(values, rational(lam))):
+        assert expected_gradient(task.mdp, task.pi, estimate) == gradient
+
+
+@clause("PG-19", "PG-20", examples=60)
+@given(finite, critics, st.integers(0, 1))
+def test_with_all_the_rewards_there_are_no_critic_does_harm(task, numbers, beyond):
+    critic, gradient = critic_and_errors(task, numbers)[0], derivative_of_return(task)
+    for estimate in (n_step(critic, task.horizon + beyond), generalized(critic, 1)):
+        assert expected_gradient(task.mdp, task.pi, estimate) == gradient
+
+
+@clause("PG-20", examples=60)
+@given(finite, critics, mixtures)
+def test_the_bias_of_gae_is_the_geometric_mixture_of_the_biases_of_n_steps(task, numbers, lam):
+    critic, errors = critic_and_errors(task, numbers)
+    bias = excess(expected_gradient(task.mdp, task.pi, generalized(critic, rational(lam))), derivative_of_return(task))
+    assert bias == generalized_bias(task.mdp, task.pi, errors, rational(lam))
+
+
+def variance_with(task, baseline):
+    """The variance of reward-to-go with a number for each state as its baseline, by listing every trajectory."""
+    return variance(task.mdp, task.pi, with_baseline(lambda state, action: baseline[state]))
+
+
+@clause("PG-21", examples=60)
+@given(finite, baselines)
+def test_the_variance_is_a_parabola_in_each_states_baseline(task, numbers):
+    curvature, vertex = in_baseline(task.mdp, task.pi)
+    above = sum(c * (number - best) ** 2 for c, number, best in zip(curvature, numbers, vertex, strict=False))
+    assert variance_with(task, numbers) == variance_with(task, vertex) + above
+
+
+@clause("PG-21", examples=60)
+@given(finite, st.integers(-9, 9))
+def test_the_best_constant_is_the_mean_of_the_best_numbers_by_their_curvature(task, constant):
+    curvature, vertex = in_baseline(task.mdp, task.pi)
+    assume(sum(curvature) > 0)
+    best = sum(c * number for c, number in zip(curvature, vertex, strict=True)) / sum(curvature)
+    above = variance_with(task, [constant] * task.shape[0]) - variance_with(task, [best] * task.shape[0])
+    assert above == sum(curvature) * (constant - best) ** 2
+
+
+@clause("PG-22", examples=60)
+@given(finite, st.integers(-9, 9))
+def test_the_variance_of_the_whole_return_is_a_parabola_in_a_constant_baseline(task, constant):
+    assume(task.shape[1] > 1)
+
+    def with_constant(number):
+        return variance(task.mdp, task.pi, lambda *episode: [w - number for w in whole_return(*episode)])
+
+    best = best_constant(task.mdp, task.pi)
+    lengths = [1 - sum(p * p for p in row) for row in task.pi]  # E[|psi|^2], and scores of two steps are uncorrelated
+    curvature = sum(p * length for row in visits(task) for p, length in zip(row, lengths, strict=True))
+    assert with_constant(constant) == with_constant(best) + curvature * (constant - best) ** 2
+
+
+@clause("PG-23", examples=60)
+@given(finite, behaviours)
+def test_rewards_weighed_by_the_ratios_of_earlier_decisions_have_the_gradient_as_their_mean(task, data):
+    behaviour = other_policy(task, data)
+    estimate = per_decision(task.pi, behaviour)
+    assert expected_gradient(task.mdp, task.pi, estimate, behaviour) == derivative_of_return(task)
+
+
+@clause("PG-23", examples=60)
+@given(finite, behaviours)
+def test_returns_weighed_by_the_ratio_of_the_trajectory_have_the_gradient_as_their_mean(task, data):
+    behaviour = other_policy(task, data)
+    estimate = whole_trajectory(task.pi, behaviour)
+    assert expected_gradient(task.mdp, task.pi, estimate, behaviour) == derivative_of_return(task)
+
+
+def along(direction, policy):
+    """f(s, a), the product of a direction [S][A] and grad log pi(a|s): what a step along it adds to log pi(a|s)."""
+    return [
+        [sum(map(mul, numbers, score(row, a))) for a, _ in enumerate(row)]
+        for numbers, row in zip(direction, policy, strict=True)
+    ]
+
+
+def product(left, right):
+    """The inner product of two directions."""
+    return sum(x * y for rows in zip(left, right, strict=True) for x, y in zip(*rows, strict=True))
+
+
+def cut(numbers, task):
+    """The numbers [S][A] of a direction for the task's states and actions."""
+    return [row[: task.shape[1]] for row in numbers[: task.shape[0]]]
+
+
+@clause("PG-24", examples=60)
+@given(finite, directions)
+def test_the_fisher_matrix_is_the_mean_of_the_products_of_scores(task, numbers):
+    change = along(cut(numbers, task), task.pi)
+
+    def compatible(states, actions, rewards, gamma):
+        return [gamma**t * change[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
+
+    assert times(fisher(task.mdp, task.pi), cut(numbers, task)) == expected_gradient(task.mdp, task.pi, compatible)
+
+
+@clause("PG-24", examples=60)
+@given(tasks(full=True, infinite=False, gammas=st.just(1.0)), directions)
+def test_without_a_discount_it_is_the_information_that_a_trajectory_has(task, numbers):
+    direction = cut(numbers, task)
+    change = along(direction, task.pi)
+    information = sum(
+        probability * sum(change[s][a] for s, a in zip(states, actions, strict=True)) ** 2
+        for probability, states, actions, _ in trajectories(task.mdp, task.pi)
+    )
+    assert product(direction, times(fisher(task.mdp, task.pi), direction)) == information
+
+
+@clause("PG-25", examples=60)
+@given(either)
+def test_the_mean_advantages_solve_the_equation_of_the_natural_gradient(task):
+    assert times(fisher(task.mdp, task.pi), natural_gradient(task.mdp, task.pi)) == derivative_of_return(task)
+
+
+@clause("PG-25", examples=60)
+@given(either, directions)
+def test_a_direction_is_lost_only_where_it_is_the_same_for_all_actions_or_no_episode_comes(task, numbers):
+    direction = cut(numbers, task)
+    known = occupancy(task.mdp, task.pi)
+    visited = [sum(column) > 0 for column in zip(*known, strict=True)] if task.horizon else [d > 0 for d in known]
+    felt = any(met and len(set(row)) > 1 for met, row in zip(visited, direction, strict=True))
+    assert any(number for row in times(fisher(task.mdp, task.pi), direction) for number in row) == felt
+
+
+@clause("PG-26", examples=60)
+@given(finite, directions)
+def test_the_natural_gradient_is_the_least_squares_fit_of_the_returns_to_the_scores(task, numbers):
+    def mean_square(direction):
+        fit = along(direction, task.pi)
+        return sum(
+            probability * task.mdp.gamma**t * (number - fit[s][a]) ** 2
+            for probability, states, actions, rewards in trajectories(task.mdp, task.pi)
+            for t, (s, a, number) in enumerate(zip(states, actions, reward_to_go(rewards, task.mdp.gamma), strict=True))
+        )
+
+    best, other = natural_gradient(task.mdp, task.pi), cut(numbers, task)
+    away = excess(other, best)
+    assert mean_square(other) == mean_square(best) + product(away, times(fisher(task.mdp, task.pi), away))
+
+
+@clause("PG-26", examples=60)
+@given(finite, baselines)
+def test_a_compatible_critic_in_place_of_the_action_values_leaves_the_gradient_as_it_is(task, numbers):
+    natural = natural_gradient(task.mdp, task.pi)
+    fit = along([[x + number for x in row] for row, number in zip(natural, numbers, strict=False)], task.pi)
+
+    def compatible(states, actions, rewards, gamma):
+        return [gamma**t * fit[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
+
+    assert expected_gradient(task.mdp, task.pi, compatible) == derivative_of_return(task)
 
 
 # What `exact_policy_gradient` owes.
@@ -307,3 +564,235 @@ def test_what_stands_under_the_mask_and_how_much_of_it_changes_nothing(candidate
     })  # fmt: skip
     answer = candidate.policy_gradient(*other.arguments)
     agree(answer, candidate.policy_gradient(*batch.arguments), **other.judged(chosen_weights(candidate), times=2))
+
+
+# What `entropy` owes.
+
+raises = st.tuples(*[st.sampled_from([0, 1, -1, 4, -4])] * 3)
+
+
+def in_whole_numbers(drawn):
+    """Each row's legal weights exp(logit), which are whole numbers, and the row's probabilities."""
+    weights = [
+        [Fraction(round(np.exp(x))) for x in row[legal]] for row, legal in zip(drawn.logits, drawn.legal, strict=True)
+    ]
+    return [(row, [n / sum(row) for n in row]) for row in weights]
+
+
+@clause("PG-27")
+@given(choices(LOGARITHMS))
+def test_the_entropy_of_whole_numbers_is_that_of_their_sum_less_their_mean_logarithm(candidate, drawn):
+    with ctx.workprec(PRECISION):
+        values = [
+            arb(int(sum(row))).log() - sum(int(n) * arb(int(n)).log() for n in row) / int(sum(row))
+            for row, _ in in_whole_numbers(drawn)
+        ]
+        expected = [nearest(value) for value in values]
+    value, _ = candidate.entropy(*drawn.arrays)
+    agree(value, expected, **drawn.judged)
+
+
+@clause("PG-27")
+@given(choices(LOGARITHMS))
+def test_a_choice_may_be_made_in_two_parts(candidate, drawn):
+    drawn = drawn.but(logits=drawn.logits[:1], legal=drawn.legal[:1])
+    assume(drawn.legal.sum() > 1)
+    first = drawn.legal[0].argmax()
+    [(_, [p, *_])] = in_whole_numbers(drawn)
+    with ctx.workprec(PRECISION):
+        parts = [arb(part.numerator) / part.denominator for part in (p, 1 - p)]
+        whether = nearest(-sum(part * part.log() for part in parts))
+    rest = drawn.legal.copy()
+    rest[0, first] = False
+    of_the_rest, _ = candidate.entropy(drawn.logits, rest)
+    value, _ = candidate.entropy(*drawn.arrays)
+    judged = drawn.judged | {"roundings": 2 * drawn.judged["roundings"]}
+    agree(value, [whether + (1 - p) * exactly(of_the_rest.value[0])], **judged)
+
+
+@clause("PG-27", examples=60)
+@given(choices(), raises)
+def test_raising_all_logits_of_a_row_leaves_the_entropy_as_it_is(candidate, drawn, shift):
+    other = drawn.but(logits=drawn.logits + np.array(shift[: len(drawn.logits)], dtype=float)[:, None])
+    judged = {name: most + other.judged[name] for name, most in drawn.judged.items()}
+    agree(candidate.entropy(*other.arrays), candidate.entropy(*drawn.arrays), **judged)
+
+
+@clause("PG-28")
+@given(choices())
+def test_the_second_result_is_the_derivative_of_the_entropy(candidate, drawn):
+    with ctx.workprec(PRECISION):
+        expected = [
+            [nearest(of_entropy(logits, legal, place)) for place in range(len(logits))]
+            for logits, legal in zip(drawn.logits.tolist(), drawn.legal.tolist(), strict=True)
+        ]
+    _, slopes = candidate.entropy(*drawn.arrays)
+    agree(slopes, expected, **drawn.judged)
+
+
+def of_entropy(logits, legal, place):
+    """The derivative of log sum exp(theta) - sum theta exp(theta) / sum exp(theta), by truncated power series."""
+    series = [arb_series([arb(x), int(a == place)], prec=2) for a, x in enumerate(logits) if legal[a]]
+    total = sum(x.exp() for x in series)
+    return (total.log() - sum(x * x.exp() for x in series) / total + arb_series([0, 0], prec=2))[1]
+
+
+@clause("PG-28", examples=60)
+@given(choices())
+def test_the_derivatives_of_a_rows_logits_add_up_to_zero(candidate, drawn):
+    _, slopes = candidate.entropy(*drawn.arrays)
+    allowed = drawn.logits.shape[1] * tolerance(roundoff=slopes.roundoff, **drawn.judged)
+    sums = rationals(slopes.value).sum(axis=1)
+    law(all(abs(total) <= allowed for total in sums), slopes, f"the rows sum to {[float(x) for x in sums]}, not to 0")
+
+
+@clause("PG-29")
+@given(choices(), whatever)
+def test_the_logit_of_an_illegal_action_changes_nothing(candidate, drawn, junk):
+    other = drawn.overwritten(junk)
+    answer = candidate.demand(OPERATIONS["entropy"], *other.arrays)
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+@clause("PG-29")
+@given(choices())
+def test_legal_actions_have_the_answers_that_they_have_without_the_illegal_ones(candidate, drawn):
+    assume(not drawn.legal[0].all())
+    logits, legal = drawn.logits[:1], drawn.legal[:1]
+    value, slopes = candidate.demand(OPERATIONS["entropy"], logits, legal)
+    without, of_legal = candidate.entropy(logits[:, legal[0]], legal[:, legal[0]])
+    expected = np.zeros(logits.shape)
+    expected[legal] = of_legal.value[0]
+    agree((value, slopes), (without, expected), **drawn.judged)
+
+
+@clause("PG-30")
+@given(choices(), st.sampled_from([1000.0, -1000.0]), st.integers(0, 5))
+def test_an_action_that_is_all_but_impossible_changes_nothing(candidate, drawn, distance, place):
+    kept = np.arange(drawn.logits.shape[1]) != place % drawn.logits.shape[1]
+    assume((drawn.legal & kept).any(axis=1).all())
+    lowered = drawn.but(logits=np.where(kept, max(distance, 0), min(distance, 0)) + drawn.logits)
+    answer = candidate.demand(OPERATIONS["entropy"], *lowered.arrays)
+    without = drawn.but(logits=np.where(kept, drawn.logits, 0), legal=drawn.legal & kept)
+    agree(answer, candidate.entropy(*without.arrays), **lowered.judged)
+
+
+@clause("PG-31")
+@given(choices(), not_numbers)
+def test_the_entropy_survives_illegal_logits_that_are_no_numbers(candidate, drawn, junk):
+    answer = candidate.demand(OPERATIONS["entropy"], *drawn.overwritten(junk).arrays)
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+@clause("PG-31")
+@given(choices())
+def test_minus_infinity_as_a_logit_says_that_an_action_is_illegal(candidate, drawn):
+    hidden = drawn.overwritten(-np.inf)
+    answer = candidate.demand(OPERATIONS["entropy"], hidden.logits, np.ones_like(drawn.legal))
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+# What `policy_gradient_loss` owes.
+
+
+def chosen_size(candidate, mask):
+    """What the candidate divides the loss by, as it declares or was found to do."""
+    sizes = {"mean over steps": max(int(mask.sum()), 1), "mean over rows": len(mask), "sum": 1}
+    return sizes[candidate.convention("policy_gradient_loss.aggregation")]
+
+
+def both(left, right, times=1):
+    """How far rounding may take what is put together from the answers to two batches."""
+    return {
+        "magnitude": times * left.judged["magnitude"] + right.judged["magnitude"],
+        "roundings": 2 * left.judged["roundings"],
+    }
+
+
+@clause("PG-32", "PG-35")
+@given(scored_batches())
+def test_the_loss_is_minus_the_mean_of_advantage_times_log_probability(candidate, batch):
+    terms = rationals(batch.advantages) * rationals(batch.logp)
+    loss, _ = candidate.policy_gradient_loss(*batch.arrays)
+    agree(loss, -sum(terms[batch.mask]) / Fraction(chosen_size(candidate, batch.mask)), **batch.judged)
+
+
+@clause("PG-33")
+@given(scored_batches(), scored_batches())
+def test_the_loss_moves_with_the_log_probabilities_as_its_derivative_says(candidate, batch, step):
+    rows, steps = (min(*sizes) for sizes in zip(batch.mask.shape, step.mask.shape, strict=True))
+    batch, step = (each.part(rows, steps) for each in (batch, step))
+    moved = replace(batch, logp=batch.logp + step.logp)
+    loss, slopes = candidate.policy_gradient_loss(*batch.arrays)
+    gain = (rationals(slopes.value) * (rationals(moved.logp) - rationals(batch.logp))).sum()
+    further, _ = candidate.policy_gradient_loss(*moved.arrays)
+    agree(further, exactly(loss.value) + gain, **both(batch, moved, times=2))
+
+
+@clause("PG-34")
+@given(scored_batches(), scored_batches(), st.sampled_from([2.0, 1.0, -4.0]))
+def test_the_loss_is_linear_in_the_advantages(candidate, batch, other, factor):
+    rows, steps = (min(*sizes) for sizes in zip(batch.mask.shape, other.mask.shape, strict=True))
+    x, y = batch.part(rows, steps), replace(batch.part(rows, steps), advantages=other.part(rows, steps).advantages)
+    both_at_once = replace(x, advantages=factor * x.advantages + y.advantages)
+    answer = candidate.policy_gradient_loss(*both_at_once.arrays)
+    apart = zip(candidate.policy_gradient_loss(*x.arrays), candidate.policy_gradient_loss(*y.arrays), strict=True)
+    expected = tuple(Fraction(factor) * rationals(a.value) + rationals(b.value) for a, b in apart)
+    agree(answer, expected, **both(x, y, times=2 * abs(factor)))
+
+
+@clause("PG-34", examples=60)
+@given(scored_batches())
+def test_without_advantages_there_is_no_loss_and_no_gradient(candidate, batch):
+    nothing = replace(batch, advantages=np.zeros(batch.mask.shape))
+    agree(candidate.policy_gradient_loss(*nothing.arrays), (0, nothing.advantages), magnitude=0, roundings=1)
+
+
+@clause("PG-36")
+@given(tasks(full=True, infinite=False, sparse=True, gammas=st.sampled_from([1.0, 0.5, 0.0])))
+def test_the_expected_gradient_of_the_loss_is_that_of_the_return_with_the_sign_of_a_loss(candidate, task):
+    batch = every_episode(task)
+    rows, steps = batch.mask.shape
+    rewards = np.where(batch.mask, task.gamma ** np.arange(steps) * batch.rewards, 0)
+    credit = rewards[:, ::-1].cumsum(axis=1)[:, ::-1]  # exact: gamma is a power of two
+    _, slopes = candidate.policy_gradient_loss(np.log(task.policy)[batch.states, batch.actions], credit, batch.mask)
+    chained = np.zeros(task.shape, dtype=object)
+    for b, t in np.argwhere(batch.mask):
+        s, a = batch.states[b, t], batch.actions[b, t]
+        chained[s] += exactly(slopes.value[b, t]) * rationals(fractions(score(task.pi[s], a)))
+    expected = rationals(fractions(derivative_of_return(task))) * Fraction(-rows, chosen_size(candidate, batch.mask))
+    # Each derivative is an advantage that was divided once or twice; no component of a score exceeds 1.
+    largest = np.abs(credit[batch.mask]).sum() / chosen_size(candidate, batch.mask)
+    allowed = tolerance(magnitude=largest, roundings=8, roundoff=slopes.roundoff)
+    message = (
+        f"d_logp is {chained.astype(float).tolist()} in the logits, the gradient {expected.astype(float).tolist()}"
+    )
+    law((abs(chained - expected) <= allowed).all(), slopes, message)
+
+
+@clause("PG-37")
+@given(scored_batches(), whatever, st.integers(0, 2))
+def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_loss(candidate, batch, junk, columns):
+    wide = batch.padded(columns, junk)
+    assume(not wide.mask.all())
+    loss, slopes = candidate.policy_gradient_loss(*batch.arrays)
+    of_padding = np.zeros((len(batch.mask), columns))
+    expected = loss, np.concatenate([np.where(batch.mask, slopes.value, 0), of_padding], axis=1)
+    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
+    agree(candidate.policy_gradient_loss(*wide.arrays), expected, **judged)
+
+
+@clause("PG-38")
+@given(scored_batches(), not_numbers)
+def test_the_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk):
+    assume(not batch.mask.all())
+    answer = candidate.demand(OPERATIONS["policy_gradient_loss"], *batch.padded(0, junk).arrays)
+    agree(answer, candidate.policy_gradient_loss(*batch.arrays), **batch.judged)
+
+
+@clause("PG-39", examples=60)
+@given(scored_batches())
+def test_where_nothing_counts_the_loss_and_its_gradient_are_zero(candidate, batch):
+    nothing = replace(batch, mask=np.zeros_like(batch.mask))
+    answer = candidate.demand(OPERATIONS["policy_gradient_loss"], *nothing.arrays)
+    agree(answer, (0, np.zeros(batch.mask.shape)), magnitude=0, roundings=1)

@@ -9,10 +9,15 @@ policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softm
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from math import exp, log, prod
+from operator import mul, sub
+from typing import Any
 
-from .decision_process import Evaluation, TabularMDP, evaluation, trajectories
+from .advantages import gae
+from .decision_process import Evaluation, TabularMDP, evaluation, occupancy, trajectories
 from .linear_algebra import Matrix, Number, Vector, dot
-from .returns import reward_to_go
+from .returns import n_step_return, reward_to_go
 
 Gradient = list[list[Number]]
 Weights = Callable[[Sequence[int], Sequence[int], Sequence[Number], Number], Sequence[Number]]
@@ -87,6 +92,68 @@ def with_baseline(baseline: Callable[[int, int], Number]) -> Weights:
     return weights
 
 
+def n_step(critic: Matrix, n: int) -> Weights:
+    """w_t = gamma^t (r_t + ... + gamma^(n-1) r_{t+n-1} + gamma^n v_{t+n}(s_{t+n}) - v_t(s_t)) (PG-19).
+
+    critic: [H][S], the values v_t(s) that the critic believes in; nothing follows the last step, v_H = 0.
+    n: at least 1, which is the one-step actor-critic; from n = H on it is reward-to-go with the baseline v.
+    Sutton & Barto (2018), eqs. 7.1 and 13.14.
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        values, following, last, never = _along(critic, states)
+        returns = n_step_return(rewards, following, last, never, gamma, n)
+        return discounted(map(sub, returns, values), gamma)
+
+    return weights
+
+
+def generalized(critic: Matrix, lam: Number) -> Weights:
+    """w_t = gamma^t A_t, with the generalised advantage estimates of a critic (PG-20).
+
+    critic: [H][S], as for `n_step`.  Schulman et al. (2016), eq. 16.
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        return discounted(gae(rewards, *_along(critic, states), gamma, lam), gamma)
+
+    return weights
+
+
+def per_decision(policy: Matrix, behaviour: Matrix) -> Weights:
+    """w_t = sum_{k >= t} gamma^k rho_0 ... rho_k r_k, rho_k = pi(a_k|s_k) / mu(a_k|s_k): mu acts, pi learns (PG-23).
+
+    A reward is weighed by the ratios of the decisions that came before it, its own included, and by no later one.
+    behaviour: mu, [S][A], positive where the policy is.  Precup, Sutton & Singh (2000).
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        ratios = [policy[s][a] / behaviour[s][a] for s, a in zip(states, actions, strict=True)]
+        return reward_to_go(discounted(map(mul, accumulate(ratios, mul), rewards), gamma), 1)
+
+    return weights
+
+
+def whole_trajectory(policy: Matrix, behaviour: Matrix) -> Weights:
+    """w_t = rho_0 ... rho_T R(tau): the trajectory's probability under pi for that under mu (PG-23).
+
+    behaviour: mu, [S][A], positive where the policy is.
+    """
+
+    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
+        ratios = [policy[s][a] / behaviour[s][a] for s, a in zip(states, actions, strict=True)]
+        return [prod(ratios) * weight for weight in whole_return(states, actions, rewards, gamma)]
+
+    return weights
+
+
+def _along(critic: Matrix, states: Sequence[int]) -> tuple[list[Number], list[Number], list[bool], list[bool]]:
+    """v_t(s_t) of the steps of an episode, those of their successors, where it terminates, and truncations: nowhere."""
+    values = [row[state] for row, state in zip(critic, states, strict=True)]
+    never = [False] * len(values)
+    return values, [*values[1:], 0], [*never[1:], True], never
+
+
 def discounted(numbers: Iterable[Number], gamma: Number) -> list[Number]:
     """gamma^t x_t for every t, without ever raising 0 to a power."""
     discount, weighted = 1, []
@@ -114,14 +181,17 @@ def policy_gradient(
     return scored(policy, _as_table(credit, policy))
 
 
-def expected_gradient(mdp: TabularMDP, policy: Matrix, weights: Weights = discounted_reward_to_go) -> Gradient:
+def expected_gradient(
+    mdp: TabularMDP, policy: Matrix, weights: Weights = discounted_reward_to_go, behaviour: Matrix | None = None
+) -> Gradient:
     """E[sum_t w_t grad log pi(a_t|s_t)] = sum_tau p(tau) ghat(tau): the estimator's mean, by listing every trajectory.
 
+    behaviour: [S][A], who acts; the policy itself, if it is not given.
     An estimator is unbiased where this equals `exact_policy_gradient`.
     Raises ValueError for an infinite horizon.
     """
     credit: defaultdict[tuple[int, int], Number] = defaultdict(int)
-    for probability, states, actions, rewards in trajectories(mdp, policy):
+    for probability, states, actions, rewards in trajectories(mdp, policy if behaviour is None else behaviour):
         for state, action, weight in zip(states, actions, weights(states, actions, rewards, mdp.gamma), strict=True):
             credit[state, action] = credit[state, action] + probability * weight
     return scored(policy, _as_table(credit, policy))
@@ -137,12 +207,95 @@ def exact_policy_gradient(mdp: TabularMDP, policy: Matrix) -> Gradient:
 
 def return_and_gradient(mdp: TabularMDP, policy: Matrix) -> tuple[Number, Gradient]:
     """J and grad J from one evaluation of the policy: `expected_return` and `exact_policy_gradient`."""
+    steps = evaluation_by_step(mdp, policy)
+    return dot(mdp.initial, steps.state_values[0]), credited(policy, steps.occupancy, steps.action_values)
+
+
+def evaluation_by_step(mdp: TabularMDP, policy: Matrix) -> Evaluation:
+    """The evaluation as a table for each step; for an infinite horizon one step, with everything."""
     known = evaluation(mdp, policy)
-    # An infinite horizon has one table for all steps where a finite one has a table a step.
-    steps = [known] if mdp.horizon is None else list(map(Evaluation, *known))
-    states, actions = map(range, mdp.shape)
-    partials = [[sum(d[s] * q[s][a] for _, q, d in steps) for a in actions] for s in states]
-    return dot(mdp.initial, steps[0].state_values), through_softmax(policy, partials)
+    return Evaluation(*([table] for table in known)) if mdp.horizon is None else known
+
+
+def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]) -> Gradient:
+    """sum_t sum_s d_t(s) sum_a pi(a|s) x_t(s, a) grad log pi(a|s): what credit by state and action amounts to (PG-18).
+
+    weighed: d_t(s), a row of S numbers a step.  credit: x_t(s, a), as many tables [S][A].
+    With gamma^t P(s_t = s) and Q_t it is grad J; with what weights expect beyond Q_t it is their bias.
+    """
+    partials = [
+        [sum(d[s] * x[s][a] for d, x in zip(weighed, credit, strict=True)) for a, _ in enumerate(row)]
+        for s, row in enumerate(policy)
+    ]
+    return through_softmax(policy, partials)
+
+
+def n_step_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, n: int) -> Gradient:
+    """sum_t gamma^t E[gamma^n e_{t+n}(s_{t+n}) grad log pi(a_t|s_t)], the bias of the n-step actor-critic (PG-19).
+
+    errors: [H][S], e_t(s) = v_t(s) - V_t(s); e_t = 0 from t = H on.  Finite horizon.
+    """
+    return credited(policy, occupancy(mdp, policy)[:-n], [foreseen(mdp, policy, later, n) for later in errors[n:]])
+
+
+def generalized_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, lam: Number) -> Gradient:
+    """(1 - lam) sum_{n >= 1} lam^(n-1) times the bias of n steps: that of GAE(lam) (PG-20).
+
+    errors: [H][S], as for `n_step_bias`; from n = H on there is no bias.
+    """
+    parts = [n_step_bias(mdp, policy, errors, n) for n in range(1, len(errors) + 1)]
+    shares = discounted([1 - lam] * len(parts), lam)
+    return [[dot(shares, numbers) for numbers in zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
+
+
+def foreseen(mdp: TabularMDP, policy: Matrix, numbers: Vector, n: int) -> list[list[Number]]:
+    """gamma^n E[numbers(s_{t+n}) | s_t = s, a_t = a], [S][A], for n >= 1.
+
+    numbers: [S].  With n = 1 it is gamma sum_s' P(s' | s, a) numbers(s'); more steps average over actions in between.
+    """
+    ahead = [[mdp.gamma * dot(row, numbers) for row in rows] for rows in mdp.transition]
+    return ahead if n == 1 else foreseen(mdp, policy, list(map(dot, policy, ahead)), n - 1)
+
+
+def entropy(
+    logits: Vector,
+    legal: Sequence[Any],
+    exp: Callable[[Number], Number] = exp,
+    log: Callable[[Number], Number] = log,
+) -> tuple[Number, list[Number]]:
+    """H = -sum_a pi(a) log pi(a) over the legal actions (PG-27), and dH/dtheta_b = -pi(b) (log pi(b) + H) (PG-28).
+
+    logits, legal: [A], of one state.  At least one action is legal; the logits of others are not read.
+    exp, log: of the numbers at hand.  Returns H and its derivatives, [A].
+    """
+    largest = max(logit for logit, allowed in zip(logits, legal, strict=True) if allowed)
+    weights = [exp(logit - largest) if allowed else 0 for logit, allowed in zip(logits, legal, strict=True)]
+    total = sum(weights)
+    probabilities = [weight / total for weight in weights]
+    # 0 log 0 = 0: the logarithm of what has no weight is never taken.
+    logarithms = [
+        logit - largest - log(total) if weight != 0 else 0 for logit, weight in zip(logits, weights, strict=True)
+    ]
+    value = -dot(probabilities, logarithms)
+    return value, [-p * (logarithm + value) for p, logarithm in zip(probabilities, logarithms, strict=True)]
+
+
+def policy_gradient_loss(
+    logp: Matrix, advantages: Matrix, mask: Sequence[Sequence[Any]], aggregation: str = "mean over steps"
+) -> tuple[Number, list[list[Number]]]:
+    """L = -1/n sum A_bt log pi(a_bt|s_bt) over the steps where the mask is set, and dL/dlogp = -A_bt / n (PG-32).
+
+    logp, advantages, mask: [B][T].  aggregation: whether n is the number of such steps, that of the rows, or 1 (PG-35).
+    Returns the loss and its derivatives, [B][T].
+    """
+    sizes = {"mean over steps": sum(map(sum, mask)), "mean over rows": len(mask), "sum": 1}
+    size = sizes[aggregation] or 1
+    slopes = [
+        [-advantage / size if counts else 0 for advantage, counts in zip(*row, strict=True)]
+        for row in zip(advantages, mask, strict=True)
+    ]
+    terms = [slope * x for rows in zip(slopes, logp, mask, strict=True) for slope, x, c in zip(*rows, strict=True) if c]
+    return sum(terms), slopes
 
 
 def _products(left: Matrix, right: Matrix) -> Gradient:

@@ -251,7 +251,7 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
     if value.shape != shape:
         refuse(f"shape {value.shape}")
     if not np.isfinite(value).all() and all(np.isfinite(argument).all() for argument in _numeric(call.arguments)):
-        spot = tuple(int(index[0]) for index in np.nonzero(~np.isfinite(value)))
+        spot = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
         refuse(f"{show(value[spot])}{f' at {list(spot)}' if spot else ''} for finite arguments")
     return value
 

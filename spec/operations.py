@@ -26,6 +26,8 @@ Number = Annotated[float, ()]
 Steps = Annotated[Array, ("B", "T")]
 Flags = Annotated[Array, ("B", "T")]
 Rows = Annotated[Array, ("B",)]
+Choices = Annotated[Array, ("B", "A")]
+Legal = Annotated[Array, ("B", "A")]
 Transition = Annotated[Array, ("S", "A", "S")]
 StatesActions = Annotated[Array, ("S", "A")]
 States = Annotated[Array, ("S",)]
@@ -199,3 +201,13 @@ def policy_gradient(
     logits: StatesActions, states: Steps, actions: Steps, rewards: Steps, mask: Flags, gamma: Number
 ) -> StatesActions:
     """REINFORCE's estimate of that gradient, the mean over B episodes; mask is 1 at the steps that happened."""
+
+
+@_operation("policy_gradient", "value", "d_logits")
+def entropy(logits: Choices, legal: Legal) -> tuple[Rows, Choices]:
+    """Each row's entropy over its legal actions, of which there is at least one, and its derivative in that row."""
+
+
+@_operation("policy_gradient", "loss", "d_logp", row_by_row=False)
+def policy_gradient_loss(logp: Steps, advantages: Steps, mask: Flags) -> tuple[Number, Steps]:
+    """Minus the mean of advantage times log-probability over the steps where mask is 1, and its derivative in logp."""
