@@ -192,7 +192,7 @@ class Batch:
     mask: np.ndarray
 
     @property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(self) -> tuple[np.ndarray, ...]:
         """The arguments of ``normalize_advantages``, in order."""
         return self.advantages, self.mask
 

@@ -101,8 +101,12 @@ def _one(states: Sequence[int], actions: Sequence[int], rewards: Sequence[Number
 def _mean_product(mdp: TabularMDP, policy: Matrix, left: Weights, right: Weights) -> Number:
     """E[x . y] for the estimates x and y with these weights."""
     return sum(
-        probability * _inner(*(policy_gradient(policy, *episode, mdp.gamma, weights) for weights in (left, right)))
-        for probability, *episode in trajectories(mdp, policy)
+        probability
+        * _inner(
+            policy_gradient(policy, states, actions, rewards, mdp.gamma, left),
+            policy_gradient(policy, states, actions, rewards, mdp.gamma, right),
+        )
+        for probability, states, actions, rewards in trajectories(mdp, policy)
     )
 
 
