@@ -633,8 +633,9 @@ def test_the_second_result_is_the_derivative_of_the_entropy(candidate, drawn):
 def of_entropy(logits, legal, place):
     """The derivative of log sum exp(theta) - sum theta exp(theta) / sum exp(theta), by truncated power series."""
     series = [arb_series([arb(x), int(a == place)], prec=2) for a, x in enumerate(logits) if legal[a]]
-    total = sum((x.exp() for x in series), start=arb_series([0, 0], prec=2))
-    return (total.log() - sum(x * x.exp() for x in series) / total)[1]
+    nothing = arb_series([0, 0], prec=2)
+    total = sum((x.exp() for x in series), nothing)
+    return (total.log() - sum((x * x.exp() for x in series), nothing) / total + nothing)[1]
 
 
 @clause("PG-28", examples=60)

@@ -102,7 +102,10 @@ def _mean_product(mdp: TabularMDP, policy: Matrix, left: Weights, right: Weights
     """E[x . y] for the estimates x and y with these weights."""
     return sum(
         probability
-        * _inner(*(policy_gradient(policy, states, actions, rewards, mdp.gamma, weights) for weights in (left, right)))
+        * _inner(
+            policy_gradient(policy, states, actions, rewards, mdp.gamma, left),
+            policy_gradient(policy, states, actions, rewards, mdp.gamma, right),
+        )
         for probability, states, actions, rewards in trajectories(mdp, policy)
     )
 
