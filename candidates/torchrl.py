@@ -1,4 +1,4 @@
-"""torchrl: the loop functions of `torchrl.objectives.value.functional`.
+"""torchrl: the loop functions of `torchrl.objectives.value.functional`, and `ReinforceLoss`.
 
 Written against 0.14.1.  `GAE` calls `generalized_advantage_estimate`, unless ``vectorized=True`` is asked
 for, with the value of the true successor, ``done = terminated or truncated`` and ``terminated``; so does
@@ -14,14 +14,27 @@ whole episodes; the only step that is done is the last.
 ``vtrace`` is `vtrace_advantage_estimate`, told the log-ratio as ``log_pi`` and 0 as ``log_mu``; it has no lambda, and
 another than 1 is declined.
 
+``policy_gradient_loss`` is the ``loss_actor`` of `ReinforceLoss`, whose actor here is a distribution that answers with
+the log-probabilities that are given.  The library has no mask: as its users do, the adapter hands over the steps that
+count as one flat batch; a batch without any is declined.
+
 Converted: the axes [B, T] to [B, T, 1] and back, and every number to a float64 tensor.  torchrl has no
 public function for ``discounted_return``.
 """
 
 from importlib.metadata import version
+from typing import ClassVar
 
 import numpy as np
 import torch
+from tensordict import TensorDict
+from tensordict.nn import (
+    ProbabilisticTensorDictModule,
+    ProbabilisticTensorDictSequential,
+    TensorDictModule,
+)
+from torch.distributions import Distribution
+from torchrl.objectives import ReinforceLoss
 from torchrl.objectives.value.functional import (
     generalized_advantage_estimate,
     reward2go,
@@ -92,6 +105,48 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 
 def _ends(terminated, truncated):
     return {"done": _flags(np.logical_or(terminated, truncated)), "terminated": _flags(terminated)}
+
+
+def policy_gradient_loss(logp, advantages, mask):
+    """The actor's loss of `ReinforceLoss`, whose distribution answers with the log-probabilities that are given."""
+    counted = np.array(mask, dtype=bool)
+    if not counted.any():
+        raise NotImplementedError("a batch without a step")
+    given = torch.from_numpy(np.array(logp, dtype=np.float64)[counted]).requires_grad_()
+    steps = {
+        "logp": given,
+        "action": torch.zeros(len(given)),
+        "advantage": torch.from_numpy(np.array(advantages, dtype=np.float64)[counted]).unsqueeze(-1),
+        "state_value": torch.zeros(len(given), 1),
+        "value_target": torch.zeros(len(given), 1),
+    }
+    loss = _reinforce(TensorDict(steps, batch_size=[len(given)]))["loss_actor"]
+    slopes = np.zeros(counted.shape)
+    slopes[counted] = torch.autograd.grad(loss, given)[0].numpy()
+    return loss.item(), slopes
+
+
+class _Given(Distribution):
+    """A distribution of which nothing is known but the log-probability of the action that was taken."""
+
+    arg_constraints: ClassVar = {}
+
+    def __init__(self, logp):
+        super().__init__(batch_shape=logp.shape, validate_args=False)
+        self.logp = logp
+
+    def log_prob(self, value):
+        return self.logp
+
+
+_reinforce = ReinforceLoss(
+    ProbabilisticTensorDictSequential(
+        TensorDictModule(torch.nn.Identity(), in_keys=["logp"], out_keys=["logp"]),
+        ProbabilisticTensorDictModule(in_keys=["logp"], out_keys=["action"], distribution_class=_Given),
+    ),
+    TensorDictModule(torch.nn.Identity(), in_keys=["state_value"], out_keys=["state_value"]),
+    functional=False,
+)
 
 
 def _numbers(array):

@@ -586,11 +586,14 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
         def td0_advantage_estimate(*arguments): raise NotImplementedError("a stub")
         def __getattr__(name): return td0_advantage_estimate
     """)
+    anything = "def __getattr__(name): return lambda *arguments, **named: None"
     write(stub, "installed/torchrl/objectives/value/functional.py")
+    for module in ("torchrl/objectives", "tensordict", "tensordict/nn"):
+        write(anything, f"installed/{module}/__init__.py")
     write("Metadata-Version: 2.1\nName: torchrl\nVersion: 0.0.7\n", "installed/torchrl-0.0.7.dist-info/METADATA")
     monkeypatch.syspath_prepend(tmp_path / "installed")
     result = check("torchrl", *properties(RET_2, ADV_1))
-    for name in [name for name in sys.modules if re.search(r"^(rlspec\.candidates\.)?torchrl\b", name)]:
+    for name in [name for name in sys.modules if re.search(r"^((rlspec\.candidates\.)?torchrl|tensordict)\b", name)]:
         monkeypatch.delitem(sys.modules, name)
     assert "0.0.7" in result.said["candidate"]
     assert result.verdicts == {"RET-2": "violated", "ADV-1": "declined"}
