@@ -32,7 +32,7 @@ class Outcome:
     """How many calls had no usable answer."""
     message: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    """On a violation: ``call``, ``expected`` and ``actual``, as text."""
+    """On a violation: ``operation``, ``arguments`` by name, ``expected`` and ``actual``, as text."""
 
 
 @dataclass(frozen=True)
