@@ -23,7 +23,7 @@ from rlspec.properties.processes import (
     tasks,
     weights,
 )
-from rlspec.properties.questions import PRECISION, nearest
+from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import choices, scored_batches
 from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational

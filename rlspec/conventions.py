@@ -8,7 +8,8 @@ from hypothesis.errors import Unsatisfiable
 
 from .drawing import same_everywhere
 from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
-from .properties.questions import PLAIN_QUESTIONS, Question
+from .properties.questions import PLAIN_QUESTIONS
+from .properties.questions.question import Question
 from .spec.clauses import conventions_of
 
 PROBES = 20

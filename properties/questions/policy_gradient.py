@@ -1,0 +1,67 @@
+"""Questions about policy gradients."""
+
+from fractions import Fraction
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from flint import arb, ctx
+
+from rlspec.properties.checking import exactly
+from rlspec.properties.processes import Episodes, episodes, weights
+from rlspec.properties.questions.decision_process import about_tasks
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.properties.strategies import FAR_LOGITS, LOGITS, Choices, ScoredBatch, choices, scored_batches
+from rlspec.reference import policy_gradient as gradients
+from rlspec.reference.policy_gradient import undiscounted_reward_to_go
+from rlspec.spec.operations import OPERATIONS
+
+
+def _policy_gradients(gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+    def question(batch: Episodes) -> Question:
+        def answer(**chosen: str) -> Any:
+            return batch.answer(weights(chosen["policy_gradient.discounting"], chosen["policy_gradient.credit"]))
+
+        return Question(
+            OPERATIONS["policy_gradient"], batch.arguments, answer, **batch.judged(undiscounted_reward_to_go)
+        )
+
+    return episodes(gammas).map(question)
+
+
+def _entropies(logits: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Choices) -> Question:
+        return Question(OPERATIONS["entropy"], drawn.arrays, lambda **_: exact_entropy(drawn), **drawn.judged)
+
+    return choices(logits).map(question)
+
+
+def exact_entropy(drawn: Choices) -> tuple[list[Fraction], list[list[Fraction]]]:
+    """The reference's entropies and their derivatives, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        rows = [
+            gradients.entropy([arb(logit) for logit in logits], legal, arb.exp, arb.log)
+            for logits, legal in zip(drawn.logits.tolist(), drawn.legal.tolist(), strict=True)
+        ]
+        return [nearest(value) for value, _ in rows], [[nearest(slope) for slope in slopes] for _, slopes in rows]
+
+
+def _policy_gradient_losses(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(batch: ScoredBatch) -> Question:
+        def answer(**chosen: str) -> Any:
+            logp, advantage = (np.vectorize(exactly, otypes=[object])(array) for array in batch.arrays[:2])
+            return gradients.policy_gradient_loss(logp, advantage, batch.mask.tolist(), **last_names(chosen))
+
+        return Question(OPERATIONS["policy_gradient_loss"], batch.arrays, answer, **batch.judged)
+
+    return scored_batches(numbers=numbers).map(question)
+
+
+def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
+    """Questions by their operation."""
+    return {
+        "exact_policy_gradient": about_tasks("exact_policy_gradient", inputs),
+        "policy_gradient": _policy_gradients(inputs.gammas),
+        "entropy": _entropies(LOGITS if inputs.plain else FAR_LOGITS),
+        "policy_gradient_loss": _policy_gradient_losses(inputs.numbers),
+    }
