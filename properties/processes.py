@@ -161,13 +161,14 @@ def softmax_roundings(actions: int) -> int:
 
 
 @cache
-def _distributions(outcomes: int, parts: int, least: int) -> np.ndarray:
+def distributions(outcomes: int, parts: int, least: int) -> np.ndarray:
     """All distributions that give each outcome a multiple of 1/parts and at least least/parts; point masses first."""
     counts = [row for row in np.ndindex(*[parts + 1] * outcomes) if sum(row) == parts and min(row) >= least]
     return np.array(sorted(counts, key=lambda row: (-row.count(0), max(row), *(-n for n in row)))) / parts
 
 
-def _choose(options: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def pick(options: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """For each of the numbers, which are bytes, one of the options."""
     return options[numbers % len(options)]
 
 
@@ -176,11 +177,11 @@ def _decode(
 ) -> Task:
     table = np.frombuffer(data, np.uint8)
     cells = table[: MOST_STATES * 2 * (1 + MOST_ACTIONS)].reshape(MOST_STATES, 2, 1 + MOST_ACTIONS)[:states]
-    transition = _choose(_distributions(states, 2 if sparse else 4, 0), cells[:, 0, 1 : 1 + actions])
-    reward = _choose(REWARDS, cells[:, 1, 1 : 1 + actions])
+    transition = pick(distributions(states, 2 if sparse else 4, 0), cells[:, 0, 1 : 1 + actions])
+    reward = pick(REWARDS, cells[:, 1, 1 : 1 + actions])
     ends = cells[:, 0, 0] % 8 == ABSORBING
-    policy = _choose(_distributions(actions, 8 if full and not sparse else 4, int(full)), cells[:, 1, 0])
-    initial = _choose(_distributions(states, 2 if sparse else 4, 0), table[-1:])[0]
+    policy = pick(distributions(actions, 8 if full and not sparse else 4, int(full)), cells[:, 1, 0])
+    initial = pick(distributions(states, 2 if sparse else 4, 0), table[-1:])[0]
     transition = np.where(ends[:, None, None], np.eye(states)[:, None, :], transition)
     reward = np.where(ends[:, None], 0, reward)
     if horizon is None:
@@ -222,7 +223,7 @@ def tasks(
 def other_policy(task: Task, data: bytes) -> Matrix:
     """Another policy of full support for the task's process, in flint's rationals; data has a byte for each state."""
     states, actions = task.shape
-    return rational(_choose(_distributions(actions, 8, 1), np.frombuffer(data, np.uint8)[:states]))
+    return rational(pick(distributions(actions, 8, 1), np.frombuffer(data, np.uint8)[:states]))
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,7 @@ def weights(discounting: str, credit: str) -> policy_gradient.Weights:
 def _decode_episodes(shape: tuple[int, int, int, int], gamma: float, data: bytes) -> Episodes:
     states, actions, rows, steps = shape
     table = np.frombuffer(data, np.uint8)
-    policy = _choose(_distributions(actions, 8, 1), table[:MOST_STATES])[:states]
+    policy = pick(distributions(actions, 8, 1), table[:MOST_STATES])[:states]
     cells = table[MOST_STATES:].reshape(MOST_EPISODES, MOST_STEPS + 1, 3)[:rows]
     lengths = 1 + cells[:, -1, :1] % steps
     visited, taken, earned = np.moveaxis(cells[:, :steps], 2, 0)
@@ -305,7 +306,7 @@ def _decode_episodes(shape: tuple[int, int, int, int], gamma: float, data: bytes
         policy,
         states=(visited % states).astype(int),
         actions=(taken % actions).astype(int),
-        rewards=_choose(REWARDS, earned),
+        rewards=pick(REWARDS, earned),
         mask=np.arange(steps) < lengths,
         gamma=gamma,
     )

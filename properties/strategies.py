@@ -43,7 +43,7 @@ clips = st.sampled_from([1.0, 0.5, 2.0])
 
 
 @st.composite
-def _windows(draw: st.DrawFn, fields: int) -> np.ndarray:
+def windows(draw: st.DrawFn, fields: int) -> np.ndarray:
     """Bytes [B, T, fields], a window on a table of fixed size.
 
     A step keeps its bytes while the window shrinks around it; Hypothesis trades a window's size for its place.
@@ -60,7 +60,7 @@ def _windows(draw: st.DrawFn, fields: int) -> np.ndarray:
 @st.composite
 def reward_rows(draw: st.DrawFn, copies: int = 1, numbers: np.ndarray = NUMBERS) -> Any:
     """Rewards [B, T] of complete episodes, or a tuple of several such arrays of one shape."""
-    table = draw(_windows(copies))
+    table = draw(windows(copies))
     arrays = tuple(numbers[table[..., copy] % len(numbers)] for copy in range(copies))
     return arrays if copies > 1 else arrays[0]
 
@@ -164,7 +164,7 @@ def rollouts(
     copies: with more than one, a tuple of so many rollouts whose episodes end alike.
     off_policy: whether the rollouts have ratios, which they then have in common.
     """
-    table = draw(_windows(1 + 3 * copies + off_policy))
+    table = draw(windows(1 + 3 * copies + off_policy))
     ratio = RATIOS[table[..., -1] % len(RATIOS)] if off_policy else None
     allowed = np.full(table.shape[:2], inside)
     allowed[:, -1] = at_end
@@ -218,7 +218,7 @@ def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> 
 
     Their size varies: a tiny spread is where a small number added to it shows.
     """
-    table = draw(_windows(2))
+    table = draw(windows(2))
     advantages = numbers[table[..., 0] % len(numbers)] * draw(st.sampled_from([1.0, 1e-4, 1e-8]))
     batch = Batch(advantages, table[..., 1] % 4 != 3)
     assume(len(batch.counted) >= fewest and (len(batch.counted) < 2 or batch.spread))
@@ -228,7 +228,7 @@ def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> 
 @st.composite
 def lone_advantages(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> Batch:
     """Batches in which one entry counts."""
-    table = draw(_windows(1))
+    table = draw(windows(1))
     mask = np.zeros(table.shape[:2], dtype=bool)
     mask[draw(st.integers(0, len(mask) - 1)), draw(st.integers(0, mask.shape[1] - 1))] = True
     return Batch(numbers[table[..., 0] % len(numbers)], mask)
@@ -237,7 +237,7 @@ def lone_advantages(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> Batch:
 @st.composite
 def equal_advantages(draw: st.DrawFn) -> Batch:
     """Batches in which all entries that count, two or more, are equal; others may stand under the mask."""
-    table = draw(_windows(2))
+    table = draw(windows(2))
     mask = table[..., 1] % 4 != 3
     assume(mask.sum() > 1)
     return Batch(np.where(mask, draw(st.sampled_from(list(NUMBERS))), NUMBERS[table[..., 0] % len(NUMBERS)]), mask)
@@ -283,7 +283,7 @@ LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 40])
 @st.composite
 def scored_batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> ScoredBatch:
     """Batches of log-probabilities with their advantages, anything under the mask, which may cover all of them."""
-    table = draw(_windows(3))
+    table = draw(windows(3))
     return ScoredBatch(
         advantages=numbers[table[..., 0] % len(numbers)],
         mask=table[..., 1] % 4 != 3,
@@ -335,7 +335,7 @@ FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30])
 @st.composite
 def choices(draw: st.DrawFn, logits: np.ndarray = LOGITS) -> Choices:
     """Choices of up to 6 actions with logits from those given, the first one legal where no other is."""
-    table = draw(_windows(2))
+    table = draw(windows(2))
     legal = table[..., 1] % 4 != 3
     legal[:, 0] |= ~legal.any(axis=1)
     return Choices(logits[table[..., 0] % len(logits)].astype(float), legal)
