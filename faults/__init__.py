@@ -1,14 +1,18 @@
 """How it goes wrong: published defects, re-created as small wrong implementations of the operations.
 
 One module per chapter.  A fault is a function with an operation's name and signature; every other operation of the
-faulty candidate is the reference's.
+faulty candidate is the reference's.  A fault that only changes what goes into an operation, or what comes out of it,
+calls ``right.OPERATION`` in between.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
+
+from rlspec.candidates import reference
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,44 @@ class Fault:
         """The name of the operation that it gets wrong."""
         return self.implementation.__name__
 
+    @property
+    def wraps(self) -> bool:
+        """Whether it only changes what goes into the right operation, or what comes out of it."""
+        return "right" in self.implementation.__code__.co_names
+
+
+class Right:
+    """The right operations, as attributes; where two faults are put together, one stands in for its operation."""
+
+    def __init__(self) -> None:
+        self._stand_ins: dict[str, Callable[..., Any]] = {}
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        return self._stand_ins.get(operation) or getattr(reference, operation)
+
+    @contextmanager
+    def _replaced(self, **stand_ins: Callable[..., Any]) -> Iterator[None]:
+        before, self._stand_ins = self._stand_ins, stand_ins
+        try:
+            yield
+        finally:
+            self._stand_ins = before
+
+    def around(self, outer: "Fault", inner: "Fault") -> Callable[..., Any]:
+        """Two faults of one operation at once: what the outer one takes for the right operation is the inner one."""
+
+        def innermost(*arguments: Any) -> Any:
+            with self._replaced():
+                return inner.implementation(*arguments)
+
+        def both(*arguments: Any) -> Any:
+            with self._replaced(**{inner.operation: innermost}):
+                return outer.implementation(*arguments)
+
+        return both
+
+
+right = Right()
 
 FAULTS: dict[str, Fault] = {}
 

@@ -1,10 +1,12 @@
 """What a candidate chose where the specification leaves a choice: as declared, or found out by probing."""
 
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
+import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import UnsatisfiedAssumption
 
 from .drawing import same_everywhere
 from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
@@ -36,30 +38,33 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
 
 
 def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
-    """A few questions and their answers, the same ones for every candidate; those without an answer are left out."""
+    """A few questions and their answers; those without an answer are left out."""
     answered = []
+    for question in drawn(PLAIN_QUESTIONS[operation], PROBES):
+        with suppress(Violation, UnsatisfiedAssumption):  # the properties will say so
+            answered.append((question, candidate.demand(question.operation, *question.arguments)))
+    return answered
+
+
+def drawn(questions: st.SearchStrategy[Question], count: int) -> list[Question]:
+    """So many questions, the same ones everywhere."""
+    found: list[Question] = []
 
     @settings(
-        max_examples=PROBES,
+        max_examples=count,
         derandomize=True,
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(PLAIN_QUESTIONS[operation])
-    def ask(question: Question) -> None:
-        try:
-            answered.append((question, candidate.demand(question.operation, *question.arguments)))
-        except Violation:
-            return  # the properties will say so
+    @given(questions)
+    def draw(question: Question) -> None:
+        found.append(question)
 
-    try:
-        with same_everywhere():
-            ask()
-    except Unsatisfiable:
-        return []  # every question was declined
-    return answered
+    with same_everywhere():
+        draw()
+    return found
 
 
 def _explained(answer: Any, question: Question, chosen: dict[str, str], roundoff: Any) -> bool:

@@ -13,6 +13,7 @@ from hypothesis.errors import Flaky, Unsatisfiable
 from . import report
 from .candidate import Candidate, NotLoaded, load
 from .conventions import infer
+from .diagnosis import Diagnosis
 from .drawing import same_everywhere, seed_by_name
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
@@ -36,6 +37,7 @@ class Trial:
         self.problem = ""
         self.other_failures = 0
         self._candidate: Candidate | None = None
+        self._diagnoses: dict[str, Diagnosis] = {}
 
     def candidate(self) -> Candidate:
         """The candidate, loaded and its conventions inferred at the first call.  Raises NotLoaded."""
@@ -69,17 +71,25 @@ class Trial:
             case pytest.skip.Exception():
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
             case Unsatisfiable() if on_trial and on_trial.unusable:
-                return found("violated", str(on_trial.unusable), **report.evidence(on_trial.unusable))
+                return found("violated", str(on_trial.unusable), **self.evidence(on_trial.unusable))
             case Unsatisfiable() if reason:
                 return found("declined", reason)
             case Unsatisfiable():
                 return found("untested", "no input that was drawn could be judged")
             case Violation():
-                return found("violated", str(error), **report.evidence(error))
+                return found("violated", str(error), **self.evidence(error))
             case Flaky():
                 return found("violated", f"{self.about['name']} gave another answer when it was asked the same again")
             case _:
                 return found("untested", f"the property itself failed: {type(error).__name__}: {error}")
+
+    def evidence(self, violation: Violation) -> dict[str, Any]:
+        """What shows the violation, and which known mistakes of the candidate's would."""
+        operation = violation.call.operation.name
+        if operation not in self._diagnoses:
+            self._diagnoses[operation] = Diagnosis(self.candidate(), operation)
+        mistakes = self._diagnoses[operation].mistakes(violation.call)
+        return report.evidence(violation) | {"diagnosis": [mistake.as_json() for mistake in mistakes]}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect an outcome; those of other processes come with their reports."""

@@ -42,7 +42,22 @@ def violation(outcome: Outcome) -> str:
         lines += [f"      {name:{width}} = {value}," for name, value in found["arguments"].items()]
         lines += ["  )"]
         lines += [f"  {name:8}  {found[name]}" for name in ("expected", "actual") if name in found] + [""]
-    return "\n".join([*lines, f"  {outcome.message}"])
+    return "\n".join([*lines, f"  {outcome.message}", *(f"  {line}" for line in diagnosis(outcome.evidence))])
+
+
+def diagnosis(evidence: Mapping[str, Any]) -> list[str]:
+    """Which known mistakes do the same, a line for each; without any, that there is none.
+
+    A mistake is one defect of the museum, or two at once.
+    """
+    if not (mistakes := evidence.get("diagnosis")):
+        return ["behaves like no known mistake, nor like two of them at once"] if "diagnosis" in evidence else []
+    return [f"behaves exactly like {' and '.join(map(_named, mistake))}" for mistake in mistakes]
+
+
+def _named(defect: Mapping[str, Any]) -> str:
+    seen = f"seen in {', '.join(defect['seen'])}" if defect["seen"] else "not seen in the wild"
+    return f"fault `{defect['slug']}` ({seen})"
 
 
 def _indented(text: str) -> str:
@@ -66,8 +81,8 @@ def _lines(verdict: Verdict) -> Iterator[tuple[str, dict[str, bool]]]:
     tally = ", ".join(f"{count:,} {of_what}" for of_what, count in counts.items() if count)
     line = f"  {verdict.clause.id:8}{said:10}{verdict.clause.title}{f'  [{tally}]' if tally else ''}"
     yield line, COLOURS.get(verdict.verdict, {})
-    if verdict.message:
-        yield f"{'':20}{verdict.message}", {"light": True}
+    for said in filter(None, [verdict.message, *diagnosis(verdict.evidence)]):
+        yield f"{'':20}{said}", {"light": True}
 
 
 def summary(

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "spec": {"spec"},
     "reference": {"spec", "reference"},
     "properties": {"spec", "reference", "properties"},
-    "faults": {"spec", "reference", "faults"},
+    "faults": {"spec", "reference", "faults", "candidates"},
     "candidates": {"reference", "candidates", "torch", "jax"},
 }
 """What of rlspec each room may import: other rooms, and the small helpers for candidates."""

@@ -1,0 +1,151 @@
+"""Which known mistake a candidate makes: the one whose every answer is the candidate's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hypothesis.errors import UnsatisfiedAssumption
+
+from .candidate import Candidate
+from .conventions import drawn
+from .faults import Fault, museum, right
+from .properties.checking import DOUBLE, SINGLE, Call, Violation, each
+from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
+from .spec.operations import OPERATIONS, Operation
+
+FRESH = 25
+"""Questions of each kind, plain ones and any, that a mistake has to answer like the candidate."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One known defect, or two at once."""
+
+    faults: tuple[Fault, ...]
+    implementation: Callable[..., Any]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """What is known of each of the defects."""
+        return [
+            {"id": fault.id, "slug": fault.slug, "effect": fault.effect, "seen": list(fault.seen)}
+            for fault in self.faults
+        ]
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What came of one call: the results, or nothing usable, and which arguments were written to."""
+
+    results: tuple[np.ndarray, ...] | None
+    modified: tuple[str, ...] = ()
+
+    def like(self, other: "Behaviour", slack: float) -> bool:
+        """Whether the two are the same, but for differences no larger than the slack."""
+        if self.results is None or other.results is None:
+            return self.results is other.results
+        return self.modified == other.modified and all(
+            mine.shape == its.shape and np.allclose(mine, its, rtol=0, atol=slack, equal_nan=True)
+            for mine, its in zip(self.results, other.results, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call, what the candidate did, and by how much float64 lets two evaluations of one formula differ."""
+
+    arguments: tuple[Any, ...]
+    answered: Behaviour
+    slack: float
+
+
+def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
+    """What the candidate does when it is asked; a call that it declines is one without results."""
+    try:
+        answers = each(candidate.demand(operation, *arguments))
+    except (Violation, UnsatisfiedAssumption):
+        return Behaviour(None)
+    return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
+
+
+class Diagnosis:
+    """What is known of the mistakes that a candidate makes in one operation."""
+
+    def __init__(self, candidate: Candidate, operation: str) -> None:
+        self.candidate = candidate
+        self.operation = OPERATIONS[operation]
+        self.roundoffs = [DOUBLE, SINGLE] if candidate.precision(operation) == "float32" else [DOUBLE]
+
+    @cached_property
+    def honest(self) -> Candidate:
+        """The reference, as far as this operation goes."""
+        return self._with(getattr(right, self.operation.name))
+
+    def _with(self, implementation: Callable[..., Any]) -> Candidate:
+        return Candidate(SimpleNamespace(**{self.operation.name: implementation}), self.operation.name)
+
+    def _asked(self, arguments: tuple[Any, ...], slack: float) -> Asked:
+        return Asked(arguments, behaviour(self.candidate, self.operation, arguments), slack)
+
+    @cached_property
+    def battery(self) -> list[Asked]:
+        """Fresh calls, and what the candidate did."""
+        name = self.operation.name
+        questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
+        return [
+            self._asked(q.arguments, 2 * float(np.max(q.magnitude)) * q.roundings * float(DOUBLE)) for q in questions
+        ]
+
+    def mistakes(self, call: Call) -> list[Mistake]:
+        """The known mistakes that do on this call, and on every fresh one, what the candidate does.
+
+        Pairs of mistakes are tried where no single one explains the answers.
+        """
+        asked = self._asked(call.arguments, 1000 * float(DOUBLE) * _largest(call.arguments))
+        for roundoff in self.roundoffs:
+            for mistakes in (self.single, self.paired):
+                if found := [
+                    mistake for mistake in mistakes if self._explained([asked, *self.battery], mistake, roundoff)
+                ]:
+                    return found
+        return []
+
+    def _explained(self, calls: list[Asked], mistake: Mistake, roundoff: Fraction) -> bool:
+        mistaken = self._with(mistake.implementation)
+        return self._alike(calls, mistaken, roundoff) and not self._alike(calls, self.honest, roundoff)
+
+    def _alike(self, calls: list[Asked], other: Candidate, roundoff: Fraction) -> bool:
+        return all(
+            behaviour(other, self.operation, asked.arguments).like(
+                asked.answered, asked.slack * float(roundoff / DOUBLE)
+            )
+            for asked in calls
+        )
+
+    @cached_property
+    def single(self) -> list[Mistake]:
+        """The defects known of the operation."""
+        faults = [fault for fault in museum().values() if fault.operation == self.operation.name]
+        return [Mistake((fault,), fault.implementation) for fault in faults]
+
+    @cached_property
+    def paired(self) -> list[Mistake]:
+        """Two defects at once: one that changes what goes into the operation or comes out of it, around another."""
+        singles = [mistake.faults[0] for mistake in self.single]
+        return [
+            Mistake((outer, inner), right.around(outer, inner))
+            for outer, inner in permutations(singles, 2)
+            if outer.wraps
+        ]
+
+
+def _largest(arguments: Sequence[Any]) -> float:
+    """The largest finite number among the arguments, and at least 1."""
+    numbers = [
+        np.abs(part[np.isfinite(part)]) for part in arguments if getattr(part, "dtype", np.dtype(str)).kind in "iuf"
+    ]
+    return max([1.0, *(float(part.max(initial=0)) for part in numbers)])
