@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _deltas(rewards, values, next_values, terminated, gamma):
@@ -31,7 +31,7 @@ def _next_row(values, last):
     effect="The TD error bootstraps from the state itself, so a value function is judged by itself.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    return _carried(_deltas(rewards, values, values, terminated, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, values, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -43,7 +43,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     ahead = _next_row(next_values, next_values)
-    return _carried(_deltas(rewards, values, ahead, terminated, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, ahead, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -74,8 +74,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="Time limits end the task: values depend on a clock that the state does not show.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    ended = terminated | truncated
-    return _carried(_deltas(rewards, values, next_values, ended, gamma), ended, gamma * lam)
+    return right.gae(rewards, values, next_values, terminated | truncated, truncated, gamma, lam)
 
 
 @fault(
@@ -87,7 +86,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     following = np.where(truncated, values, next_values)
-    return _carried(_deltas(rewards, values, following, terminated, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, following, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -99,7 +98,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     after_reset = _next_row(values, next_values)
-    return _carried(_deltas(rewards, values, after_reset, terminated, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, after_reset, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -112,7 +111,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     following = next_values.copy()
     following[:, :-1] = np.where(terminated[:, 1:], 0, following[:, :-1])
-    return _carried(_deltas(rewards, values, following, terminated, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, following, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -154,8 +153,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="lambda = 0 is taken for 'not given', and 0.95 is used.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    ended = terminated | truncated
-    return _carried(_deltas(rewards, values, next_values, terminated, gamma), ended, gamma * (lam or 0.95))
+    return right.gae(rewards, values, next_values, terminated, truncated, gamma, lam or 0.95)
 
 
 @fault(
@@ -165,8 +163,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="Advantages are divided by their spread inside the estimator, and nothing is linear any more.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    deltas = _deltas(rewards, values, next_values, terminated, gamma)
-    advantages = _carried(deltas, terminated | truncated, gamma * lam)
+    advantages = right.gae(rewards, values, next_values, terminated, truncated, gamma, lam)
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
 
@@ -178,7 +175,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     never = np.zeros_like(terminated)
-    return _carried(_deltas(rewards, values, next_values, never, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, next_values, never, terminated | truncated, gamma, lam)
 
 
 @fault(
@@ -210,8 +207,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="A step with both flags bootstraps although the task is over.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    over = terminated & ~truncated
-    return _carried(_deltas(rewards, values, next_values, over, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, next_values, terminated & ~truncated, truncated, gamma, lam)
 
 
 @fault(
@@ -222,7 +218,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     gamma, lam = float(np.float32(gamma)), float(np.float32(lam))
-    return _carried(_deltas(rewards, values, next_values, terminated, gamma), terminated | truncated, gamma * lam)
+    return right.gae(rewards, values, next_values, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -232,7 +228,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="The TD error of the last step bootstraps although nothing follows.",
 )
 def td_error(rewards, values, next_values, terminated, gamma):
-    return rewards + gamma * next_values - values
+    return right.td_error(rewards, values, next_values, np.zeros_like(terminated), gamma)
 
 
 @fault(
@@ -253,7 +249,7 @@ def td_error(rewards, values, next_values, terminated, gamma):
     effect="The TD error is clipped to [-1, 1] inside, as if it were the gradient of a Huber loss.",
 )
 def td_error(rewards, values, next_values, terminated, gamma):
-    return np.clip(_deltas(rewards, values, next_values, terminated, gamma), -1, 1)
+    return np.clip(right.td_error(rewards, values, next_values, terminated, gamma), -1, 1)
 
 
 def _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam, ahead=None):
@@ -305,8 +301,9 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="The targets are the values that were to be corrected, because the corrections are still zero.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(log_ratio, rho_clip, c_clip)
-    _, advantages = _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    _, advantages = right.vtrace(
+        rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip
+    )
     return values.copy(), advantages
 
 
@@ -317,8 +314,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="The ratio is mu over pi, and the critic follows neither policy.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(-log_ratio, rho_clip, c_clip)
-    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    return right.vtrace(rewards, values, next_values, terminated, truncated, -log_ratio, gamma, lam, rho_clip, c_clip)
 
 
 @fault(
@@ -328,8 +324,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="The clip that was meant for the speed decides which policy is evaluated.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    c, rho = _ratios(log_ratio, rho_clip, c_clip)
-    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    return right.vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, c_clip, rho_clip)
 
 
 @fault(
@@ -364,8 +359,9 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="v_t - V_t is used, which has lam and c in the place of the ratio.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(log_ratio, rho_clip, c_clip)
-    targets, _ = _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    targets, _ = right.vtrace(
+        rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip
+    )
     return targets, targets - values
 
 
@@ -376,8 +372,8 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(log_ratio, rho_clip, c_clip)
-    return _vtrace(rewards, values, next_values, terminated | truncated, truncated, rho, c, gamma, lam)
+    ended = terminated | truncated
+    return right.vtrace(rewards, values, next_values, ended, truncated, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
 @fault(
@@ -400,8 +396,8 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="The log-ratio is kept above -1, so actions that the policy never takes go on teaching.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(np.maximum(log_ratio, -1.0), rho_clip, c_clip)
-    return _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    kept = np.maximum(log_ratio, -1.0)
+    return right.vtrace(rewards, values, next_values, terminated, truncated, kept, gamma, lam, rho_clip, c_clip)
 
 
 @fault(
@@ -411,9 +407,8 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="Rewards beyond 1 are clipped inside, as the paper's experiments did outside.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(log_ratio, rho_clip, c_clip)
     clipped = np.clip(rewards, -1, 1)
-    return _vtrace(clipped, values, next_values, terminated, truncated, rho, c, gamma, lam)
+    return right.vtrace(clipped, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
 @fault(
@@ -423,9 +418,8 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="The value of a state that does not exist is added to every final reward.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(log_ratio, rho_clip, c_clip)
-    never = np.zeros_like(terminated)
-    return _vtrace(rewards, values, next_values, never, terminated | truncated, rho, c, gamma, lam)
+    never, ended = np.zeros_like(terminated), terminated | truncated
+    return right.vtrace(rewards, values, next_values, never, ended, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
 @fault(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _softmax(logits):
@@ -65,7 +65,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     effect="Episodes are summed instead of averaged: the step grows with the batch.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    return _estimate(logits, states, actions, _weights(rewards, mask, gamma)) * len(mask)
+    return right.policy_gradient(logits, states, actions, rewards, mask, gamma) * len(mask)
 
 
 @fault(
@@ -75,7 +75,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     effect="The batch's sum is divided by its number of steps: an episode counts for less among long ones.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    return _estimate(logits, states, actions, _weights(rewards, mask, gamma)) * len(mask) / mask.sum()
+    return right.policy_gradient(logits, states, actions, rewards, mask, gamma) * len(mask) / mask.sum()
 
 
 @fault(
@@ -85,7 +85,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     effect="The gradient of the loss is returned for that of the return; whoever ascends it makes the policy worse.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    return -_estimate(logits, states, actions, _weights(rewards, mask, gamma))
+    return -right.policy_gradient(logits, states, actions, rewards, mask, gamma)
 
 
 @fault(
@@ -192,7 +192,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    return _estimate(np.clip(logits, -3, 3), states, actions, _weights(rewards, mask, gamma))
+    return right.policy_gradient(np.clip(logits, -3, 3), states, actions, rewards, mask, gamma)
 
 
 def _steps(transition, reward, initial, policy, gamma, horizon):
@@ -236,9 +236,9 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     effect="The occupancy is a distribution, and the factor 1 / (1 - gamma) that belongs with it is forgotten.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = _softmax(logits)
-    scale = 1 - gamma if horizon is None else 1
-    return scale * _theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+    return right.exact_policy_gradient(transition, reward, initial, logits, gamma, horizon) * (
+        1 - gamma if horizon is None else 1
+    )
 
 
 @fault(
@@ -271,8 +271,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     effect="The gradient of a loss is returned for that of the return: a step along it loses.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = _softmax(logits)
-    return -_theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+    return -right.exact_policy_gradient(transition, reward, initial, logits, gamma, horizon)
 
 
 @fault(
@@ -295,8 +294,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = _softmax(np.clip(logits, -3, 3))
-    return _theorem(policy, _steps(transition, reward, initial, policy, gamma, horizon))
+    return right.exact_policy_gradient(transition, reward, initial, np.clip(logits, -3, 3), gamma, horizon)
 
 
 def _surprise(logits, legal):
@@ -332,7 +330,7 @@ def entropy(logits, legal):
     effect="The mask of legal actions is not applied: the bonus rewards leaning towards what cannot be done.",
 )
 def entropy(logits, legal):
-    return _with_derivative(*_surprise(logits, np.ones_like(legal)))
+    return right.entropy(logits, np.ones_like(legal))
 
 
 @fault(
@@ -342,7 +340,7 @@ def entropy(logits, legal):
     effect="Logits are multiplied by the mask; but a logit of 0 is one among others, and no impossibility.",
 )
 def entropy(logits, legal):
-    return _with_derivative(*_surprise(np.where(legal, logits, 0), np.ones_like(legal)))
+    return right.entropy(np.where(legal, logits, 0), np.ones_like(legal))
 
 
 @fault(
@@ -352,7 +350,7 @@ def entropy(logits, legal):
     effect="The logarithm is that to the base 2, and the coefficient of the bonus means something else.",
 )
 def entropy(logits, legal):
-    value, slopes = _with_derivative(*_surprise(logits, legal))
+    value, slopes = right.entropy(logits, legal)
     return value / np.log(2), slopes / np.log(2)
 
 
@@ -363,7 +361,7 @@ def entropy(logits, legal):
     effect="The sum over the actions is taken as a mean: the bonus shrinks with their number.",
 )
 def entropy(logits, legal):
-    value, slopes = _with_derivative(*_surprise(logits, legal))
+    value, slopes = right.entropy(logits, legal)
     return value / logits.shape[1], slopes / logits.shape[1]
 
 
@@ -374,7 +372,7 @@ def entropy(logits, legal):
     effect="Logits are clipped to a range before the softmax, so that a shift changes the entropy.",
 )
 def entropy(logits, legal):
-    return _with_derivative(*_surprise(np.clip(logits, -3, 3), legal))
+    return right.entropy(np.clip(logits, -3, 3), legal)
 
 
 @fault(
@@ -395,7 +393,7 @@ def entropy(logits, legal):
     effect="The derivative is that of a loss: what should keep the policy open closes it.",
 )
 def entropy(logits, legal):
-    value, slopes = _with_derivative(*_surprise(logits, legal))
+    value, slopes = right.entropy(logits, legal)
     return value, -slopes
 
 
@@ -481,7 +479,9 @@ def policy_gradient_loss(logp, advantages, mask):
     effect="Terms are multiplied by the mask, and the mean is over all positions: padding makes the step smaller.",
 )
 def policy_gradient_loss(logp, advantages, mask):
-    return _loss_of(logp, advantages / mask.size, mask)
+    loss, slopes = right.policy_gradient_loss(logp, advantages, mask)
+    share = mask.sum() / mask.size
+    return loss * share, slopes * share
 
 
 @fault(
@@ -503,7 +503,7 @@ def policy_gradient_loss(logp, advantages, mask):
     effect="The sign is forgotten: the optimiser makes what paid less probable.",
 )
 def policy_gradient_loss(logp, advantages, mask):
-    return _loss_of(logp, -advantages / _steps_in(mask), mask)
+    return right.policy_gradient_loss(logp, -advantages, mask)
 
 
 @fault(
@@ -513,8 +513,8 @@ def policy_gradient_loss(logp, advantages, mask):
     effect="What is shown is a mean, and what is followed is the gradient of a sum.",
 )
 def policy_gradient_loss(logp, advantages, mask):
-    loss, slopes = _loss_of(logp, advantages / _steps_in(mask), mask)
-    return loss, slopes * _steps_in(mask)
+    loss, slopes = right.policy_gradient_loss(logp, advantages, mask)
+    return loss, slopes * mask.sum()
 
 
 @fault(
@@ -525,7 +525,7 @@ def policy_gradient_loss(logp, advantages, mask):
 )
 def policy_gradient_loss(logp, advantages, mask):
     known = advantages[mask] if mask.any() else np.zeros(1)
-    return _loss_of(logp, (advantages - known.mean()) / (known.std() + 1e-8) / _steps_in(mask), mask)
+    return right.policy_gradient_loss(logp, (advantages - known.mean()) / (known.std() + 1e-8), mask)
 
 
 @fault(
@@ -535,7 +535,7 @@ def policy_gradient_loss(logp, advantages, mask):
     effect="A hundredth of the mean log-probability is added as a bonus, and learning goes on without advantages.",
 )
 def policy_gradient_loss(logp, advantages, mask):
-    return _loss_of(logp, (advantages - 0.01) / _steps_in(mask), mask)
+    return right.policy_gradient_loss(logp, advantages - 0.01, mask)
 
 
 @fault(

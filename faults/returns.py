@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _discounts(gamma, steps):
@@ -47,7 +47,7 @@ def reward_to_go(rewards, gamma):
     effect="Every reward is discounted once too often: the return is gamma times what it should be.",
 )
 def discounted_return(rewards, gamma):
-    return rewards @ (gamma * _discounts(gamma, rewards.shape[1]))
+    return gamma * right.discounted_return(rewards, gamma)
 
 
 @fault(
@@ -72,7 +72,7 @@ def reward_to_go(rewards, gamma):
     effect="Rewards beyond 1 are clipped inside the estimator, where nobody looks for a change of the task.",
 )
 def discounted_return(rewards, gamma):
-    return np.clip(rewards, -1, 1) @ _discounts(gamma, rewards.shape[1])
+    return right.discounted_return(np.clip(rewards, -1, 1), gamma)
 
 
 @fault(
@@ -82,9 +82,7 @@ def discounted_return(rewards, gamma):
     effect="The mean over the episode is taken off each reward, so the past changes what follows.",
 )
 def reward_to_go(rewards, gamma):
-    centred = rewards - rewards.mean(axis=1, keepdims=True)
-    steps = rewards.shape[1]
-    return np.stack([centred[:, t:] @ _discounts(gamma, steps - t) for t in range(steps)], axis=1)
+    return right.reward_to_go(rewards - rewards.mean(axis=1, keepdims=True), gamma)
 
 
 @fault(
@@ -107,7 +105,7 @@ def reward_to_go(rewards, gamma):
     effect="gamma = 0 is taken for 'no discount given', and the plain sum comes back.",
 )
 def discounted_return(rewards, gamma):
-    return rewards @ _discounts(gamma or 1.0, rewards.shape[1])
+    return right.discounted_return(rewards, gamma or 1.0)
 
 
 @fault(
@@ -117,9 +115,7 @@ def discounted_return(rewards, gamma):
     effect="Large rewards saturate, so twice the reward is not twice the return.",
 )
 def reward_to_go(rewards, gamma):
-    steps = rewards.shape[1]
-    clipped = np.clip(rewards, -10, 10)
-    return np.stack([clipped[:, t:] @ _discounts(gamma, steps - t) for t in range(steps)], axis=1)
+    return right.reward_to_go(np.clip(rewards, -10, 10), gamma)
 
 
 @fault(
@@ -129,7 +125,7 @@ def reward_to_go(rewards, gamma):
     effect="The sum stops one step early and misses the outcome.",
 )
 def discounted_return(rewards, gamma):
-    return rewards[:, :-1] @ _discounts(gamma, rewards.shape[1] - 1)
+    return right.discounted_return(np.where(np.arange(rewards.shape[1]) < rewards.shape[1] - 1, rewards, 0), gamma)
 
 
 @fault(
@@ -139,11 +135,7 @@ def discounted_return(rewards, gamma):
     effect="A reward in one row is discounted as if the rows were one episode after the other.",
 )
 def reward_to_go(rewards, gamma):
-    following, returns = 0.0, []
-    for reward in rewards.ravel()[::-1]:
-        following = reward + gamma * following
-        returns.append(following)
-    return np.array(returns[::-1]).reshape(rewards.shape)
+    return right.reward_to_go(rewards.reshape(1, -1), gamma).reshape(rewards.shape)
 
 
 @fault(
@@ -206,8 +198,8 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="The mask multiplies the bootstrap and not the carry: the next episode's return leaks into the last step.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    bootstraps = _unless(terminated, next_values)
-    return _mixed(rewards, bootstraps, np.zeros_like(terminated), gamma, lam)
+    bootstraps, never = _unless(terminated, next_values), np.zeros_like(terminated)
+    return right.lambda_return(rewards, bootstraps, never, never, gamma, lam)
 
 
 @fault(
@@ -217,7 +209,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="n + 1 rewards are added up before the value is trusted.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n + 1)
+    return right.n_step_return(rewards, next_values, terminated, truncated, gamma, n + 1)
 
 
 @fault(
@@ -242,7 +234,8 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     never = np.zeros_like(terminated)
-    return _step_by_step(rewards, _unless(terminated, next_values), never, gamma, n)
+    bootstraps = np.where(terminated, 0, next_values)
+    return right.n_step_return(rewards, bootstraps, never, never, gamma, n)
 
 
 @fault(
@@ -252,8 +245,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    ended = terminated | truncated
-    return _step_by_step(rewards, _unless(ended, next_values), ended, gamma, n)
+    return right.n_step_return(rewards, next_values, terminated | truncated, truncated, gamma, n)
 
 
 @fault(
@@ -263,8 +255,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    ended = terminated | truncated
-    return _mixed(rewards, _unless(ended, next_values), ended, gamma, lam)
+    return right.lambda_return(rewards, next_values, terminated | truncated, truncated, gamma, lam)
 
 
 @fault(
@@ -305,7 +296,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="lambda = 0 is taken for 'not given', and 0.95 is used.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    return _mixed(rewards, _unless(terminated, next_values), terminated | truncated, gamma, lam or 0.95)
+    return right.lambda_return(rewards, next_values, terminated, truncated, gamma, lam or 0.95)
 
 
 @fault(
@@ -315,7 +306,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="n = 1 is taken for 'not given', and 3 steps are used.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n if n > 1 else 3)
+    return right.n_step_return(rewards, next_values, terminated, truncated, gamma, n if n > 1 else 3)
 
 
 @fault(
@@ -325,8 +316,8 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="Targets are clipped to a range in which the values are expected, and nothing beyond it is learnt.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    bootstraps = np.clip(_unless(terminated, next_values), -1, 1)
-    return _step_by_step(rewards, bootstraps, terminated | truncated, gamma, n)
+    bounded = np.clip(next_values, -1, 1)
+    return right.n_step_return(rewards, bounded, terminated, truncated, gamma, n)
 
 
 @fault(
@@ -336,8 +327,8 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="Targets are clipped to a range in which the values are expected, and nothing beyond it is learnt.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    bootstraps = np.clip(_unless(terminated, next_values), -1, 1)
-    return _mixed(rewards, bootstraps, terminated | truncated, gamma, lam)
+    bounded = np.clip(next_values, -1, 1)
+    return right.lambda_return(rewards, bounded, terminated, truncated, gamma, lam)
 
 
 @fault(
@@ -347,7 +338,8 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="The value of a state that does not exist is added to every final reward.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    return _step_by_step(rewards, next_values, terminated | truncated, gamma, n)
+    never = np.zeros_like(terminated)
+    return right.n_step_return(rewards, next_values, never, terminated | truncated, gamma, n)
 
 
 @fault(
@@ -357,7 +349,8 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="The value of a state that does not exist is added to every final reward.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    return _mixed(rewards, next_values, terminated | truncated, gamma, lam)
+    never = np.zeros_like(terminated)
+    return right.lambda_return(rewards, next_values, never, terminated | truncated, gamma, lam)
 
 
 @fault(
@@ -412,8 +405,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="n is limited to the steps that have a successor in the row, so a whole episode's return misses its end.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    n = min(n, max(rewards.shape[1] - 1, 1))
-    return _step_by_step(rewards, _unless(terminated, next_values), terminated | truncated, gamma, n)
+    return right.n_step_return(rewards, next_values, terminated, truncated, gamma, min(n, max(rewards.shape[1] - 1, 1)))
 
 
 @fault(

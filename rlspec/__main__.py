@@ -48,7 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     checking.add_argument("--jobs", metavar="N", type=int, help="run on N processes (with pytest-xdist)")
     checking.set_defaults(run=check)
     arguments, rest = parser.parse_known_args(argv)
-    return int(arguments.run(arguments, rest))
+    try:
+        return int(arguments.run(arguments, rest))
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from itertools import permutations
 from types import SimpleNamespace
@@ -18,7 +17,10 @@ from .properties.checking import DOUBLE, SINGLE, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .spec.operations import OPERATIONS, Operation
 
-FRESH = 25
+LAST_DIGITS = 2.0**-48
+"""By how much two answers that should be the same to the last digit may differ, relatively."""
+
+FRESH = 60
 """Questions of each kind, plain ones and any, that a mistake has to answer like the candidate."""
 
 
@@ -45,22 +47,22 @@ class Behaviour:
     modified: tuple[str, ...] = ()
 
     def like(self, other: "Behaviour", slack: float) -> bool:
-        """Whether the two are the same, but for differences no larger than the slack."""
+        """Whether the two are the same, but for the last digits and for differences no larger than the slack."""
         if self.results is None or other.results is None:
             return self.results is other.results
         return self.modified == other.modified and all(
-            mine.shape == its.shape and np.allclose(mine, its, rtol=0, atol=slack, equal_nan=True)
+            mine.shape == its.shape and np.allclose(mine, its, rtol=LAST_DIGITS, atol=slack, equal_nan=True)
             for mine, its in zip(self.results, other.results, strict=True)
         )
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A call, what the candidate did, and by how much float64 lets two evaluations of one formula differ."""
+    """A call, what the candidate did, and how many unit roundoffs two evaluations of one formula may differ by."""
 
     arguments: tuple[Any, ...]
     answered: Behaviour
-    slack: float
+    roundoffs: float
 
 
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
@@ -78,7 +80,9 @@ class Diagnosis:
     def __init__(self, candidate: Candidate, operation: str) -> None:
         self.candidate = candidate
         self.operation = OPERATIONS[operation]
-        self.roundoffs = [DOUBLE, SINGLE] if candidate.precision(operation) == "float32" else [DOUBLE]
+        self.precisions = (
+            (0.0, float(DOUBLE), float(SINGLE)) if candidate.precision(operation) == "float32" else (0.0, float(DOUBLE))
+        )
 
     @cached_property
     def honest(self) -> Candidate:
@@ -88,41 +92,35 @@ class Diagnosis:
     def _with(self, implementation: Callable[..., Any]) -> Candidate:
         return Candidate(SimpleNamespace(**{self.operation.name: implementation}), self.operation.name)
 
-    def _asked(self, arguments: tuple[Any, ...], slack: float) -> Asked:
-        return Asked(arguments, behaviour(self.candidate, self.operation, arguments), slack)
+    def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> Asked:
+        return Asked(arguments, behaviour(self.candidate, self.operation, arguments), roundoffs)
 
     @cached_property
     def battery(self) -> list[Asked]:
         """Fresh calls, and what the candidate did."""
         name = self.operation.name
         questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
-        return [
-            self._asked(q.arguments, 2 * float(np.max(q.magnitude)) * q.roundings * float(DOUBLE)) for q in questions
-        ]
+        return [self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions]
 
     def mistakes(self, call: Call) -> list[Mistake]:
         """The known mistakes that do on this call, and on every fresh one, what the candidate does.
 
         Pairs of mistakes are tried where no single one explains the answers.
         """
-        asked = self._asked(call.arguments, 1000 * float(DOUBLE) * _largest(call.arguments))
-        for roundoff in self.roundoffs:
+        calls = [self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
+        for roundoff in self.precisions:
             for mistakes in (self.single, self.paired):
-                if found := [
-                    mistake for mistake in mistakes if self._explained([asked, *self.battery], mistake, roundoff)
-                ]:
+                if found := [mistake for mistake in mistakes if self._explained(calls, mistake, roundoff)]:
                     return found
         return []
 
-    def _explained(self, calls: list[Asked], mistake: Mistake, roundoff: Fraction) -> bool:
+    def _explained(self, calls: list[Asked], mistake: Mistake, roundoff: float) -> bool:
         mistaken = self._with(mistake.implementation)
         return self._alike(calls, mistaken, roundoff) and not self._alike(calls, self.honest, roundoff)
 
-    def _alike(self, calls: list[Asked], other: Candidate, roundoff: Fraction) -> bool:
+    def _alike(self, calls: list[Asked], other: Candidate, roundoff: float) -> bool:
         return all(
-            behaviour(other, self.operation, asked.arguments).like(
-                asked.answered, asked.slack * float(roundoff / DOUBLE)
-            )
+            behaviour(other, self.operation, asked.arguments).like(asked.answered, asked.roundoffs * roundoff)
             for asked in calls
         )
 
@@ -144,8 +142,6 @@ class Diagnosis:
 
 
 def _largest(arguments: Sequence[Any]) -> float:
-    """The largest finite number among the arguments, and at least 1."""
-    numbers = [
-        np.abs(part[np.isfinite(part)]) for part in arguments if getattr(part, "dtype", np.dtype(str)).kind in "iuf"
-    ]
-    return max([1.0, *(float(part.max(initial=0)) for part in numbers)])
+    """The largest finite number among the arrays, and at least 1."""
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray) and argument.dtype.kind in "iuf"]
+    return max([1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in arrays)])

@@ -25,6 +25,10 @@ from .properties.questions import PLAIN_QUESTIONS
 class _Found(BaseException):
     """A violation on its way out, past Hypothesis, which would first look for a smaller one."""
 
+    def __init__(self, violation: Violation) -> None:
+        super().__init__()
+        self.violation = violation
+
 
 @dataclass(frozen=True)
 class Property:
@@ -48,7 +52,11 @@ class Property:
         return "candidate" not in signature(self.test.hypothesis.inner_test).parameters
 
     def violated_by(self, candidate: Candidate) -> bool:
-        """Whether the candidate violates the property; the first input that shows it will do."""
+        """Whether the candidate violates the property."""
+        return self.violation(candidate) is not None
+
+    def violation(self, candidate: Candidate) -> Violation | None:
+        """How the candidate violates the property; the first input that shows it will do."""
         candidate.start_trial()
         seed_by_name(self.test, self.name)
         check = self.test.hypothesis.inner_test
@@ -58,18 +66,18 @@ class Property:
             try:
                 check(*arguments, **named)
             except Violation as violation:
-                raise _Found from violation
+                raise _Found(violation) from violation
 
         try:
             with same_everywhere(), patch.object(self.test.hypothesis, "inner_test", until_violated):
                 self.test(candidate=candidate, **self.parameters)
-        except _Found:
-            return True
+        except _Found as found:
+            return found.violation
         except Unsatisfiable:
-            return candidate.unusable is not None and not candidate.answers
+            return None if candidate.answers else candidate.unusable
         except pytest.skip.Exception:
-            return False  # it asks for an operation that the candidate lacks
-        return False
+            return None  # it asks for an operation that the candidate lacks
+        return None
 
 
 def every_property() -> Iterator[Property]:

@@ -9,6 +9,7 @@ from . import __version__
 from .properties.checking import Violation, show
 from .spec.clauses import CHAPTERS, clauses
 from .verdicts import Outcome, Verdict, counted, missing
+from .worked import worked
 
 COLOURS = {
     "holds": {"green": True},
@@ -27,6 +28,8 @@ def evidence(error: Violation) -> dict[str, Any]:
         found["expected"] = show(error.expected)
     if error.actual is not None:
         found["actual"] = show(error.actual)
+    if error.expected is not None and (table := worked(call, error.expected, error.actual)):
+        found["worked"] = table
     return found
 
 
@@ -42,22 +45,23 @@ def violation(outcome: Outcome) -> str:
         lines += [f"      {name:{width}} = {value}," for name, value in found["arguments"].items()]
         lines += ["  )"]
         lines += [f"  {name:8}  {found[name]}" for name in ("expected", "actual") if name in found] + [""]
-    return "\n".join([*lines, f"  {outcome.message}", *(f"  {line}" for line in diagnosis(outcome.evidence))])
+        lines += [f"  {line}" for line in found.get("worked", [])] + [""] * ("worked" in found)
+    return "\n".join([*lines, f"  {outcome.message}", *map(_indented, diagnosis(outcome.evidence))])
 
 
-def diagnosis(evidence: Mapping[str, Any]) -> list[str]:
+def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
     """Which known mistakes do the same, a line for each; without any, that there is none.
 
-    A mistake is one defect of the museum, or two at once.
+    links: whether to say where they were seen.
     """
     if not (mistakes := evidence.get("diagnosis")):
-        return ["behaves like no known mistake, nor like two of them at once"] if "diagnosis" in evidence else []
-    return [f"behaves exactly like {' and '.join(map(_named, mistake))}" for mistake in mistakes]
+        return ["behaves like no known mistake, nor like two at once"] if "diagnosis" in evidence else []
+    return [f"behaves exactly like {' and '.join(_named(fault, links) for fault in faults)}" for faults in mistakes]
 
 
-def _named(defect: Mapping[str, Any]) -> str:
-    seen = f"seen in {', '.join(defect['seen'])}" if defect["seen"] else "not seen in the wild"
-    return f"fault `{defect['slug']}` ({seen})"
+def _named(fault: Mapping[str, Any], links: bool) -> str:
+    seen = f"seen in {', '.join(fault['seen'])}" if fault["seen"] else "not seen in the wild"
+    return f"fault `{fault['slug']}`" + (f" ({seen})" if links else "")
 
 
 def _indented(text: str) -> str:
@@ -81,7 +85,7 @@ def _lines(verdict: Verdict) -> Iterator[tuple[str, dict[str, bool]]]:
     tally = ", ".join(f"{count:,} {of_what}" for of_what, count in counts.items() if count)
     line = f"  {verdict.clause.id:8}{said:10}{verdict.clause.title}{f'  [{tally}]' if tally else ''}"
     yield line, COLOURS.get(verdict.verdict, {})
-    for said in filter(None, [verdict.message, *diagnosis(verdict.evidence)]):
+    for said in filter(None, [verdict.message, *diagnosis(verdict.evidence, links=False)]):
         yield f"{'':20}{said}", {"light": True}
 
 

@@ -1,0 +1,127 @@
+"""A violation worked by hand: each row of the input as a table of steps, with what comes between input and answer."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .properties.checking import Call, exactly
+from .reference import advantages
+from .reference.numbers import unless
+
+PLAIN_DENOMINATOR = 4096
+"""The largest denominator that a person reads as a fraction; other numbers are shown as decimals."""
+
+Row = Mapping[str, Any]
+
+
+def worked(call: Call, expected: Any, actual: Any) -> list[str]:
+    """The lines of a table for every row of the input whose answer is wrong: a line for each step.
+
+    expected, actual: answers of the shape [B, T], or [N] for arguments of one axis.  For other shapes there is no
+    table, and the list is empty.
+    """
+    expected, actual = np.asarray(expected, dtype=object), np.asarray(actual, dtype=object)
+    given = dict(zip(call.operation.parameters, call.arguments, strict=True))
+    columns = {name: value for name, value in given.items() if np.shape(value) == actual.shape}
+    if expected.shape != actual.shape or actual.ndim not in (1, 2) or not columns:
+        return []
+    if actual.ndim == 1:
+        return _table(given | {"expected": expected, "actual": actual}, [*columns, "expected", "actual"])
+    lines: list[str] = []
+    for row in range(len(actual)):
+        if not np.allclose(expected[row].astype(float), actual[row].astype(float)):
+            of_row = {name: _of_row(value, row, len(actual)) for name, value in given.items()}
+            between = BETWEEN.get(call.operation.name, _nothing)(of_row)
+            everything = {**of_row, **between, "expected": expected[row], "actual": actual[row]}
+            lines += [f"row {row}"] * (len(actual) > 1) + _table(everything, [*columns, *between, "expected", "actual"])
+    return lines
+
+
+def _of_row(value: Any, row: int, rows: int) -> Any:
+    return value[row] if np.shape(value)[:1] == (rows,) else value
+
+
+def _table(values: Row, names: Sequence[str]) -> list[str]:
+    """The named columns side by side, a line for each step, under their names."""
+    columns = {"step": range(len(values[names[0]])), **{name: values[name] for name in names}}
+    texts = [[name, *map(readable, column)] for name, column in columns.items()]
+    widths = [max(map(len, column)) for column in texts]
+    return ["  ".join(map(str.rjust, line, widths)) for line in zip(*texts, strict=True)]
+
+
+def readable(number: Any) -> str:
+    """A number as one writes it by hand: 1/3 for a third, a decimal where the fraction is unwieldy; yes for a flag."""
+    if isinstance(number, str | bool | np.bool_):
+        return {True: "yes", False: ""}.get(number, str(number))  # type: ignore[call-overload]
+    if not np.isfinite(float(number)):
+        return str(float(number))
+    exact = exactly(number)
+    return str(exact) if exact.denominator <= PLAIN_DENOMINATOR else f"{float(exact):.6g}"
+
+
+def _nothing(row: Row) -> dict[str, list[Any]]:
+    return {}
+
+
+def _exact(row: Row, *names: str) -> Iterator[list[Fraction]]:
+    return ([exactly(number) for number in row[name]] for name in names)
+
+
+def _deltas(row: Row) -> list[Any]:
+    rewards, values = _exact(row, "rewards", "values")
+    following = [
+        exactly(unless(bool(end), value)) for end, value in zip(row["terminated"], row["next_values"], strict=True)
+    ]
+    over = [bool(end) for end in row["terminated"]]
+    return advantages.td_error(rewards, values, following, over, exactly(row["gamma"]))
+
+
+def _gae(row: Row) -> dict[str, list[Any]]:
+    """delta_t, and gamma lambda A_{t+1}, which is carried over to step t unless an episode ended there."""
+    decay, deltas = exactly(row["gamma"]) * exactly(row["lam"]), _deltas(row)
+    carried = [Fraction(0)]
+    for delta, ended in zip(deltas[:0:-1], (row["terminated"] | row["truncated"])[-2::-1], strict=True):
+        carried.append(Fraction(0) if ended else decay * (delta + carried[-1]))
+    return {"delta": deltas, "carry": carried[::-1]}
+
+
+def _bootstraps(row: Row) -> dict[str, list[Any]]:
+    """gamma V(s_{t+1}), 0 at a termination."""
+    pairs = zip(row["terminated"], row["next_values"], strict=True)
+    return {"bootstrap": [exactly(row["gamma"]) * exactly(unless(bool(over), value)) for over, value in pairs]}
+
+
+def _discounted(row: Row) -> dict[str, list[Any]]:
+    """gamma^t r_t."""
+    return {"discounted": [exactly(row["gamma"]) ** t * exactly(reward) for t, reward in enumerate(row["rewards"])]}
+
+
+def _ratios(row: Row) -> dict[str, list[Any]]:
+    """The ratio of the two policies' probabilities, and the TD error."""
+    with np.errstate(over="ignore"):
+        return {"ratio": list(np.exp(row["log_ratio"])), "delta": _deltas(row)}
+
+
+def _probability_ratios(row: Row) -> dict[str, list[Any]]:
+    """pi(a|s) / pi_old(a|s)."""
+    with np.errstate(all="ignore"):
+        return {"ratio": list(np.exp(row["logp"] - row["old_logp"]))}
+
+
+BETWEEN: dict[str, Callable[[Row], dict[str, list[Any]]]] = {
+    "reward_to_go": _discounted,
+    "td_error": _bootstraps,
+    "n_step_return": _bootstraps,
+    "lambda_return": _bootstraps,
+    "gae": _gae,
+    "vtrace": _ratios,
+    "ppo_loss": _probability_ratios,
+    "grpo_loss": _probability_ratios,
+    "dapo_loss": _probability_ratios,
+    "dr_grpo_loss": _probability_ratios,
+    "gspo_loss": _probability_ratios,
+    "cispo_loss": _probability_ratios,
+}
+"""What is shown between the input and the answer, column by column."""
