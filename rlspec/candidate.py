@@ -29,6 +29,10 @@ class NotLoaded(Exception):
     """A candidate that cannot be had; the message says why and what to do."""
 
 
+class Declined(Exception):
+    """A call that the candidate declines."""
+
+
 def short_names() -> list[str]:
     """The candidates that ship with rlspec."""
     return sorted(module.name for module in pkgutil.iter_modules(candidates.__path__))
@@ -164,8 +168,18 @@ class Candidate:
     def demand(self, operation: Operation, *arguments: Any) -> Any:
         """The candidate's answer to one call: an Answer, or a tuple of them where there are several results.
 
-        Raises Violation if there is no usable one: the candidate raised, or returned something else than real numbers
-        of the stated shape, finite for finite arguments.
+        Raises Violation if there is no usable one.  A call that the candidate declines is not the property's.
+        """
+        try:
+            return self.answer(operation, *arguments)
+        except Declined:
+            reject()
+
+    def answer(self, operation: Operation, *arguments: Any) -> Any:
+        """The candidate's answer to one call, inside of a property or not.
+
+        Raises Declined, or Violation if there is no usable answer: the candidate raised, or returned something else
+        than real numbers of the stated shape, finite for finite arguments.
         """
         implementation = getattr(self.module, operation.name, None)
         if implementation is None:
@@ -179,7 +193,7 @@ class Candidate:
         except NotImplementedError as declined:
             self.reason = f"{operation.name} declines: {_said(declined)}"
             self.declined += 1
-            reject()
+            raise Declined from declined
         except (Exception, SystemExit) as error:
             raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
         values = _results(returned, call)

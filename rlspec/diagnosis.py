@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from hypothesis.errors import UnsatisfiedAssumption
 
-from .candidate import Candidate
+from .candidate import Candidate, Declined
 from .conventions import drawn
 from .faults import Fault, museum, right
 from .properties.checking import DOUBLE, SINGLE, Call, Violation, each
@@ -68,8 +67,8 @@ class Asked:
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
     """What the candidate does when it is asked; a call that it declines is one without results."""
     try:
-        answers = each(candidate.demand(operation, *arguments))
-    except (Violation, UnsatisfiedAssumption):
+        answers = each(candidate.answer(operation, *arguments))
+    except (Violation, Declined):
         return Behaviour(None)
     return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
 
