@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from . import __version__
-from .candidate import short_names
+from .candidate import NotLoaded, short_names
 
 PASSED_ON = {
     "verdicts": ("FILE", "write the verdicts to FILE as JSON"),
@@ -31,6 +31,21 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     return int(pytest.main([*own, *quiet, *asked, *parallel, *rest, "--pyargs", "rlspec.properties"]))
 
 
+def tell_apart(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Print what distinguishes two implementations; 0 if something does, 1 if nothing was found."""
+    from .distinguish import distinguish  # Hypothesis and the libraries are slow to import
+
+    differ = False
+    try:
+        for lines, different in distinguish(arguments.first, arguments.second, arguments.examples):
+            print("\n".join(lines), flush=True)
+            differ |= different
+    except NotLoaded as error:
+        print(error, file=sys.stderr)
+        return 2
+    return int(not differ)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="rlspec", description="The arbiter of reinforcement learning's formulas.")
@@ -47,6 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         checking.add_argument(f"--{name}", metavar=takes, help=does)
     checking.add_argument("--jobs", metavar="N", type=int, help="run on N processes (with pytest-xdist)")
     checking.set_defaults(run=check)
+    telling = commands.add_parser(
+        "distinguish",
+        help="find the smallest input on which two implementations differ",
+        description="Find the smallest input on which two implementations differ. Exit status: 0 they do, 1 no "
+        "difference was found, 2 one of them cannot be had.",
+    )
+    for name in ("first", "second"):
+        telling.add_argument(name, help="a candidate (as for check), a fault's slug or id, or CONVENTION=CHOICE")
+    telling.add_argument("--examples", metavar="N", type=int, default=500, help="how many inputs to try (500)")
+    telling.set_defaults(run=tell_apart)
     arguments, rest = parser.parse_known_args(argv)
     try:
         return int(arguments.run(arguments, rest))

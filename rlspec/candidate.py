@@ -52,7 +52,7 @@ def load(what: str) -> ModuleType:
             near = difflib.get_close_matches(what, short_names(), n=1)
             hint = f"did you mean {near[0]}?" if near else f"rlspec ships {', '.join(short_names())}"
             raise NotLoaded(
-                f"there is no candidate and no module called {what!r}; {hint}  A file is named by its path, with .py"
+                f"there is no candidate and no module called {what!r}; {hint} (a file is named by its path, with .py)"
             ) from missing
         raise NotLoaded(f"candidate {what} needs the module {missing.name!r}, which is not installed") from missing
     except NotLoaded:

@@ -28,7 +28,7 @@ def evidence(error: Violation) -> dict[str, Any]:
         found["expected"] = show(error.expected)
     if error.actual is not None:
         found["actual"] = show(error.actual)
-    if error.expected is not None and (table := worked(call, error.expected, error.actual)):
+    if error.expected is not None and (table := worked(call, {"expected": error.expected, "actual": error.actual})):
         found["worked"] = table
     return found
 
@@ -40,10 +40,7 @@ def violation(outcome: Outcome) -> str:
         clause = clauses()[id]
         lines += [f"{clause.id} {clause.title}  ({clause.place})", _indented(clause.text), ""]
     if found := outcome.evidence:
-        width = max(map(len, found["arguments"]))
-        lines += [f"  {found['operation']}("]
-        lines += [f"      {name:{width}} = {value}," for name, value in found["arguments"].items()]
-        lines += ["  )"]
+        lines += called(found["operation"], found["arguments"])
         lines += [f"  {name:8}  {found[name]}" for name in ("expected", "actual") if name in found] + [""]
         lines += [f"  {line}" for line in found.get("worked", [])] + [""] * ("worked" in found)
     return "\n".join([*lines, f"  {outcome.message}", *map(_indented, diagnosis(outcome.evidence))])
@@ -62,6 +59,12 @@ def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
 def _named(fault: Mapping[str, Any], links: bool) -> str:
     seen = f"seen in {', '.join(fault['seen'])}" if fault["seen"] else "not seen in the wild"
     return f"fault `{fault['slug']}`" + (f" ({seen})" if links else "")
+
+
+def called(operation: str, arguments: Mapping[str, str]) -> list[str]:
+    """A call as a person would write it, an argument to a line."""
+    width = max(map(len, arguments))
+    return [f"  {operation}(", *(f"      {name:{width}} = {value}," for name, value in arguments.items()), "  )"]
 
 
 def _indented(text: str) -> str:

@@ -16,26 +16,26 @@ PLAIN_DENOMINATOR = 4096
 Row = Mapping[str, Any]
 
 
-def worked(call: Call, expected: Any, actual: Any) -> list[str]:
-    """The lines of a table for every row of the input whose answer is wrong: a line for each step.
+def worked(call: Call, answers: Mapping[str, Any]) -> list[str]:
+    """The lines of a table for every row of the input on which the answers differ: a line for each step.
 
-    expected, actual: answers of the shape [B, T], or [N] for arguments of one axis.  For other shapes there is no
-    table, and the list is empty.
+    answers: two by their names, such as ``expected`` and ``actual``, of the shape [B, T], or [N] for arguments of one
+    axis.  For other shapes there is no table, and the list is empty.
     """
-    expected, actual = np.asarray(expected, dtype=object), np.asarray(actual, dtype=object)
+    one, other = (np.asarray(answer, dtype=object) for answer in answers.values())
     given = dict(zip(call.operation.parameters, call.arguments, strict=True))
-    columns = {name: value for name, value in given.items() if np.shape(value) == actual.shape}
-    if expected.shape != actual.shape or actual.ndim not in (1, 2) or not columns:
+    columns = {name: value for name, value in given.items() if np.shape(value) == one.shape}
+    if one.shape != other.shape or one.ndim not in (1, 2) or not columns:
         return []
-    if actual.ndim == 1:
-        return _table(given | {"expected": expected, "actual": actual}, [*columns, "expected", "actual"])
+    if one.ndim == 1:
+        return _table({**given, **answers}, [*columns, *answers])
     lines: list[str] = []
-    for row in range(len(actual)):
-        if not np.allclose(expected[row].astype(float), actual[row].astype(float)):
-            of_row = {name: _of_row(value, row, len(actual)) for name, value in given.items()}
+    for row in range(len(one)):
+        if not np.allclose(one[row].astype(float), other[row].astype(float)):
+            of_row = {name: _of_row(value, row, len(one)) for name, value in given.items()}
             between = BETWEEN.get(call.operation.name, _nothing)(of_row)
-            everything = {**of_row, **between, "expected": expected[row], "actual": actual[row]}
-            lines += [f"row {row}"] * (len(actual) > 1) + _table(everything, [*columns, *between, "expected", "actual"])
+            everything = {**of_row, **between, **{name: answer[row] for name, answer in answers.items()}}
+            lines += [f"row {row}"] * (len(one) > 1) + _table(everything, [*columns, *between, *answers])
     return lines
 
 
