@@ -85,3 +85,16 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
         following = delta + gamma * lam * np.where(end, 0, following)
         advantages.append(following)
     return np.stack(advantages[::-1], axis=1)
+
+
+@fault(
+    id="M-OPS-7",
+    slug="one-added-to-the-spread",
+    clause="OPS-8",
+    effect="1 and not some tiny number is added to the standard deviation: small advantages are hardly scaled at all.",
+)
+def normalize_advantages(advantages, mask):
+    counted = advantages[mask]
+    if len(counted) < 2:
+        return np.zeros(mask.shape)
+    return np.where(mask, (advantages - counted.mean()) / (counted.std() + 1), 0)

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, SINGLE, agree, clause, each, first_miss, law
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
+from rlspec.spec.clauses import conventions_of
 from rlspec.spec.operations import OPERATIONS
 
 every_operation = pytest.mark.parametrize("operation", QUESTIONS)
@@ -146,3 +147,16 @@ def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
     ]
     apart = tuple(np.concatenate([row.value for row in rows]) for rows in zip(*map(each, alone), strict=True))
     agree(each(answer), apart, **question.judged, why="each row asked alone")
+
+
+with_conventions = [name for name in QUESTIONS if conventions_of(name)]
+
+
+@pytest.mark.parametrize("operation", with_conventions)
+@clause("OPS-8", examples=40)
+@given(data=st.data())
+def test_the_answers_are_those_of_the_choices_that_were_declared_or_found(candidate, operation, data):
+    question = data.draw(PLAIN_QUESTIONS[operation])
+    answer = candidate.ask(question.operation, *question.arguments)
+    exact = question.answer(**candidate.conventions(operation))
+    agree(answer, exact, **question.judged, why=candidate.choices_made(operation))

@@ -143,6 +143,17 @@ class Candidate:
         """The choices in force for an operation, by convention's name."""
         return {name: self.convention(name) for name in conventions_of(operation)}
 
+    def choices_made(self, operation: str) -> str:
+        """What is known of the choices in force: declared, found, at odds with what was found, or not to be found."""
+        in_force = self.conventions(operation)
+        found = {name: self.inferred[name] for name in in_force if name in self.inferred}
+        if not found and not self.declared.keys() & in_force.keys():
+            return f"no combination of choices explains the answers, nor does the default ({_listed(in_force)})"
+        if at_odds := {name: choice for name, choice in found.items() if in_force[name] != choice}:
+            said = {name: in_force[name] for name in at_odds}
+            return f"{_listed(said)} was declared, but the answers are those of {_listed(at_odds)}"
+        return f"with {_listed(in_force)}"
+
     def precision(self, operation: str) -> str:
         """``float64`` or ``float32``: declared for this operation or for all, or found out."""
         own = f"{operation}.precision"
@@ -205,6 +216,10 @@ class Candidate:
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
         return SINGLE if narrow or self.precision(operation.name) == "float32" else DOUBLE
+
+
+def _listed(choices: dict[str, str]) -> str:
+    return ", ".join(f"{name} = {choice}" for name, choice in choices.items())
 
 
 def _declaration(module: Any, name: str) -> dict[str, str]:

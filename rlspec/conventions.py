@@ -21,13 +21,17 @@ PROBES = 20
 def infer(candidate: Any, operation: str) -> dict[str, str]:
     """The conventions under which the operation's answers are explained, by convention's name.
 
-    Each combination of choices is tried on a few questions; the first that explains them all is taken, to float64's
-    precision if there is one and else to float32's, and where none does, nothing is said.  ``OPERATION.precision`` is
+    Each combination of choices is tried on a few questions, those that the candidate declares before the others; the
+    first that explains all answers is taken, to float64's precision if there is one and else to float32's, and where
+    none does, nothing is said.  ``OPERATION.precision`` is
     float32 where answers are right to float32 only.
     """
     answered = probe(candidate, operation)
     free = conventions_of(operation)
     combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
+    combinations.sort(
+        key=lambda chosen: sum(candidate.declared.get(name, choice) != choice for name, choice in chosen.items())
+    )
     explaining = (
         chosen
         for roundoff, chosen in product((DOUBLE, SINGLE), combinations)

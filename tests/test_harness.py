@@ -469,6 +469,38 @@ def test_a_declared_precision_that_is_not_kept_is_a_violation(check, write):
     assert result.verdicts == {"RET-2": "violated"}
 
 
+NORMALIZED = """
+import numpy as np
+
+def normalize_advantages(advantages, mask):
+    counted = advantages[mask]
+    if len(counted) < 2:
+        return np.zeros(mask.shape)
+    return np.where(mask, (advantages - counted.mean()) / (counted.std(ddof=1) + EPS), 0)
+"""
+
+
+def test_a_declared_choice_that_the_answers_contradict_is_a_violation_that_names_both(check, write):
+    declared = "CONVENTIONS = {'normalize_advantages.std': 'ddof=0'}\nEPS = 1e-8\n"
+    result = check(write(declared + NORMALIZED), "-k", "choices_that_were_declared")
+    assert result.verdicts == {"OPS-8": "violated"}
+    said = (
+        "normalize_advantages.std = ddof=0 was declared, but the answers are those of normalize_advantages.std = ddof=1"
+    )
+    assert said in result.text
+
+
+def test_a_declared_choice_that_is_kept_is_none(check, write):
+    declared = "CONVENTIONS = {'normalize_advantages.std': 'ddof=1'}\nEPS = 1e-8\n"
+    assert check(write(declared + NORMALIZED), "-k", "choices_that_were_declared").verdicts == {"OPS-8": "holds"}
+
+
+def test_answers_that_no_choice_explains_are_a_violation(check, write):
+    result = check(write("EPS = 1\n" + NORMALIZED), "-k", "choices_that_were_declared")
+    assert result.verdicts == {"OPS-8": "violated"}
+    assert "no combination of choices explains the answers" in result.text
+
+
 # The evidence
 
 
