@@ -1,6 +1,10 @@
-"""The reference itself, as a candidate: NumPy arrays in and out, nested sequences and leading time inside."""
+"""The reference itself, as a candidate: NumPy arrays in and out, nested sequences and leading time inside.
+
+Where an operation has conventions they may be given by keyword, under their last names.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,25 +74,27 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     return np.array(gradients.exact_policy_gradient(mdp, softmax(logits.tolist())))
 
 
-def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    policy = softmax(logits.tolist())
+def policy_gradient(logits, states, actions, rewards, mask, gamma, discounting="gamma^t", credit="reward-to-go"):
+    policy, weights = softmax(logits.tolist()), gradients.conventional_weights(discounting, credit)
     estimates = [
-        gradients.policy_gradient(policy, visited[taken].tolist(), chosen[taken].tolist(), paid[taken].tolist(), gamma)
+        gradients.policy_gradient(
+            policy, visited[taken].tolist(), chosen[taken].tolist(), paid[taken].tolist(), gamma, weights
+        )
         for visited, chosen, paid, taken in zip(states, actions, rewards, mask.astype(bool), strict=True)
     ]
     return np.mean(estimates, axis=0)
 
 
-def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip, **conventions):
     with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
         ratio = np.exp(log_ratio)
     arguments = (rewards, values, next_values, terminated, truncated, ratio, gamma, lam, rho_clip, c_clip)
-    targets, advantage = np.moveaxis(_time_leading(advantages.vtrace, *arguments), -1, 0)
+    targets, advantage = np.moveaxis(_time_leading(partial(advantages.vtrace, **conventions), *arguments), -1, 0)
     return targets, advantage
 
 
-def normalize_advantages(advantages, mask):
-    normalized = _normalize_advantages(advantages.ravel().tolist(), mask.ravel().tolist())
+def normalize_advantages(advantages, mask, **conventions):
+    normalized = _normalize_advantages(advantages.ravel().tolist(), mask.ravel().tolist(), **conventions)
     return np.array(normalized, dtype=advantages.dtype).reshape(advantages.shape)
 
 
@@ -97,6 +103,6 @@ def entropy(logits, legal):
     return tuple(map(np.array, zip(*rows, strict=True)))
 
 
-def policy_gradient_loss(logp, advantages, mask):
-    loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist())
+def policy_gradient_loss(logp, advantages, mask, **conventions):
+    loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist(), **conventions)
     return loss, np.array(slopes)

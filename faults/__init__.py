@@ -38,7 +38,7 @@ class Fault:
 
 
 class Right:
-    """The right operations, as attributes; where two faults are put together, one stands in for its operation."""
+    """The right operations, as attributes: the reference's, or what stands in for one while faults are put together."""
 
     def __init__(self) -> None:
         self._stand_ins: dict[str, Callable[..., Any]] = {}
@@ -54,18 +54,15 @@ class Right:
         finally:
             self._stand_ins = before
 
-    def around(self, outer: "Fault", inner: "Fault") -> Callable[..., Any]:
-        """Two faults of one operation at once: what the outer one takes for the right operation is the inner one."""
+    def layered(self, operation: str, outer: Callable[..., Any], *inner: Callable[..., Any]) -> Callable[..., Any]:
+        """The outer implementation, for which ``right.OPERATION`` is the first inner one, for which it is the next."""
+        within = {operation: self.layered(operation, *inner)} if inner else {}
 
-        def innermost(*arguments: Any) -> Any:
-            with self._replaced():
-                return inner.implementation(*arguments)
+        def answer(*arguments: Any) -> Any:
+            with self._replaced(**within):
+                return outer(*arguments)
 
-        def both(*arguments: Any) -> Any:
-            with self._replaced(**{inner.operation: innermost}):
-                return outer.implementation(*arguments)
-
-        return both
+        return answer
 
 
 right = Right()

@@ -286,15 +286,6 @@ class Episodes:
         return {"magnitude": float(each.mean()) * scale, "roundings": times * roundings}
 
 
-def weights(discounting: str, credit: str) -> policy_gradient.Weights:
-    """The weights that the conventions of `policy_gradient` stand for."""
-    if credit == "whole return":
-        return policy_gradient.whole_return
-    if discounting == "none":
-        return policy_gradient.undiscounted_reward_to_go
-    return policy_gradient.discounted_reward_to_go
-
-
 def _decode_episodes(shape: tuple[int, int, int, int], gamma: float, data: bytes) -> Episodes:
     states, actions, rows, steps = shape
     table = np.frombuffer(data, np.uint8)

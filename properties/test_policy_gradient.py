@@ -21,14 +21,14 @@ from rlspec.properties.processes import (
     other_policy,
     softmax_roundings,
     tasks,
-    weights,
 )
-from rlspec.properties.questions.question import PRECISION, nearest
+from rlspec.properties.questions.question import PRECISION, last_names, nearest
 from rlspec.properties.strategies import choices, scored_batches
 from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
 from rlspec.reference.natural_gradient import fisher, natural_gradient, times
 from rlspec.reference.policy_gradient import (
+    conventional_weights,
     credited,
     discounted_reward_to_go,
     exact_policy_gradient,
@@ -430,7 +430,7 @@ def estimate_after(shift, candidate, batch):
 
 def chosen_weights(candidate):
     """The weights that the candidate declares, or was found to use."""
-    return weights(candidate.convention("policy_gradient.discounting"), candidate.convention("policy_gradient.credit"))
+    return conventional_weights(**last_names(candidate.conventions("policy_gradient")))
 
 
 shifts = st.tuples(*[st.sampled_from([0, 1, -1, 4, -4])] * MOST_STATES)

@@ -77,6 +77,13 @@ def undiscounted_reward_to_go(
     return reward_to_go(rewards, gamma)
 
 
+def conventional_weights(discounting: str, credit: str) -> Weights:
+    """The weights that the conventions of the operation ``policy_gradient`` stand for (PG-12, PG-13)."""
+    if credit == "whole return":
+        return whole_return
+    return undiscounted_reward_to_go if discounting == "none" else discounted_reward_to_go
+
+
 def with_baseline(baseline: Callable[[int, int], Number]) -> Weights:
     """w_t = gamma^t (G_t - b(s_t, a_t)): credit is what exceeds the baseline (PG-6).
 

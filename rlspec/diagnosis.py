@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from .candidate import Candidate, Declined
+from .candidates import reference
 from .conventions import drawn
 from .faults import Fault, museum, right
 from .properties.checking import DOUBLE, SINGLE, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
+from .properties.questions.question import last_names
 from .spec.operations import OPERATIONS, Operation
 
 LAST_DIGITS = 2.0**-48
@@ -28,7 +30,6 @@ class Mistake:
     """One known defect, or two at once."""
 
     faults: tuple[Fault, ...]
-    implementation: Callable[..., Any]
 
     def as_json(self) -> list[dict[str, Any]]:
         """What is known of each of the defects."""
@@ -84,12 +85,19 @@ class Diagnosis:
         )
 
     @cached_property
-    def honest(self) -> Candidate:
-        """The reference, as far as this operation goes."""
-        return self._with(getattr(right, self.operation.name))
+    def right(self) -> Callable[..., Any]:
+        """The reference's operation, under the candidate's conventions."""
+        chosen = self.candidate.conventions(self.operation.name)
+        return partial(getattr(reference, self.operation.name), **last_names(chosen))
 
-    def _with(self, implementation: Callable[..., Any]) -> Candidate:
-        return Candidate(SimpleNamespace(**{self.operation.name: implementation}), self.operation.name)
+    @cached_property
+    def honest(self) -> Candidate:
+        """A candidate that makes no mistake."""
+        return self._with(self.right)
+
+    def _with(self, *layers: Callable[..., Any]) -> Candidate:
+        name = self.operation.name
+        return Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
 
     def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> Asked:
         return Asked(arguments, behaviour(self.candidate, self.operation, arguments), roundoffs)
@@ -114,7 +122,7 @@ class Diagnosis:
         return []
 
     def _explained(self, calls: list[Asked], mistake: Mistake, roundoff: float) -> bool:
-        mistaken = self._with(mistake.implementation)
+        mistaken = self._with(*(fault.implementation for fault in mistake.faults), self.right)
         return self._alike(calls, mistaken, roundoff) and not self._alike(calls, self.honest, roundoff)
 
     def _alike(self, calls: list[Asked], other: Candidate, roundoff: float) -> bool:
@@ -126,18 +134,13 @@ class Diagnosis:
     @cached_property
     def single(self) -> list[Mistake]:
         """The defects known of the operation."""
-        faults = [fault for fault in museum().values() if fault.operation == self.operation.name]
-        return [Mistake((fault,), fault.implementation) for fault in faults]
+        return [Mistake((fault,)) for fault in museum().values() if fault.operation == self.operation.name]
 
     @cached_property
     def paired(self) -> list[Mistake]:
         """Two defects at once: one that changes what goes into the operation or comes out of it, around another."""
-        singles = [mistake.faults[0] for mistake in self.single]
-        return [
-            Mistake((outer, inner), right.around(outer, inner))
-            for outer, inner in permutations(singles, 2)
-            if outer.wraps
-        ]
+        faults = [fault for mistake in self.single for fault in mistake.faults]
+        return [Mistake(pair) for pair in permutations(faults, 2) if pair[0].wraps]
 
 
 def _largest(arguments: Sequence[Any]) -> float:

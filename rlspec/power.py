@@ -20,6 +20,7 @@ from .drawing import same_everywhere, seed_by_name
 from .faults import Fault
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
+from .spec.operations import OPERATIONS
 
 
 class _Found(BaseException):
@@ -45,6 +46,12 @@ class Property:
         """What pytest calls it: the function, and in brackets the case."""
         case = "-".join(map(str, self.parameters.values()))
         return f"{self.function}[{case}]" if case else self.function
+
+    def asks(self, operation: str) -> bool:
+        """Whether it asks a candidate for the operation: that of its case, those that its code names, or else any."""
+        code = self.test.hypothesis.inner_test.__code__
+        named = OPERATIONS.keys() & self.parameters.values() or OPERATIONS.keys() & {*code.co_names, *code.co_consts}
+        return not self.theorem and operation in (named or OPERATIONS)
 
     @property
     def theorem(self) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlspec.candidate import Candidate
+from rlspec.candidates import reference
 from rlspec.diagnosis import Diagnosis
 from rlspec.faults import museum, right
 from rlspec.power import every_property, faulty
@@ -75,7 +76,7 @@ PAIRS = [
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_pair_of_defects_has_an_explanation_among_the_pairs(pair):
     by_slug = {fault.slug: fault for fault in museum().values()}
-    both = right.around(*(by_slug[slug] for slug in pair))
+    both = right.layered("gae", *(by_slug[slug].implementation for slug in pair), reference.gae)
     assert pair in mistakes(candidate_with(gae=both), "ADV-2", "ADV-3", "ADV-4", "ADV-5")
 
 
@@ -105,3 +106,13 @@ def test_a_defect_that_writes_to_its_arguments_is_recognised():
         return rewards.copy()
 
     assert ("rewards-overwritten",) in mistakes(candidate_with(reward_to_go=reward_to_go), "OPS-2")
+
+
+def test_a_defect_is_recognised_under_the_conventions_that_the_candidate_has():
+    def policy_gradient_loss(logp, advantages, mask):
+        slopes = np.where(mask, advantages, 0)
+        return (slopes * np.where(mask, logp, 0)).sum(), slopes
+
+    candidate = candidate_with(policy_gradient_loss=policy_gradient_loss)
+    candidate.inferred["policy_gradient_loss.aggregation"] = "sum"
+    assert ("loss-ascends",) in mistakes(candidate, "PG-36")

@@ -6,31 +6,28 @@ import pytest
 
 from rlspec.candidate import Candidate, load
 from rlspec.faults import museum
+from rlspec.matrix import MARKER, README
 from rlspec.power import every_property, faulty
-from rlspec.spec.clauses import clauses
+from rlspec.spec.clauses import CHAPTERS, clauses
 from rlspec.spec.operations import OPERATIONS
 
 FAULTS = list(museum().values())
 PROPERTIES = [checked for checked in every_property() if not checked.theorem]
 FUNCTIONS = sorted({checked.function for checked in PROPERTIES})
+
+
+def of_chapter(fault):
+    """The chapter of the operation that the fault gets wrong."""
+    return OPERATIONS[fault.operation].chapter
+
+
 MUSTS = [clause.id for clause in clauses().values() if clause.level == "MUST"]
-
-
-def asked(checked):
-    """The operations that a property's code names; all, where it names none."""
-    code = checked.test.hypothesis.inner_test.__code__
-    return (set(OPERATIONS) & {*code.co_names, *code.co_consts}) or set(OPERATIONS)
-
-
-def concerns(checked, fault):
-    """Whether the property asks the operation that the fault gets wrong."""
-    return fault.operation in ({checked.parameters["operation"]} if checked.parameters else asked(checked))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.id}-{fault.slug}")
 def test_a_fault_is_killed_by_a_property_of_the_clause_that_it_names(fault):
     candidate = faulty(fault)
-    bound = [checked for checked in PROPERTIES if fault.clause in checked.clauses and concerns(checked, fault)]
+    bound = [checked for checked in PROPERTIES if fault.clause in checked.clauses and checked.asks(fault.operation)]
     assert bound, f"{fault.clause} has no property that asks {fault.operation}"
     assert any(checked.violated_by(candidate) for checked in bound)
 
@@ -44,7 +41,10 @@ def test_a_property_kills_a_fault(function):
 
     likely_first = sorted(FAULTS, key=unlikely)
     assert any(
-        checked.violated_by(faulty(fault)) for fault in likely_first for checked in cases if concerns(checked, fault)
+        checked.violated_by(faulty(fault))
+        for fault in likely_first
+        for checked in cases
+        if checked.asks(fault.operation)
     )
 
 
@@ -59,6 +59,17 @@ def test_a_fault_names_a_known_clause_and_has_the_signature_of_a_known_operation
     assert tuple(signature(fault.implementation).parameters) == OPERATIONS[fault.operation].parameters
     assert fault.effect.endswith(".")
     assert fault.seen or fault.id.startswith("M-"), "one that was seen says where; one that was made up says so"
+
+
+def test_the_matrix_in_the_readme_is_of_these_faults_and_has_no_empty_row():
+    lines = README.read_text(encoding="utf-8").partition(MARKER)[2].splitlines()
+    rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ") for line in lines if line.startswith("| ")}
+    listed = {id: cells[1:5] for id, cells in rows.items() if id in museum()}
+    assert list(listed) == [fault.id for chapter in CHAPTERS for fault in FAULTS if of_chapter(fault) == chapter]
+    for fault in FAULTS:
+        slug, operation, clause, violated = listed[fault.id]
+        assert (slug, operation, clause) == (fault.slug, f"`{fault.operation}`", fault.clause)
+        assert clause in violated.split(", ")
 
 
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if "linear" in name])

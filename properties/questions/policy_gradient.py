@@ -8,7 +8,7 @@ import numpy as np
 from flint import arb, ctx
 
 from rlspec.properties.checking import exactly
-from rlspec.properties.processes import Episodes, episodes, weights
+from rlspec.properties.processes import Episodes, episodes
 from rlspec.properties.questions.decision_process import about_tasks
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
 from rlspec.properties.strategies import FAR_LOGITS, LOGITS, Choices, ScoredBatch, choices, scored_batches
@@ -20,7 +20,7 @@ from rlspec.spec.operations import OPERATIONS
 def _policy_gradients(gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
     def question(batch: Episodes) -> Question:
         def answer(**chosen: str) -> Any:
-            return batch.answer(weights(chosen["policy_gradient.discounting"], chosen["policy_gradient.credit"]))
+            return batch.answer(gradients.conventional_weights(**last_names(chosen)))
 
         return Question(
             OPERATIONS["policy_gradient"], batch.arguments, answer, **batch.judged(undiscounted_reward_to_go)
