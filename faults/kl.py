@@ -1,0 +1,1 @@
+"""How the KL divergence goes wrong."""
