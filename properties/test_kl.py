@@ -28,6 +28,7 @@ from rlspec.properties.strategies import FAR_LOGITS, LOGITS
 from rlspec.properties.tokens import Completions, completions
 from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.kl import (
+    CLAMPED,
     ESTIMATORS,
     SLOPES,
     divergence,
@@ -35,7 +36,7 @@ from rlspec.reference.kl import (
     of_tokens,
     sequence_divergence,
 )
-from rlspec.reference.language import Language, choices, expectation, expected_gradient, probability
+from rlspec.reference.language import Language, choices, expectation, expected_gradient, probability, score_gradient
 from rlspec.reference.logarithms import logarithm
 from rlspec.reference.policy_gradient import scored
 from rlspec.reference.returns import reward_to_go
@@ -78,6 +79,11 @@ def less(left, right):
     return {c: [x - y for x, y in zip(row, right[c], strict=True)] for c, row in left.items()}
 
 
+def total(credit):
+    """The sum over a completion."""
+    return lambda prompt, tokens: sum(credit(prompt, tokens))
+
+
 @clause("KL-6", examples=40)
 @given(speeches(), logarithms)
 def test_the_divergence_of_completions_is_the_mean_sum_of_those_of_their_tokens(speech, log):
@@ -89,8 +95,7 @@ def test_the_divergence_of_completions_is_the_mean_sum_of_those_of_their_tokens(
     whole = sequence_divergence(language, policy, reference, log)
     assert whole == expectation(language, policy, of_contexts)
     for estimator in ("k1", "k3"):
-        each = of_tokens(ESTIMATORS, policy, reference, estimator, log)
-        assert whole == expectation(language, policy, lambda x, y, each=each: sum(each(x, y)))
+        assert whole == expectation(language, policy, total(of_tokens(ESTIMATORS, policy, reference, estimator, log)))
 
 
 @clause("KL-7", examples=40)
@@ -141,11 +146,6 @@ def test_with_its_ratio_differentiated_or_for_k2_as_a_weight_each_follows_the_re
         assert expected_gradient(language, policy, product_rule, old) == reverse
 
 
-def whole(credit):
-    """Every token credited with the sum over its completion."""
-    return lambda *pair: [sum(credit(*pair))] * len(pair[1])
-
-
 def to_go(credit):
     """Every token credited with its own and those that follow."""
     return lambda *pair: reward_to_go(credit(*pair), 1)
@@ -157,7 +157,7 @@ def test_k1_in_the_reward_has_the_gradient_of_the_divergence_of_completions(spee
     language, policy, _, reference = in_rationals(speech)
     k1 = of_tokens(ESTIMATORS, policy, reference, "k1", log)
     gradient = derivative(policy, lambda new: sequence_divergence(language, new, reference, log))
-    assert expected_gradient(language, policy, whole(k1)) == gradient
+    assert score_gradient(language, policy, total(k1)) == gradient
     assert expected_gradient(language, policy, to_go(k1)) == gradient
 
 
@@ -208,8 +208,8 @@ def estimate(candidate, drawn, estimator):
 
 def clamp(candidate, number, estimator):
     """The number as the candidate's clamp leaves it."""
-    clamped = {"none": "", "k3 at 10": "k3", "all at 10": "k1 k2 k3"}[candidate.convention("kl_estimate.clamp")]
-    return max(-10, min(number, 10)) if estimator in clamped else number
+    clamped = estimator in CLAMPED[candidate.convention("kl_estimate.clamp")]
+    return max(-10, min(number, 10)) if clamped else number
 
 
 def backwards(drawn):
@@ -372,7 +372,7 @@ def test_the_divergence_is_zero_from_itself_and_never_negative(candidate, drawn)
 def test_the_second_result_is_the_derivative_of_the_divergence(candidate, drawn):
     with ctx.workprec(PRECISION):
         rows = zip(*map(balls_of, drawn.arrays), strict=True)
-        expected = middles([[slope(*row, place) for place in range(len(row[0]))] for row in rows])
+        expected = middles([[slope(ours, theirs, place) for place in range(len(ours))] for ours, theirs in rows])
     _, slopes = candidate.kl_divergence(*drawn.arrays)
     agree(slopes, expected, **drawn.judged)
 
@@ -384,7 +384,7 @@ def test_far_logits_have_the_divergence_and_the_derivative_that_the_formula_says
         rows = list(zip(*map(balls_of, drawn.arrays), strict=True))
         expected = (
             [nearest(bregman(*row)) for row in rows],
-            middles([[slope(*row, place) for place in range(len(row[0]))] for row in rows]),
+            middles([[slope(ours, theirs, place) for place in range(len(ours))] for ours, theirs in rows]),
         )
     agree(candidate.demand(OPERATIONS["kl_divergence"], *drawn.arrays), expected, **drawn.judged)
 
@@ -473,19 +473,15 @@ def test_only_ratios_count(candidate, batch, estimator, shift):
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts_by_what_they_count(candidate, batch, estimator, first):
     assume(len(batch.mask) > first)
     parts = [batch.rows(slice(0, first)), batch.rows(slice(first, None))]
-    per_row = [len(part.mask) for part in parts]
-    counts = {
-        "mean over steps": [int(part.mask.sum()) for part in parts],
-        "mean over rows": per_row,
-        "mean of means": per_row,
-        "sum": None,
-    }[candidate.convention("kl_loss.aggregation")]
-    shares = [Fraction(count, sum(counts) or 1) for count in counts] if counts else [1, 1]
+    aggregation = candidate.convention("kl_loss.aggregation")
+    counts = [Fraction(int(part.mask.sum()) if aggregation == "mean over steps" else len(part.mask)) for part in parts]
+    shares = [Fraction(1) if aggregation == "sum" else count / (sum(counts) or 1) for count in counts]
     answers = [answered(candidate, part, estimator) for part in parts]
-    expected = (
-        sum(share * exactly(loss.value) for share, (loss, _) in zip(shares, answers, strict=True)),
-        np.concatenate([share * rationals(slopes.value) for share, (_, slopes) in zip(shares, answers, strict=True)]),
+    losses, slopes = (
+        [share * rationals(answer[which].value) for share, answer in zip(shares, answers, strict=True)]
+        for which in (0, 1)
     )
+    expected = sum(losses), np.concatenate(slopes)
     judged = loss_terms(batch, estimator)
     judged = judged | {"magnitude": 2 * judged["magnitude"]}
     agree(answered(candidate, batch, estimator), expected, **judged)
@@ -512,7 +508,7 @@ def test_the_second_result_is_the_derivative_that_the_form_names(candidate, batc
 def reverse_gradient(policy, reference):
     """grad KL(pi||ref), in one context, to hundreds of bits."""
     with ctx.workprec(PRECISION):
-        return middles(divergence_gradient(*balls([policy, reference]), arb.log))
+        return middles(divergence_gradient(balls(policy), balls(reference), arb.log))
 
 
 def plain_gradient(policy, old, reference, estimator):

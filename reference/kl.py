@@ -30,15 +30,23 @@ SLOPES: Mapping[str, Callable[[Number, Number], Number]] = {
 """dk / d log pi of the same (KL-14)."""
 
 
+CLAMPED: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "k3 at 10": ("k3",),
+    "k2 and k3 at 10": ("k2", "k3"),
+    "all at 10": ("k1", "k2", "k3"),
+}
+"""Which estimates are kept within 10 of zero, by convention (KL-8)."""
+
+
 def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "none", exp: Function = exp) -> Number:
     """k1 = x, k2 = x^2 / 2 or k3 = exp(-x) - 1 + x of one token's log-ratio x = logp - ref_logp (KL-1, KL-2, KL-3).
 
-    clamp: whether estimates are kept within 10 of 0: none, those by k3, or all (KL-8).  exp: of the numbers at hand.
+    clamp: which estimates are kept within 10 of zero (KL-8).  exp: of the numbers at hand.
     Schulman (2020), "Approximating KL divergence".
     """
     value = ESTIMATORS[estimator](logp - ref_logp, exp(ref_logp - logp))
-    clamped = {"none": (), "k3 at 10": ("k3",), "all at 10": ("k1", "k2", "k3")}[clamp]
-    return max(-10, min(value, 10)) if estimator in clamped else value
+    return max(-10, min(value, 10)) if estimator in CLAMPED[clamp] else value
 
 
 def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number:

@@ -28,6 +28,8 @@ def logarithm(of_primes: Mapping[int, Number]) -> Callable[[Any], Any]:
         return of_integer(quotient.p) - of_integer(quotient.q)
 
     def of_integer(number: fmpz) -> Any:
-        return sum(of_primes[int(prime)] * int(power) for prime, power in number.factor())
+        return sum((of_primes[int(prime)] * int(power) for prime, power in number.factor()), zero)
+
+    zero = 0 * next(iter(of_primes.values()))  # of their kind: half of it is exact
 
     return log

@@ -46,11 +46,14 @@ def exact_divergences(drawn: Pair) -> tuple[list[Fraction], list[list[Fraction]]
         return middles(list(values)), middles(list(slopes))
 
 
-def exact_loss(batch: Completions, estimator: str, **chosen: str) -> tuple[Fraction, list[list[Fraction]]]:
-    """The reference's loss and its derivatives, to hundreds of bits, under conventions given by keyword."""
+def exact_loss(
+    batch: Completions, estimator: str, aggregation: str, form: str
+) -> tuple[Fraction, list[list[Fraction]]]:
+    """The reference's loss and its derivatives, to hundreds of bits, under these conventions."""
     with ctx.workprec(PRECISION):
-        arrays = (balls(array.tolist()) for array in (batch.logp, batch.ref_logp, batch.old_logp))
-        loss, slopes = kl.kl_loss(*arrays, batch.mask.tolist(), estimator, **chosen, exp=arb.exp)
+        logp, ref_logp, old_logp = (balls(array.tolist()) for array in (batch.logp, batch.ref_logp, batch.old_logp))
+        arguments = (logp, ref_logp, old_logp, batch.mask.tolist(), estimator)
+        loss, slopes = kl.kl_loss(*arguments, aggregation, form, arb.exp)
         return nearest(loss), middles(slopes)
 
 
