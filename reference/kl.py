@@ -52,7 +52,7 @@ def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "no
 def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number:
     """KL(pi||ref) = sum_a pi(a) log(pi(a) / ref(a)) of two distributions over the same actions, all of them possible.
 
-    Kullback & Leibler (1951), eq. 2.4, for a finite sum.
+    Kullback & Leibler (1951), for a finite sum.
     """
     return sum(p * log(p / r) for p, r in zip(policy, reference, strict=True))
 
