@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import advantages, decision_process, kl, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -105,4 +105,20 @@ def entropy(logits, legal):
 
 def policy_gradient_loss(logp, advantages, mask, **conventions):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist(), **conventions)
+    return loss, np.array(slopes)
+
+
+def kl_estimate(logp, ref_logp, estimator):
+    pairs = zip(logp.ravel().tolist(), ref_logp.ravel().tolist(), strict=True)
+    return np.array([kl.kl_estimate(*pair, estimator) for pair in pairs]).reshape(logp.shape)
+
+
+def kl_divergence(logits, ref_logits):
+    rows = [kl.kl_divergence(*row) for row in zip(logits.tolist(), ref_logits.tolist(), strict=True)]
+    return tuple(map(np.array, zip(*rows, strict=True)))
+
+
+def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+    arrays = (logp.tolist(), ref_logp.tolist(), old_logp.tolist(), mask.tolist())
+    loss, slopes = kl.kl_loss(*arrays, estimator)
     return loss, np.array(slopes)

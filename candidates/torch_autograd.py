@@ -193,3 +193,29 @@ def policy_gradient_loss(logp, advantages, mask):
     logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _tensor(mask).bool()
     loss = -(advantages[mask] * logp[mask]).sum() / mask.sum().clamp(min=1)
     return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()
+
+
+def _kl_estimate(logp: Tensor, ref_logp: Tensor, estimator: str) -> Tensor:
+    log_ratio = logp - ref_logp
+    return {"k1": log_ratio, "k2": log_ratio.square() / 2, "k3": torch.expm1(-log_ratio) + log_ratio}[estimator]
+
+
+def kl_estimate(logp, ref_logp, estimator):
+    return _kl_estimate(_tensor(logp), _tensor(ref_logp), estimator).numpy()
+
+
+def kl_divergence(logits, ref_logits):
+    logits, reference = _tensor(logits).requires_grad_(), _tensor(ref_logits).log_softmax(-1)
+    chosen = logits > -torch.inf
+    gap = logits.log_softmax(-1).masked_fill(~chosen, 0) - reference.masked_fill(~chosen, 0)
+    value = (logits.softmax(-1) * gap).sum(-1)
+    return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
+
+
+def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+    logp, mask = _tensor(logp).requires_grad_(), _tensor(mask).bool()
+    chosen, reference, spoken = logp[mask], _tensor(ref_logp)[mask], _tensor(old_logp)[mask]
+    ratio = (chosen - spoken).exp()
+    weight = ratio.detach() if estimator == "k2" else ratio
+    loss = (weight * _kl_estimate(chosen, reference, estimator)).sum() / mask.sum().clamp(min=1)
+    return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()

@@ -35,6 +35,7 @@ StatesInTime = Annotated[Array, ("H", "S")]
 StatesActionsInTime = Annotated[Array, ("H", "S", "A")]
 Horizon = Annotated[int | None, ()]
 Count = Annotated[int, ()]
+Name = Annotated[str, ()]
 
 
 @dataclass(frozen=True)
@@ -211,3 +212,18 @@ def entropy(logits: Choices, legal: Legal) -> tuple[Rows, Choices]:
 @_operation("policy_gradient", "loss", "d_logp", row_by_row=False)
 def policy_gradient_loss(logp: Steps, advantages: Steps, mask: Flags) -> tuple[Number, Steps]:
     """Minus the mean of advantage times log-probability over the steps where mask is 1, and its derivative in logp."""
+
+
+@_operation("kl")
+def kl_estimate(logp: Steps, ref_logp: Steps, estimator: Name) -> Steps:
+    """Each token's estimate of KL(pi||ref) from log pi and log ref of it; the estimator is "k1", "k2" or "k3"."""
+
+
+@_operation("kl", "value", "d_logits")
+def kl_divergence(logits: Choices, ref_logits: Choices) -> tuple[Rows, Choices]:
+    """Each row's KL(pi||ref), over all of its actions, and its derivative in that row's logits."""
+
+
+@_operation("kl", "loss", "d_logp", row_by_row=False)
+def kl_loss(logp: Steps, ref_logp: Steps, old_logp: Steps, mask: Flags, estimator: Name) -> tuple[Number, Steps]:
+    """The mean estimate over the tokens where mask is 1, which the old policy chose, and its derivative in logp."""

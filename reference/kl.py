@@ -1,0 +1,163 @@
+"""The Kullback-Leibler divergence of a policy from a reference: as a number, estimated from tokens, and as a loss.
+
+Everything that is estimated from a token is a function of its *log-ratio*, log pi(a) - log ref(a).  Where an
+exponential is needed it may be given along with it, ref(a)/pi(a) = exp(-log-ratio): with probabilities that are
+rational and a logarithm that is any function with log(xy) = log x + log y, all of it stays exact.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
+from typing import Any
+
+from .language import Language, Policy, Tokens, choices, expectation, probability
+from .linear_algebra import Matrix, Number, Vector, dot
+
+Credit = Callable[[int, Tokens], list[Number]]
+Function = Callable[[Number], Number]
+
+ESTIMATORS: Mapping[str, Callable[[Number, Number], Number]] = {
+    "k1": lambda log_ratio, inverse: log_ratio,
+    "k2": lambda log_ratio, inverse: log_ratio * log_ratio / 2,
+    "k3": lambda log_ratio, inverse: inverse - 1 + log_ratio,
+}
+"""k(log-ratio, exp(-log-ratio)) by name (KL-1, KL-2, KL-3)."""
+
+SLOPES: Mapping[str, Callable[[Number, Number], Number]] = {
+    "k1": lambda log_ratio, inverse: log_ratio**0,
+    "k2": lambda log_ratio, inverse: log_ratio,
+    "k3": lambda log_ratio, inverse: 1 - inverse,
+}
+"""dk / d log pi of the same (KL-14)."""
+
+
+CLAMPED: Mapping[str, tuple[str, ...]] = {
+    "none": (),
+    "k3 at 10": ("k3",),
+    "k2 and k3 at 10": ("k2", "k3"),
+    "all at 10": ("k1", "k2", "k3"),
+}
+"""Which estimates are kept within 10 of zero, by convention (KL-8)."""
+
+
+def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "none", exp: Function = exp) -> Number:
+    """k1 = x, k2 = x^2 / 2 or k3 = exp(-x) - 1 + x of one token's log-ratio x = logp - ref_logp (KL-1, KL-2, KL-3).
+
+    clamp: which estimates are kept within 10 of zero (KL-8).  exp: of the numbers at hand.
+    Schulman (2020), "Approximating KL divergence".
+    """
+    value = ESTIMATORS[estimator](logp - ref_logp, exp(ref_logp - logp))
+    return max(-10, min(value, 10)) if estimator in CLAMPED[clamp] else value
+
+
+def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number:
+    """KL(pi||ref) = sum_a pi(a) log(pi(a) / ref(a)) of two distributions over the same actions, all of them possible.
+
+    Kullback & Leibler (1951), for a finite sum.
+    """
+    return sum(p * log(p / r) for p, r in zip(policy, reference, strict=True))
+
+
+def kl_divergence(logits: Vector, ref_logits: Vector, exp: Function = exp, log: Function = log) -> tuple[Any, Any]:
+    """KL(pi||ref) of two softmaxes (KL-10), and its derivatives pi(b) (log pi(b) - log ref(b) - KL) (KL-11).
+
+    logits, ref_logits: [A], of one row.  An action with the logit minus infinity has no part in it (KL-13).
+    exp, log: of the numbers at hand.  Returns the divergence and its derivatives in the logits, [A].
+    """
+    ours, theirs = _log_softmax(logits, exp, log), _log_softmax(ref_logits, exp, log)
+    policy = [exp(x) for x in ours]
+    # 0 log 0 = 0: what has no probability is not compared.
+    log_ratios = [x - y if p != 0 else 0 for p, x, y in zip(policy, ours, theirs, strict=True)]
+    value = dot(policy, log_ratios)
+    return value, [p * (x - value) for p, x in zip(policy, log_ratios, strict=True)]
+
+
+def _log_softmax(logits: Vector, exp: Function, log: Function) -> list[Number]:
+    largest = max(logits)
+    total = log(sum(exp(logit - largest) for logit in logits))
+    return [logit - largest - total for logit in logits]
+
+
+def divergence_gradient(policy: Vector, reference: Vector, log: Function = log) -> list[Number]:
+    """dKL(pi||ref)/dtheta_b = pi(b) (log(pi(b) / ref(b)) - KL(pi||ref)), in the logits of pi (KL-11)."""
+    value = divergence(policy, reference, log)
+    return [p * (log(p / r) - value) for p, r in zip(policy, reference, strict=True)]
+
+
+def of_tokens(
+    table: Mapping[str, Callable[[Number, Number], Number]],
+    policy: Policy,
+    reference: Policy,
+    estimator: str,
+    log: Function = log,
+) -> Credit:
+    """k_t, or dk_t / d log pi, of every token of a completion, as a function of prompt and tokens.
+
+    table: ESTIMATORS or SLOPES.  log: of the numbers at hand; the inverse ratios are exact where probabilities are.
+    """
+
+    def each(prompt: int, tokens: Tokens) -> list[Number]:
+        ratios = [policy[context][token] / reference[context][token] for context, token in choices(prompt, tokens)]
+        return [table[estimator](log(ratio), 1 / ratio) for ratio in ratios]
+
+    return each
+
+
+def sequence_divergence(language: Language, policy: Policy, reference: Policy, log: Function = log) -> Number:
+    """KL(pi||ref) of whole completions, sum_x rho(x) sum_y pi(y|x) log(pi(y|x) / ref(y|x)), by listing them (KL-6)."""
+    return expectation(language, policy, lambda *pair: log(probability(policy, *pair) / probability(reference, *pair)))
+
+
+def kl_loss(
+    logp: Matrix,
+    ref_logp: Matrix,
+    old_logp: Matrix,
+    mask: Sequence[Sequence[Any]],
+    estimator: str,
+    aggregation: str = "mean over steps",
+    form: str = "importance weighted",
+    exp: Function = exp,
+) -> tuple[Number, list[list[Number]]]:
+    """The mean of rho k over the tokens where the mask is set, rho = exp(logp - old_logp) (KL-20), and its derivatives.
+
+    logp, ref_logp, old_logp, mask: [B][T].  aggregation: what a token's term is divided by (KL-22).
+    form: where the ratio stands and what is differentiated (KL-23).  Returns the loss and its derivatives, [B][T].
+    """
+    rows = list(zip(logp, ref_logp, old_logp, mask, strict=True))
+    sizes = token_sizes(mask, aggregation)
+    pairs = [
+        [
+            FORMS[form](estimator, x - y, exp(y - x), exp(x - z)) if counts else (0, 0)
+            for x, y, z, counts in zip(*row, strict=True)
+        ]
+        for row in rows
+    ]
+    loss = sum(value / size for row, size in zip(pairs, sizes, strict=True) for value, _ in row)
+    return loss, [[slope / size for _, slope in row] for row, size in zip(pairs, sizes, strict=True)]
+
+
+def token_sizes(mask: Sequence[Sequence[Any]], aggregation: str) -> list[int]:
+    """What the terms of each row's tokens are divided by, [B] (KL-22); 1 where there are none."""
+    lengths = [sum(map(bool, row)) for row in mask]
+    return {
+        "mean over steps": [sum(lengths) or 1] * len(lengths),
+        "mean over rows": [len(lengths)] * len(lengths),
+        "mean of means": [len(lengths) * (length or 1) for length in lengths],
+        "sum": [1] * len(lengths),
+    }[aggregation]
+
+
+def _importance_weighted(estimator: str, x: Number, inverse: Number, ratio: Number) -> tuple[Number, Number]:
+    """rho k and its derivative: rho (x + 1) for k1, rho x for k3; and rho x for k2, whose ratio is a weight (KL-15).
+
+    For k3 the derivative is rho (k + k'), in which exp(-x) cancels; so it is left out.
+    """
+    return ratio * ESTIMATORS[estimator](x, inverse), ratio * (x + 1 if estimator == "k1" else x)
+
+
+FORMS: Mapping[str, Callable[[str, Number, Number, Number], tuple[Number, Number]]] = {
+    "importance weighted": _importance_weighted,
+    "plain": lambda name, x, inverse, ratio: (ESTIMATORS[name](x, inverse), SLOPES[name](x, inverse)),
+    "straight through": lambda name, x, inverse, ratio: (ESTIMATORS[name](x, inverse), x),
+    "weighted straight through": lambda name, x, inverse, ratio: (ESTIMATORS[name](x, inverse), ratio * x),
+}
+"""A token's term and its derivative by form, from its log-ratio x, exp(-x) and the ratio rho (KL-23)."""
