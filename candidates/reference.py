@@ -108,9 +108,9 @@ def policy_gradient_loss(logp, advantages, mask, **conventions):
     return loss, np.array(slopes)
 
 
-def kl_estimate(logp, ref_logp, estimator):
+def kl_estimate(logp, ref_logp, estimator, **conventions):
     pairs = zip(logp.ravel().tolist(), ref_logp.ravel().tolist(), strict=True)
-    return np.array([kl.kl_estimate(*pair, estimator) for pair in pairs]).reshape(logp.shape)
+    return np.array([kl.kl_estimate(*pair, estimator, **conventions) for pair in pairs]).reshape(logp.shape)
 
 
 def kl_divergence(logits, ref_logits):
@@ -118,7 +118,7 @@ def kl_divergence(logits, ref_logits):
     return tuple(map(np.array, zip(*rows, strict=True)))
 
 
-def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+def kl_loss(logp, ref_logp, old_logp, mask, estimator, **conventions):
     arrays = (logp.tolist(), ref_logp.tolist(), old_logp.tolist(), mask.tolist())
-    loss, slopes = kl.kl_loss(*arrays, estimator)
+    loss, slopes = kl.kl_loss(*arrays, estimator, **conventions)
     return loss, np.array(slopes)
