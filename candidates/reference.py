@@ -1,11 +1,12 @@
 """The reference itself, as a candidate: NumPy arrays in and out, nested sequences and leading time inside."""
 
 from collections.abc import Callable
+from math import exp, inf
 from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import advantages, decision_process, ppo, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -100,3 +101,37 @@ def entropy(logits, legal):
 def policy_gradient_loss(logp, advantages, mask):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist())
     return loss, np.array(slopes)
+
+
+def _exp(number: float) -> float:
+    """The exponential, infinite where no float holds it."""
+    return exp(number) if number < 709 else inf
+
+
+def _lists(*arguments: Any) -> list[Any]:
+    return [argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments]
+
+
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    tables = _lists(logp, old_logp, advantages, mask)
+    loss, slopes = ppo.ppo_loss(*tables, clip_low, clip_high, dual_clip, exp=_exp)
+    return loss, np.array(slopes)
+
+
+def value_loss(values, old_values, returns, mask, clip):
+    loss, slopes = ppo.value_loss(*_lists(values, old_values, returns, mask), clip)
+    return loss, np.array(slopes)
+
+
+def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
+    tables = _lists(logp, values, entropies, returns, mask)
+    loss, *slopes = ppo.actor_critic_loss(*tables, value_coef, entropy_coef)
+    return loss, *map(np.array, slopes)
+
+
+def approx_kl(logp, old_logp, mask):
+    return ppo.approx_kl(*_lists(logp, old_logp, mask), exp=_exp)
+
+
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return ppo.clip_fraction(*_lists(logp, old_logp, advantages, mask), clip_low, clip_high, exp=_exp)

@@ -1,0 +1,1 @@
+"""How proximal policy optimisation goes wrong."""
