@@ -51,8 +51,8 @@ def surrogate(
 ) -> tuple[Number, Number]:
     """One step's objective and its derivative in log r: r A, as long as r does not go too far the way A pushes it.
 
-    A positive advantage pays up to the ratio 1 + clip_high.  A negative one costs no less than at 1 - clip_low and, with
-    a dual clip c, no more than at c.  Where the ratio is beyond, the objective is flat (PPO-4).
+    A positive advantage pays up to the ratio 1 + clip_high.  A negative one costs no less than at 1 - clip_low and,
+    with a dual clip c, no more than at c.  Where the ratio is beyond, the objective is flat (PPO-4).
     """
     lowest, highest = (1 - clip_low, dual_clip or inf) if advantage < 0 else (0, 1 + clip_high)
     limited = min(max(ratio, lowest), highest)
@@ -138,7 +138,9 @@ def clip_fraction(
     def step(new: Number, old: Number, advantage: Number) -> tuple[int]:
         ratio = exp(new - old)
         low, high = ratio < 1 - clip_low, ratio > 1 + clip_high
-        return (int(low or high if counts == "ratios outside" else low and advantage < 0 or high and advantage > 0),)
+        if counts == "objectives limited":
+            low, high = low and advantage < 0, high and advantage > 0
+        return (int(low or high),)
 
     [share] = _mean(step, (logp, old_logp, advantages), mask)
     return share
