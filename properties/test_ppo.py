@@ -98,7 +98,7 @@ def test_a_number_added_to_both_log_probabilities_changes_nothing(candidate, bat
 
 @clause("PPO-3")
 @given(surrogates(), st.binary(min_size=18, max_size=18))
-def test_the_loss_moves_with_the_ratios_as_its_derivative_says(candidate, batch, data):
+def test_the_surrogate_moves_with_the_ratios_as_its_derivative_says(candidate, batch, data):
     picked = np.frombuffer(data, np.uint8)[: batch.mask.size].reshape(batch.mask.shape)
     other = batch.at_ratio(TOKEN_RATIOS[picked % len(TOKEN_RATIOS)])
     same_side = (batch.kept == other.kept) & (batch.bounded == other.bounded)
@@ -136,7 +136,7 @@ def test_a_side_that_no_advantage_pushes_to_has_no_clip(candidate, batch, low, h
 
 @clause("PPO-6")
 @given(surrogates(dual=False))
-def test_the_loss_is_not_below_that_without_a_clip(candidate, batch):
+def test_the_surrogate_is_not_below_that_without_a_clip(candidate, batch):
     loss, _ = candidate.ppo_loss(*batch.arguments)
     n = divisor(candidate, "ppo_loss", batch.mask)
     least = -masked(batch, rationals(batch.ratio) * rationals(batch.advantages)) / n
@@ -146,7 +146,7 @@ def test_the_loss_is_not_below_that_without_a_clip(candidate, batch):
 
 @clause("PPO-6", examples=60)
 @given(surrogates(dual=False), lows, highs)
-def test_a_wider_clip_does_not_make_the_loss_larger(candidate, batch, low, high):
+def test_a_wider_clip_does_not_make_the_surrogate_larger(candidate, batch, low, high):
     wide = batch.but(clip_low=max(low, batch.clip_low), clip_high=max(high, batch.clip_high))
     loss, _ = candidate.ppo_loss(*batch.arguments)
     less, _ = candidate.ppo_loss(*wide.arguments)
@@ -156,7 +156,7 @@ def test_a_wider_clip_does_not_make_the_loss_larger(candidate, batch, low, high)
 
 @clause("PPO-7")
 @given(surrogates())
-def test_at_the_old_policy_the_loss_and_its_gradient_are_those_of_the_policy_gradient(candidate, batch):
+def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))
     n, advantages = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.advantages)
     expected = -masked(batch, advantages) / n, np.where(batch.mask, -advantages / n, 0)
@@ -174,7 +174,7 @@ def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate
 
 @clause("PPO-9")
 @given(surrogates(), st.sampled_from([2.0, 0.25, 8.0]))
-def test_the_loss_scales_with_the_advantages(candidate, batch, factor):
+def test_the_surrogate_scales_with_the_advantages(candidate, batch, factor):
     scaled = batch.but(advantages=factor * batch.advantages)
     expected = tuple(Fraction(factor) * rationals(part.value) for part in candidate.ppo_loss(*batch.arguments))
     agree(candidate.ppo_loss(*scaled.arguments), expected, **times(scaled.judged, 1))
@@ -182,7 +182,7 @@ def test_the_loss_scales_with_the_advantages(candidate, batch, factor):
 
 @clause("PPO-9", examples=60)
 @given(surrogates())
-def test_without_advantages_there_is_no_loss_and_no_gradient(candidate, batch):
+def test_without_advantages_there_is_no_surrogate_and_no_gradient(candidate, batch):
     batch = batch.but(advantages=np.zeros(batch.mask.shape))
     agree(candidate.ppo_loss(*batch.arguments), zeros("ppo_loss", batch), magnitude=0, roundings=1)
 
@@ -335,7 +335,7 @@ def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, a
 
 @clause("PPO-18")
 @given(surrogates(), whatever, whatever, columns, columns)
-def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_loss(candidate, batch, junk, other, left, right):
+def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_surrogate(candidate, batch, junk, other, left, right):
     wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
     assume(not wide.mask.all())
     answer = candidate.demand(OPERATIONS["ppo_loss"], *wide.arguments)
@@ -346,7 +346,7 @@ def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_loss(candidate
 
 @clause("PPO-19")
 @given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
-def test_the_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
+def test_the_surrogate_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
     hidden = batch.overwritten(**dict.fromkeys(names, junk))
     answer = candidate.demand(OPERATIONS["ppo_loss"], *hidden.arguments)
     agree(answer, candidate.ppo_loss(*batch.arguments), **times(batch.judged, 1))
@@ -354,7 +354,7 @@ def test_the_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch,
 
 @clause("PPO-20", examples=40)
 @given(surrogates())
-def test_where_no_token_counts_the_loss_and_its_gradient_are_zero(candidate, batch):
+def test_where_no_token_counts_there_is_no_surrogate(candidate, batch):
     answer = candidate.demand(OPERATIONS["ppo_loss"], *nothing(batch).arguments)
     agree(answer, zeros("ppo_loss", batch), magnitude=0, roundings=1)
 
