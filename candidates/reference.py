@@ -108,30 +108,28 @@ def _exp(number: float) -> float:
     return exp(number) if number < 709 else inf
 
 
-def _lists(*arguments: Any) -> list[Any]:
-    return [argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments]
+def _of_lists(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """The reference's answer to arrays as nested lists; a loss's derivatives are arrays again."""
+    lists = (argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    answer = function(*lists, **named)
+    return (answer[0], *map(np.array, answer[1:])) if isinstance(answer, tuple) else answer
 
 
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    tables = _lists(logp, old_logp, advantages, mask)
-    loss, slopes = ppo.ppo_loss(*tables, clip_low, clip_high, dual_clip, exp=_exp)
-    return loss, np.array(slopes)
+    return _of_lists(ppo.ppo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, exp=_exp)
 
 
 def value_loss(values, old_values, returns, mask, clip):
-    loss, slopes = ppo.value_loss(*_lists(values, old_values, returns, mask), clip)
-    return loss, np.array(slopes)
+    return _of_lists(ppo.value_loss, values, old_values, returns, mask, clip)
 
 
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    tables = _lists(logp, values, entropies, returns, mask)
-    loss, *slopes = ppo.actor_critic_loss(*tables, value_coef, entropy_coef)
-    return loss, *map(np.array, slopes)
+    return _of_lists(ppo.actor_critic_loss, logp, values, entropies, returns, mask, value_coef, entropy_coef)
 
 
 def approx_kl(logp, old_logp, mask):
-    return ppo.approx_kl(*_lists(logp, old_logp, mask), exp=_exp)
+    return _of_lists(ppo.approx_kl, logp, old_logp, mask, exp=_exp)
 
 
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return ppo.clip_fraction(*_lists(logp, old_logp, advantages, mask), clip_low, clip_high, exp=_exp)
+    return _of_lists(ppo.clip_fraction, logp, old_logp, advantages, mask, clip_low, clip_high, exp=_exp)

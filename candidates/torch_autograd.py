@@ -231,8 +231,8 @@ def value_loss(values, old_values, returns, mask, clip):
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
     inputs = [_tensor(array).requires_grad_() for array in (logp, values, entropies)]
     chosen, value, entropy, target = _counted(mask, *inputs, _tensor(returns))
-    losses = (value - target).detach() * chosen, value_coef * (value - target) ** 2, -entropy_coef * entropy
-    return _with_gradients(sum(map(_mean, losses)), *inputs)
+    error = value - target
+    return _with_gradients(_mean(error.detach() * chosen + value_coef * error**2 - entropy_coef * entropy), *inputs)
 
 
 def approx_kl(logp, old_logp, mask):

@@ -376,8 +376,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    parts = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
-    return _or_nothing(mask, *_followed(*parts, mask))
+    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
+    return _or_nothing(mask, *_followed(objective, slope, mask))
 
 
 def _or_nothing(mask, *results):

@@ -47,7 +47,7 @@ def divisor(candidate, operation, mask):
 def smaller_products(batch):
     """min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) of every token, in rationals."""
     ratio, advantage = rationals(batch.ratio), rationals(batch.advantages)
-    clipped = np.clip(ratio, 1 - exactly(batch.clip_low), 1 + exactly(batch.clip_high))
+    clipped = ratio.clip(1 - exactly(batch.clip_low), 1 + exactly(batch.clip_high))
     return np.minimum(ratio * advantage, clipped * advantage)
 
 
@@ -301,9 +301,10 @@ def smaller(ratio, advantage, edges):
 
 
 @clause("PPO-15", "PPO-16")
-@given(surrogates(), st.sampled_from([200.0, -200.0]), st.sampled_from([1.0, -1.0, 3.0, -0.5]))
-def test_a_far_ratio_has_its_due(candidate, batch, log_ratio, advantage):
+@given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]))
+def test_a_far_ratio_has_its_due(candidate, batch, side, advantage):
     clamps = candidate.convention("ppo_loss.log_ratio") == "clamped to 20"
+    log_ratio = side * (200.0 if candidate.precision("ppo_loss") == "float64" else 60.0)
     one = np.ones((1, 1))
     batch = batch.but(
         mask=one > 0,
