@@ -88,7 +88,7 @@ def test_the_loss_is_minus_the_mean_of_the_smaller_product(candidate, batch):
     agree(loss, -masked(batch, smaller_products(batch)) / n, **batch.judged)
 
 
-@clause("PPO-2", examples=60)
+@clause("PPO-2", examples=40)
 @given(surrogates(dual=False), st.sampled_from([-1000.0, -64.0]))
 def test_a_number_added_to_both_log_probabilities_changes_nothing(candidate, batch, shift):
     moved = batch.but(logp=batch.logp + shift, old_logp=batch.old_logp + shift)
@@ -126,7 +126,7 @@ def test_a_token_has_no_gradient_where_its_ratio_went_too_far_and_else_that_of_i
         )
 
 
-@clause("PPO-5", examples=60)
+@clause("PPO-5", examples=40)
 @given(surrogates(), lows, highs, st.sampled_from([1, -1]))
 def test_a_side_that_no_advantage_pushes_to_has_no_clip(candidate, batch, low, high, sign):
     batch = batch.but(advantages=sign * np.abs(batch.advantages))
@@ -134,7 +134,7 @@ def test_a_side_that_no_advantage_pushes_to_has_no_clip(candidate, batch, low, h
     agree(candidate.ppo_loss(*other.arguments), candidate.ppo_loss(*batch.arguments), **times(batch.judged, 1))
 
 
-@clause("PPO-6")
+@clause("PPO-6", examples=60)
 @given(surrogates(dual=False))
 def test_the_surrogate_is_not_below_that_without_a_clip(candidate, batch):
     loss, _ = candidate.ppo_loss(*batch.arguments)
@@ -144,7 +144,7 @@ def test_the_surrogate_is_not_below_that_without_a_clip(candidate, batch):
     law(loss.value >= least - allowed, loss, f"without a clip the loss is {float(least)}, with one {loss.value}")
 
 
-@clause("PPO-6", examples=60)
+@clause("PPO-6", examples=40)
 @given(surrogates(dual=False), lows, highs)
 def test_a_wider_clip_does_not_make_the_surrogate_larger(candidate, batch, low, high):
     wide = batch.but(clip_low=max(low, batch.clip_low), clip_high=max(high, batch.clip_high))
@@ -154,7 +154,7 @@ def test_a_wider_clip_does_not_make_the_surrogate_larger(candidate, batch, low, 
     law(less.value <= loss.value + allowed, less, f"with the narrower clip the loss is only {loss.value}")
 
 
-@clause("PPO-7")
+@clause("PPO-7", examples=60)
 @given(surrogates())
 def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))
@@ -163,7 +163,7 @@ def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient
     agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
 
 
-@clause("PPO-8")
+@clause("PPO-8", examples=60)
 @given(surrogates(dual=False))
 def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate, batch):
     batch = batch.but(clip_low=1.0, clip_high=7.0)
@@ -172,7 +172,7 @@ def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate
     agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
 
 
-@clause("PPO-9")
+@clause("PPO-9", examples=60)
 @given(surrogates(), st.sampled_from([2.0, 0.25, 8.0]))
 def test_the_surrogate_scales_with_the_advantages(candidate, batch, factor):
     scaled = batch.but(advantages=factor * batch.advantages)
@@ -180,7 +180,7 @@ def test_the_surrogate_scales_with_the_advantages(candidate, batch, factor):
     agree(candidate.ppo_loss(*scaled.arguments), expected, **times(scaled.judged, 1))
 
 
-@clause("PPO-9", examples=60)
+@clause("PPO-9", examples=40)
 @given(surrogates())
 def test_without_advantages_there_is_no_surrogate_and_no_gradient(candidate, batch):
     batch = batch.but(advantages=np.zeros(batch.mask.shape))
@@ -199,13 +199,13 @@ def add_up(candidate, operation, batch, bits):
     agree(ask(*batch.arguments), tuple(part / n for part in total), **times(batch.judged, 2))
 
 
-@clause("PPO-10", examples=60)
+@clause("PPO-10", examples=40)
 @given(surrogates(), st.integers(0, 2**18 - 1))
 def test_the_tokens_of_two_masks_add_up(candidate, batch, bits):
     add_up(candidate, "ppo_loss", batch, bits)
 
 
-@clause("PPO-11")
+@clause("PPO-11", examples=60)
 @given(surrogates(dual=True))
 def test_a_bad_tokens_loss_is_bounded_by_the_dual_clip(candidate, batch):
     batch = batch.but(mask=batch.mask & batch.bounded)
@@ -216,7 +216,7 @@ def test_a_bad_tokens_loss_is_bounded_by_the_dual_clip(candidate, batch):
     agree(answer, (expected, np.zeros(batch.mask.shape)), **batch.judged)
 
 
-@clause("PPO-12")
+@clause("PPO-12", examples=60)
 @given(surrogates(dual=True))
 def test_where_no_dual_clip_acts_the_loss_is_the_one_without(candidate, batch):
     batch = batch.but(mask=batch.mask & ~batch.bounded)
@@ -300,7 +300,7 @@ def smaller(ratio, advantage, edges):
     return min(ratio * advantage, clipped * advantage, key=lambda product: product[0])
 
 
-@clause("PPO-15", "PPO-16")
+@clause("PPO-15", "PPO-16", examples=60)
 @given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]))
 def test_a_far_ratio_has_its_due(candidate, batch, side, advantage):
     clamps = candidate.convention("ppo_loss.log_ratio") == "clamped to 20"
@@ -323,7 +323,7 @@ def test_a_far_ratio_has_its_due(candidate, batch, side, advantage):
     agree(answer, expected, magnitude=abs(objective) * 202, roundings=9)
 
 
-@clause("PPO-17")
+@clause("PPO-17", examples=60)
 @given(surrogates(), st.sampled_from([1.0, 0.0, 3.0, -1.0]))
 def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, advantage):
     assume(advantage >= 0 or batch.dual_clip)
@@ -334,7 +334,7 @@ def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, a
     agree(answer, (-limit * exactly(advantage), [[0]]), magnitude=8 * abs(advantage), roundings=9)
 
 
-@clause("PPO-18")
+@clause("PPO-18", examples=60)
 @given(surrogates(), whatever, whatever, columns, columns)
 def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_surrogate(candidate, batch, junk, other, left, right):
     wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
@@ -345,7 +345,7 @@ def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_surrogate(cand
     agree(answer, expected, **judged)
 
 
-@clause("PPO-19")
+@clause("PPO-19", examples=60)
 @given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
 def test_the_surrogate_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
     hidden = batch.overwritten(**dict.fromkeys(names, junk))
@@ -387,7 +387,7 @@ def test_the_value_loss_is_the_mean_square_of_the_error_that_counts(candidate, b
     agree(loss, factor * masked(batch, furthest(candidate, batch) ** 2) / n, **batch.judged)
 
 
-@clause("PPO-21", examples=60)
+@clause("PPO-21", examples=40)
 @given(predictions())
 def test_values_that_are_right_have_no_loss(candidate, batch):
     right = batch.but(values=batch.returns, old_values=batch.returns)
@@ -429,7 +429,7 @@ def test_a_value_is_let_go_where_its_clipped_error_counts(candidate, batch):
         )
 
 
-@clause("PPO-24")
+@clause("PPO-24", examples=60)
 @given(predictions())
 def test_the_value_loss_does_not_depend_on_the_sign(candidate, batch):
     other = batch.but(values=-batch.values, old_values=-batch.old_values, returns=-batch.returns)
@@ -437,7 +437,7 @@ def test_the_value_loss_does_not_depend_on_the_sign(candidate, batch):
     agree(candidate.value_loss(*other.arguments), (loss, -slopes.value), **times(batch.judged, 1))
 
 
-@clause("PPO-24", examples=60)
+@clause("PPO-24", examples=40)
 @given(predictions(), st.sampled_from([4.0, -16.0]))
 def test_the_value_loss_does_not_depend_on_the_origin(candidate, batch, shift):
     moved = {name: getattr(batch, name) + shift for name in ("values", "old_values", "returns")}
@@ -445,7 +445,7 @@ def test_the_value_loss_does_not_depend_on_the_origin(candidate, batch, shift):
     agree(candidate.value_loss(*other.arguments), candidate.value_loss(*batch.arguments), **times(other.judged, 2))
 
 
-@clause("PPO-25")
+@clause("PPO-25", examples=60)
 @given(predictions(), st.sampled_from([2.0, 0.5, 8.0]))
 def test_errors_count_by_their_square(candidate, batch, factor):
     scaled = {name: factor * getattr(batch, name) for name in ("values", "old_values", "returns")}
@@ -457,7 +457,7 @@ def test_errors_count_by_their_square(candidate, batch, factor):
     agree(candidate.value_loss(*other.arguments), expected, **judged)
 
 
-@clause("PPO-26")
+@clause("PPO-26", examples=60)
 @given(predictions(clipped=True))
 def test_a_clip_does_not_make_the_value_loss_smaller(candidate, batch):
     assume(not clipped_alone(candidate))
@@ -467,7 +467,7 @@ def test_a_clip_does_not_make_the_value_loss_smaller(candidate, batch):
     law(loss.value >= without.value - allowed, loss, f"without the clip the loss is {without.value}")
 
 
-@clause("PPO-26", examples=60)
+@clause("PPO-26", examples=40)
 @given(predictions(clipped=True))
 def test_a_clip_that_no_value_reaches_changes_nothing(candidate, batch):
     batch = batch.but(mask=batch.mask & ~batch.moved)
@@ -475,7 +475,7 @@ def test_a_clip_that_no_value_reaches_changes_nothing(candidate, batch):
     agree(candidate.value_loss(*batch.arguments), candidate.value_loss(*without.arguments), **times(batch.judged, 1))
 
 
-@clause("PPO-28")
+@clause("PPO-28", examples=60)
 @given(predictions(), st.sampled_from([1.0, -3.0, 1e9]), st.sampled_from([1.0, -3.0, 1e9]), columns, columns)
 def test_what_stands_under_the_mask_changes_no_value_loss(candidate, batch, junk, other, left, right):
     wide = batch.wide(left, right, values=junk, old_values=other, returns=-other)
@@ -485,7 +485,7 @@ def test_what_stands_under_the_mask_changes_no_value_loss(candidate, batch, junk
     agree(answer, wider(batch, candidate.value_loss(*batch.arguments), left, right), **judged)
 
 
-@clause("PPO-29", examples=60)
+@clause("PPO-29", examples=40)
 @given(predictions(), not_numbers, st.sampled_from([("values",), ("returns",), ("values", "old_values", "returns")]))
 def test_the_value_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
     answer = candidate.demand(OPERATIONS["value_loss"], *batch.overwritten(**dict.fromkeys(names, junk)).arguments)
@@ -507,7 +507,7 @@ def advantages_of(batch):
     return rationals(batch.returns) - rationals(batch.values)
 
 
-@clause("PPO-31", "PPO-36")
+@clause("PPO-31", "PPO-36", examples=60)
 @given(steps())
 def test_the_actor_critic_loss_is_the_mean_of_its_three_terms(candidate, batch):
     advantage = advantages_of(batch)
@@ -525,33 +525,33 @@ def check_derivative(candidate, batch, which, expected):
     agree(slopes, np.where(batch.mask, expected / n, 0), **batch.judged)
 
 
-@clause("PPO-32")
+@clause("PPO-32", examples=60)
 @given(steps())
 def test_the_critic_learns_from_its_squared_error_alone(candidate, batch):
     factor = 2 * exactly(batch.value_coef) * weight(candidate, "actor_critic_loss")
     check_derivative(candidate, batch, 2, -factor * advantages_of(batch))
 
 
-@clause("PPO-33")
+@clause("PPO-33", examples=60)
 @given(steps())
 def test_the_actor_learns_from_its_advantages_alone(candidate, batch):
     check_derivative(candidate, batch, 1, -advantages_of(batch))
 
 
-@clause("PPO-34")
+@clause("PPO-34", examples=60)
 @given(steps())
 def test_more_entropy_is_less_loss(candidate, batch):
     bonus = np.full(batch.mask.shape, -exactly(batch.entropy_coef), dtype=object)
     check_derivative(candidate, batch, 3, bonus)
 
 
-@clause("PPO-35", examples=60)
+@clause("PPO-35", examples=40)
 @given(steps(), st.integers(0, 2**18 - 1))
 def test_the_steps_of_two_masks_add_up_in_all_three_terms(candidate, batch, bits):
     add_up(candidate, "actor_critic_loss", batch, bits)
 
 
-@clause("PPO-37")
+@clause("PPO-37", examples=60)
 @given(steps(), st.sampled_from([1.0, -3.0, 1e9]), st.sampled_from([1.0, -3.0, 1e9]), columns, columns)
 def test_what_stands_under_the_mask_changes_no_actor_critic_loss(candidate, batch, junk, other, left, right):
     wide = batch.wide(left, right, logp=other, values=junk, entropies=junk, returns=-other)
@@ -561,7 +561,7 @@ def test_what_stands_under_the_mask_changes_no_actor_critic_loss(candidate, batc
     agree(answer, wider(batch, candidate.actor_critic_loss(*batch.arguments), left, right), **judged)
 
 
-@clause("PPO-38", examples=60)
+@clause("PPO-38", examples=40)
 @given(steps(), not_numbers, st.sampled_from(["logp", "values", "entropies", "returns"]))
 def test_the_actor_critic_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, name):
     answer = candidate.demand(OPERATIONS["actor_critic_loss"], *batch.overwritten(**{name: junk}).arguments)
@@ -592,14 +592,14 @@ ESTIMATES = {
 }
 
 
-@clause("PPO-40", examples=60)
+@clause("PPO-40", examples=40)
 @given(surrogates())
 def test_a_policy_that_has_not_moved_has_no_divergence(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))
     agree(candidate.approx_kl(*batch.pairs), 0, **batch.kl_judged)
 
 
-@clause("PPO-41", "PPO-42")
+@clause("PPO-41", "PPO-42", examples=60)
 @given(surrogates())
 def test_the_approximate_divergence_is_the_mean_of_the_estimate(candidate, batch):
     estimate = ESTIMATES[candidate.convention("approx_kl.estimator")]
@@ -607,7 +607,7 @@ def test_the_approximate_divergence_is_the_mean_of_the_estimate(candidate, batch
     agree(candidate.approx_kl(*batch.pairs), expected, **batch.kl_judged)
 
 
-@clause("PPO-43")
+@clause("PPO-43", examples=60)
 @given(surrogates())
 def test_the_approximate_divergence_is_not_negative(candidate, batch):
     assume(candidate.convention("approx_kl.estimator") != "k1")
@@ -618,7 +618,7 @@ def test_the_approximate_divergence_is_not_negative(candidate, batch):
 eighths = st.sampled_from([*distributions(2, 8, 1), *distributions(3, 8, 1)])
 
 
-@clause("PPO-44")
+@clause("PPO-44", examples=60)
 @given(eighths, eighths)
 def test_on_average_the_estimate_is_the_divergence_from_the_old_policy(candidate, old, new):
     assume(len(old) == len(new) and candidate.convention("approx_kl.estimator") != "k2")
@@ -631,7 +631,7 @@ def test_on_average_the_estimate_is_the_divergence_from_the_old_policy(candidate
     agree(kl, expected, magnitude=10 * 6, roundings=16)
 
 
-@clause("PPO-45", "PPO-46")
+@clause("PPO-45", "PPO-46", examples=60)
 @given(surrogates(dual=False))
 def test_the_clip_fraction_is_the_share_of_tokens_that_it_says_it_counts(candidate, batch):
     if candidate.convention("clip_fraction.counts") == "ratios outside":
@@ -642,14 +642,14 @@ def test_the_clip_fraction_is_the_share_of_tokens_that_it_says_it_counts(candida
     agree(candidate.clip_fraction(*batch.for_fraction), expected, magnitude=1, roundings=4)
 
 
-@clause("PPO-47", examples=60)
+@clause("PPO-47", examples=40)
 @given(surrogates())
 def test_no_clip_acts_on_a_policy_that_has_not_moved(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))
     agree(candidate.clip_fraction(*batch.for_fraction), 0, magnitude=0, roundings=1)
 
 
-@clause("PPO-48")
+@clause("PPO-48", examples=60)
 @given(surrogates(), whatever, whatever, columns, columns)
 def test_what_stands_under_the_mask_changes_no_divergence(candidate, batch, junk, other, left, right):
     wide = batch.wide(left, right, logp=junk, old_logp=other)
@@ -659,7 +659,7 @@ def test_what_stands_under_the_mask_changes_no_divergence(candidate, batch, junk
     agree(answer, candidate.approx_kl(*batch.pairs), **judged)
 
 
-@clause("PPO-48")
+@clause("PPO-48", examples=60)
 @given(surrogates(), whatever, whatever, columns, columns)
 def test_what_stands_under_the_mask_changes_no_clip_fraction(candidate, batch, junk, other, left, right):
     wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
@@ -668,7 +668,7 @@ def test_what_stands_under_the_mask_changes_no_clip_fraction(candidate, batch, j
     agree(answer, candidate.clip_fraction(*batch.for_fraction), magnitude=1, roundings=8)
 
 
-@clause("PPO-49", examples=60)
+@clause("PPO-49", examples=40)
 @given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH]))
 def test_the_divergence_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
     hidden = batch.overwritten(**dict.fromkeys(names, junk))
@@ -676,7 +676,7 @@ def test_the_divergence_survives_what_is_not_a_number_under_the_mask(candidate, 
     agree(answer, candidate.approx_kl(*batch.pairs), **times(batch.kl_judged, 1))
 
 
-@clause("PPO-49", examples=60)
+@clause("PPO-49", examples=40)
 @given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
 def test_the_clip_fraction_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
     hidden = batch.overwritten(**dict.fromkeys(names, junk))
