@@ -5,11 +5,12 @@ Where an operation has conventions they may be given by keyword, under their las
 
 from collections.abc import Callable
 from functools import partial
+from math import exp, inf
 from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, kl, returns
+from rlspec.reference import advantages, decision_process, kl, ppo, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -122,3 +123,39 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator, **conventions):
     arrays = (logp.tolist(), ref_logp.tolist(), old_logp.tolist(), mask.tolist())
     loss, slopes = kl.kl_loss(*arrays, estimator, **conventions)
     return loss, np.array(slopes)
+
+
+def _exp(number: float) -> float:
+    """The exponential, infinite where no float holds it."""
+    return exp(number) if number < 709 else inf
+
+
+def _of_lists(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """The reference's answer to arrays as nested lists; a loss's derivatives are arrays again."""
+    lists = (argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    answer = function(*lists, **named)
+    return (answer[0], *map(np.array, answer[1:])) if isinstance(answer, tuple) else answer
+
+
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, **conventions):
+    return _of_lists(
+        ppo.ppo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, exp=_exp, **conventions
+    )
+
+
+def value_loss(values, old_values, returns, mask, clip, **conventions):
+    return _of_lists(ppo.value_loss, values, old_values, returns, mask, clip, **conventions)
+
+
+def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef, **conventions):
+    return _of_lists(
+        ppo.actor_critic_loss, logp, values, entropies, returns, mask, value_coef, entropy_coef, **conventions
+    )
+
+
+def approx_kl(logp, old_logp, mask, **conventions):
+    return _of_lists(ppo.approx_kl, logp, old_logp, mask, exp=_exp, **conventions)
+
+
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
+    return _of_lists(ppo.clip_fraction, logp, old_logp, advantages, mask, clip_low, clip_high, exp=_exp, **conventions)

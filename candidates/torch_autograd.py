@@ -219,3 +219,54 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     weight = ratio.detach() if estimator == "k2" else ratio
     loss = (weight * _kl_estimate(chosen, reference, estimator)).sum() / mask.sum().clamp(min=1)
     return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()
+
+
+def _counted(mask: Any, *arrays: Any) -> tuple[Tensor, ...]:
+    """What the mask counts of some tensors, in one line each."""
+    return tuple(array[_tensor(mask).bool()] for array in arrays)
+
+
+def _mean(terms: Tensor) -> Tensor:
+    return terms.sum() / max(len(terms), 1)
+
+
+def _with_gradients(loss: Tensor, *inputs: Tensor) -> tuple[Any, ...]:
+    gradients = torch.autograd.grad(loss, inputs, allow_unused=True, materialize_grads=True)
+    return loss.detach().numpy(), *(gradient.numpy() for gradient in gradients)
+
+
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    """The ratio is limited as a logarithm, on the side that the advantage pushes it to, and never overflows."""
+    logp = _tensor(logp).requires_grad_()
+    log_ratio, advantage = _counted(mask, logp - _tensor(old_logp), _tensor(advantages))
+    limits = torch.tensor([1 - clip_low, 1 + clip_high, dual_clip or torch.inf], dtype=torch.float64).log()
+    lowest, highest, furthest = limits.to(logp.dtype)
+    praised = torch.minimum(log_ratio, highest)
+    blamed = torch.clamp(log_ratio, lowest, furthest)
+    loss = -_mean(torch.where(advantage < 0, blamed, praised).exp() * advantage)
+    return _with_gradients(loss, logp)
+
+
+def value_loss(values, old_values, returns, mask, clip):
+    values = _tensor(values).requires_grad_()
+    value, old, target = _counted(mask, values, _tensor(old_values), _tensor(returns))
+    errors = [value - target] if clip is None else [value - target, old + (value - old).clamp(-clip, clip) - target]
+    return _with_gradients(_mean(torch.stack(errors).abs().amax(0).square()), values)
+
+
+def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
+    inputs = [_tensor(array).requires_grad_() for array in (logp, values, entropies)]
+    chosen, value, entropy, target = _counted(mask, *inputs, _tensor(returns))
+    error = value - target
+    return _with_gradients(_mean(error.detach() * chosen + value_coef * error**2 - entropy_coef * entropy), *inputs)
+
+
+def approx_kl(logp, old_logp, mask):
+    [log_ratio] = _counted(mask, _tensor(logp) - _tensor(old_logp))
+    return _mean(log_ratio.expm1() - log_ratio).numpy()
+
+
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    [log_ratio] = _counted(mask, _tensor(logp) - _tensor(old_logp))
+    ratio = log_ratio.exp()
+    return _mean(((ratio < 1 - clip_low) | (ratio > 1 + clip_high)).double()).numpy()

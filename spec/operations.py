@@ -36,6 +36,7 @@ StatesActionsInTime = Annotated[Array, ("H", "S", "A")]
 Horizon = Annotated[int | None, ()]
 Count = Annotated[int, ()]
 Name = Annotated[str, ()]
+Limit = Annotated[float | None, ()]
 
 
 @dataclass(frozen=True)
@@ -227,3 +228,49 @@ def kl_divergence(logits: Choices, ref_logits: Choices) -> tuple[Rows, Choices]:
 @_operation("kl", "loss", "d_logp", row_by_row=False)
 def kl_loss(logp: Steps, ref_logp: Steps, old_logp: Steps, mask: Flags, estimator: Name) -> tuple[Number, Steps]:
     """The mean estimate over the tokens where mask is 1, which the old policy chose, and its derivative in logp."""
+
+
+@_operation("ppo", "loss", "d_logp", row_by_row=False)
+def ppo_loss(
+    logp: Steps,
+    old_logp: Steps,
+    advantages: Steps,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    dual_clip: Limit,
+) -> tuple[Number, Steps]:
+    """Minus the mean of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), and its derivative in logp.
+
+    r = exp(logp - old_logp).  With a dual_clip c > 1 the objective of a negative advantage is at least c A.
+    """
+
+
+@_operation("ppo", "loss", "d_values", row_by_row=False)
+def value_loss(values: Steps, old_values: Steps, returns: Steps, mask: Flags, clip: Limit) -> tuple[Number, Steps]:
+    """The mean squared error of the values, or of values that stay close to the old ones; its derivative in values."""
+
+
+@_operation("ppo", "loss", "d_logp", "d_values", "d_entropies", row_by_row=False)
+def actor_critic_loss(
+    logp: Steps,
+    values: Steps,
+    entropies: Steps,
+    returns: Steps,
+    mask: Flags,
+    value_coef: Number,
+    entropy_coef: Number,
+) -> tuple[Number, Steps, Steps, Steps]:
+    """The mean of -(R - V) logp + value_coef (R - V)^2 - entropy_coef H, the advantage R - V being a constant."""
+
+
+@_operation("ppo", row_by_row=False)
+def approx_kl(logp: Steps, old_logp: Steps, mask: Flags) -> Number:
+    """An estimate of KL(old || new) from tokens that the old policy chose: the mean of r - 1 - log r."""
+
+
+@_operation("ppo", row_by_row=False)
+def clip_fraction(
+    logp: Steps, old_logp: Steps, advantages: Steps, mask: Flags, clip_low: Number, clip_high: Number
+) -> Number:
+    """The share of the tokens at which the clip of the ratio acts."""

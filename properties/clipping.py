@@ -1,0 +1,292 @@
+"""Where batches for clipped losses come from: tokens on every side of a clip, and values on every side of one.
+
+Whatever is compared with a clip keeps its distance from it, so that no rounding decides on which side it is.
+"""
+
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from flint import arb, ctx
+from hypothesis import assume
+
+from rlspec.properties.checking import exactly
+from rlspec.properties.questions.question import PRECISION, nearest
+from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
+from rlspec.properties.tokens import TOKEN_RATIOS
+
+FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1])
+"""Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
+
+lows = st.sampled_from([0.25, 0.125, 0.6875])
+highs = st.sampled_from([0.25, 0.125, 0.5])
+dual_clips = st.sampled_from([None, 3.0, 1.875])
+"""What clips are drawn from.  No ratio of `TOKEN_RATIOS` is within 1/16 of the edge of one."""
+
+VALUES = np.array([0, 1, -1, 0.5, 2, -0.25, 3, -2.5])
+"""What values, old and new, are drawn from: multiples of a quarter."""
+
+RETURNS = np.array([0.1, -0.7, 1.3, 2.6, -3.1, 0.9, 5.2, -0.3])
+"""What returns are drawn from: never half-way between values, nor between a value and one at a clip's edge."""
+
+value_clips = st.sampled_from([0.375, 0.125, 1.125])
+"""What the clips of values are drawn from: odd multiples of an eighth, where no difference of values is."""
+
+ENTROPIES = np.array([0, 0.7, 1, 0.1, 2, 0.5, 1.25, 3])
+"""What entropies are drawn from."""
+
+
+@lru_cache(maxsize=4096)
+def exact_exp(number: Fraction) -> Fraction:
+    """The exponential, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        return nearest((arb(number.numerator) / number.denominator).exp())
+
+
+def exact_rows(array: np.ndarray) -> Any:
+    """An array's numbers as nested lists of rationals."""
+    return np.vectorize(exactly, otypes=[object])(array).tolist()
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Arrays [B, T], among them a mask of the entries that count, and anything under it."""
+
+    mask: np.ndarray
+
+    def but(self, **changes: Any) -> Any:
+        """The same batch with other contents in the named fields."""
+        return replace(self, **changes)
+
+    def wide(self, left: int, right: int, **junk: float) -> Any:
+        """The batch with so many columns more on either side, and the junk named wherever the mask is not set."""
+        padding = ((0, 0), (left, right))
+        mask = np.pad(self.mask, padding)
+        arrays = {
+            field.name: np.where(mask, np.pad(getattr(self, field.name), padding), junk.get(field.name, 1))
+            for field in fields(self)
+            if getattr(getattr(self, field.name), "ndim", 0) and field.name != "mask"
+        }
+        return self.but(mask=mask, **arrays)
+
+    def overwritten(self, **junk: float) -> Any:
+        """The batch with the junk named under the mask, which covers something."""
+        assume(not self.mask.all())
+        return self.wide(0, 0, **junk)
+
+
+@dataclass(frozen=True)
+class Surrogates(Masked):
+    """Tokens with their log-probabilities, their ratios (exact in float64, or None), advantages, and the clips."""
+
+    logp: np.ndarray
+    old_logp: np.ndarray
+    ratio: np.ndarray
+    advantages: np.ndarray
+    clip_low: float
+    clip_high: float
+    dual_clip: float | None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of ``ppo_loss``."""
+        return *self.tokens, self.clip_low, self.clip_high, self.dual_clip
+
+    @property
+    def tokens(self) -> tuple[np.ndarray, ...]:
+        """The arrays among them."""
+        return self.logp, self.old_logp, self.advantages, self.mask
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``approx_kl``."""
+        return self.logp, self.old_logp, self.mask
+
+    @property
+    def for_fraction(self) -> tuple[Any, ...]:
+        """The arguments of ``clip_fraction``."""
+        return *self.tokens, self.clip_low, self.clip_high
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Where the ratio counts as it is, [B, T]: it went no further than its clip the way its advantage pushes it."""
+        a, r = self.advantages, self.ratio
+        too_low, too_high = (a < 0) & (r < 1 - self.clip_low), (a > 0) & (r > 1 + self.clip_high)
+        return ~(too_low | too_high | self.bounded)
+
+    @property
+    def bounded(self) -> np.ndarray:
+        """Where the dual clip acts, [B, T]."""
+        return (self.advantages < 0) & (self.ratio > (self.dual_clip or np.inf))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """How large a token's term of the loss is, and how far that may be off, [B, T], the latter in units of u.
+
+        A term is |A| times a limited ratio (and no smaller ratio than exp(-20) need be told from that).  A ratio is
+        relatively off by the absolute error of its logarithm, which is below u times the two log-probabilities.
+        """
+        highest = np.where(self.advantages > 0, 1 + self.clip_high, self.dual_clip or np.inf)
+        lowest = np.where(self.advantages < 0, 1 - self.clip_low, np.exp(-20))
+        limited = np.clip(np.exp(np.minimum(self.logp - self.old_logp, 700)), lowest, highest)
+        return np.abs(self.advantages) * limited * (1 + np.abs(self.logp) + np.abs(self.old_logp))
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a loss and its gradient: the magnitude and roundings that ``agree`` wants.
+
+        A mean, over at least one, makes no term larger.  A term takes 5 roundings beyond those of its logarithm (the
+        exponential's, the clip's, two products and a quotient), and is summed with B T others.
+        """
+        return {"magnitude": float(self.sizes[self.mask].sum()), "roundings": self.mask.size + 8}
+
+    @property
+    def kl_judged(self) -> dict[str, Any]:
+        """The same for a mean of -log r, of its half square or of r - 1 - log r."""
+        difference = np.abs(self.logp - self.old_logp)
+        terms = (1 + np.exp(self.logp - self.old_logp) + difference) * (1 + np.abs(self.logp) + np.abs(self.old_logp))
+        return {"magnitude": float(terms[self.mask].sum()) / self.count, "roundings": self.mask.size + 8}
+
+    @property
+    def count(self) -> int:
+        """The number of tokens that count, or 1 if there is none."""
+        return max(int(self.mask.sum()), 1)
+
+    def at_ratio(self, ratio: np.ndarray) -> "Surrogates":
+        """The same tokens with other ratios, exact in float64."""
+        return self.but(ratio=ratio, logp=self.old_logp + np.log(ratio))
+
+
+def spread_mask(bytes_: np.ndarray) -> np.ndarray:
+    """A mask [B, T] with holes, and now and then a row without any token."""
+    return (bytes_ % 4 != 3) & ~(bytes_[:, :1] % 32 == 30)
+
+
+@st.composite
+def surrogates(
+    draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = False, dual: bool | None = None
+) -> Surrogates:
+    """Batches of tokens, all rows of which may be masked in part or as a whole.
+
+    numbers: what advantages are drawn from.  far: whether some batches have log-ratios from `FAR_LOG_RATIOS`.
+    dual: whether there is a dual clip; None for either.
+    """
+    table = draw(windows(4))
+    old_logp = LOG_PROBABILITIES[table[..., 0] % 8]
+    which = table[..., 1] % 8
+    ratio, log_ratio = TOKEN_RATIOS[which], np.log(TOKEN_RATIOS[which])
+    if far and draw(st.booleans()):
+        log_ratio = FAR_LOG_RATIOS[which]
+        ratio = np.exp(log_ratio)
+    limits = {None: dual_clips, True: st.sampled_from([3.0, 1.875]), False: st.none()}[dual]
+    return Surrogates(
+        mask=spread_mask(table[..., 3]),
+        logp=old_logp + log_ratio,
+        old_logp=old_logp,
+        ratio=ratio,
+        advantages=numbers[table[..., 2] % len(numbers)],
+        clip_low=draw(lows),
+        clip_high=draw(highs),
+        dual_clip=draw(limits),
+    )
+
+
+@dataclass(frozen=True)
+class Predictions(Masked):
+    """Values with the old ones and the returns that they should be, and a clip."""
+
+    values: np.ndarray
+    old_values: np.ndarray
+    returns: np.ndarray
+    clip: float | None
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of ``value_loss``."""
+        return self.values, self.old_values, self.returns, self.mask, self.clip
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a loss and its gradient: the magnitude and roundings that ``agree`` wants.
+
+        With M the sum of a step's numbers in size, an error is at most M and off by 3 u M (a limited value is the sum
+        of two, and takes a difference); its square, by twice that times M; its double, which is a derivative, likewise.
+        """
+        size = sum(np.abs(part) for part in (self.values, self.old_values, self.returns)) + (self.clip or 0)
+        terms = 2 * size * np.maximum(size, 1)
+        return {"magnitude": float(terms[self.mask].sum()), "roundings": self.mask.size + 8}
+
+    @property
+    def limited(self) -> np.ndarray:
+        """The values, but no further than the clip from the old ones, in rationals [B, T]."""
+        values, old = (np.array(exact_rows(array), dtype=object) for array in (self.values, self.old_values))
+        return values if self.clip is None else np.clip(values, old - exactly(self.clip), old + exactly(self.clip))
+
+    @property
+    def moved(self) -> np.ndarray:
+        """Where a value is further from the old one than the clip, [B, T]."""
+        return np.abs(self.values - self.old_values) > (np.inf if self.clip is None else self.clip)
+
+
+@st.composite
+def predictions(draw: st.DrawFn, clipped: bool | None = None) -> Predictions:
+    """Batches of values; clipped: whether there is a clip, None for either."""
+    table = draw(windows(4))
+    clips = {None: st.none() | value_clips, True: value_clips, False: st.none()}[clipped]
+    return Predictions(
+        mask=spread_mask(table[..., 3]),
+        values=VALUES[table[..., 0] % 8],
+        old_values=VALUES[table[..., 1] % 8],
+        returns=RETURNS[table[..., 2] % 8],
+        clip=draw(clips),
+    )
+
+
+@dataclass(frozen=True)
+class Steps(Masked):
+    """What an actor and a critic say of steps, the returns that came, and the coefficients of the loss."""
+
+    logp: np.ndarray
+    values: np.ndarray
+    entropies: np.ndarray
+    returns: np.ndarray
+    value_coef: float
+    entropy_coef: float
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of ``actor_critic_loss``."""
+        arrays = self.logp, self.values, self.entropies, self.returns, self.mask
+        return *arrays, self.value_coef, self.entropy_coef
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a loss and its derivatives: the magnitude and roundings that ``agree`` wants.
+
+        With M the sizes of return and value, a step's terms are at most M |logp|, c M^2 and c' H, and the derivatives
+        M, 2 c M and c'.
+        """
+        size = np.abs(self.returns) + np.abs(self.values)
+        terms = size * (1 + np.abs(self.logp)) + self.value_coef * size * (size + 2)
+        terms = terms + self.entropy_coef * (1 + np.abs(self.entropies))
+        return {"magnitude": float(terms[self.mask].sum()), "roundings": self.mask.size + 12}
+
+
+@st.composite
+def steps(draw: st.DrawFn, plain: bool = False) -> Steps:
+    """Batches of steps; plain: with coefficients that are not 0."""
+    table = draw(windows(5))
+    value_coefs, entropy_coefs = [0.5, 1.0, 0.25], [0.125, 0.01, 1.0]
+    nothing = [] if plain else [0.0]
+    return Steps(
+        mask=spread_mask(table[..., 4]),
+        logp=LOG_PROBABILITIES[table[..., 0] % 8],
+        values=VALUES[table[..., 1] % 8],
+        entropies=ENTROPIES[table[..., 2] % 8],
+        returns=RETURNS[table[..., 3] % 8],
+        value_coef=draw(st.sampled_from(value_coefs + nothing)),
+        entropy_coef=draw(st.sampled_from(entropy_coefs + nothing)),
+    )

@@ -1,0 +1,698 @@
+"""Properties of proximal policy optimisation (spec/ppo.md)."""
+
+from fractions import Fraction
+
+import hypothesis.strategies as st
+import numpy as np
+from flint import arb, ctx, fmpq_series
+from hypothesis import assume, given
+
+from rlspec.properties.checking import agree, clause, exactly, law, tolerance
+from rlspec.properties.clipping import (
+    exact_exp,
+    exact_rows,
+    highs,
+    lows,
+    predictions,
+    steps,
+    surrogates,
+)
+from rlspec.properties.languages import in_line, speeches
+from rlspec.properties.processes import distributions, fractions
+from rlspec.properties.questions.question import PRECISION, nearest
+from rlspec.properties.tokens import TOKEN_RATIOS
+from rlspec.reference.differentiation import derivatives_in_logits, rational
+from rlspec.reference.ppo import size
+from rlspec.spec.operations import OPERATIONS
+
+columns = st.integers(0, 2)
+whatever = st.sampled_from([1.0, -3.0, 20.0])
+not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
+unheld = st.sampled_from([np.nan, np.inf, -np.inf, 1e4, -1e4])
+"""What is not a number, or what makes a ratio none."""
+
+BOTH = ("logp", "old_logp")
+
+
+def rationals(array):
+    """An array's numbers as rationals."""
+    return np.array(exact_rows(array), dtype=object)
+
+
+def divisor(candidate, operation, mask):
+    """What the candidate divides the operation's sum by, as it declares or was found to do."""
+    return Fraction(size(mask.tolist(), candidate.convention(f"{operation}.aggregation")))
+
+
+def smaller_products(batch):
+    """min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) of every token, in rationals."""
+    ratio, advantage = rationals(batch.ratio), rationals(batch.advantages)
+    clipped = ratio.clip(1 - exactly(batch.clip_low), 1 + exactly(batch.clip_high))
+    return np.minimum(ratio * advantage, clipped * advantage)
+
+
+def masked(batch, values):
+    """The sum of what the mask counts, exact."""
+    return sum(values[batch.mask], Fraction(0))
+
+
+def times(judged, factor):
+    """How far rounding may take what is put together from several answers that large."""
+    return {"magnitude": factor * judged["magnitude"], "roundings": 2 * judged["roundings"]}
+
+
+def wider(batch, answers, left, right):
+    """The answers to a batch, with zeros where it was padded."""
+    loss, *slopes = answers
+    return loss, *(np.pad(np.where(batch.mask, part.value, 0), ((0, 0), (left, right))) for part in slopes)
+
+
+def nothing(batch):
+    """The batch without an entry that counts."""
+    return batch.but(mask=np.zeros_like(batch.mask))
+
+
+def zeros(operation, batch):
+    """Zero for each of an operation's results."""
+    return tuple(np.zeros(batch.mask.shape if axes else ()) for axes in OPERATIONS[operation].results.values())
+
+
+# What `ppo_loss` owes.
+
+
+@clause("PPO-1", "PPO-14")
+@given(surrogates(dual=False))
+def test_the_loss_is_minus_the_mean_of_the_smaller_product(candidate, batch):
+    loss, _ = candidate.ppo_loss(*batch.arguments)
+    n = divisor(candidate, "ppo_loss", batch.mask)
+    agree(loss, -masked(batch, smaller_products(batch)) / n, **batch.judged)
+
+
+@clause("PPO-2", examples=40)
+@given(surrogates(dual=False), st.sampled_from([-1000.0, -64.0]))
+def test_a_number_added_to_both_log_probabilities_changes_nothing(candidate, batch, shift):
+    moved = batch.but(logp=batch.logp + shift, old_logp=batch.old_logp + shift)
+    answer = candidate.demand(OPERATIONS["ppo_loss"], *moved.arguments)
+    agree(answer, candidate.ppo_loss(*batch.arguments), **times(moved.judged, 2))
+
+
+@clause("PPO-3")
+@given(surrogates(), st.binary(min_size=18, max_size=18))
+def test_the_surrogate_moves_with_the_ratios_as_its_derivative_says(candidate, batch, data):
+    picked = np.frombuffer(data, np.uint8)[: batch.mask.size].reshape(batch.mask.shape)
+    other = batch.at_ratio(TOKEN_RATIOS[picked % len(TOKEN_RATIOS)])
+    same_side = (batch.kept == other.kept) & (batch.bounded == other.bounded)
+    other = batch.at_ratio(np.where(same_side, other.ratio, batch.ratio))
+    loss, slopes = candidate.ppo_loss(*batch.arguments)
+    gain = rationals(slopes.value) * (rationals(other.ratio) / rationals(batch.ratio) - 1)
+    further, _ = candidate.ppo_loss(*other.arguments)
+    # No ratio is more than 4 / 0.375 times another one.
+    agree(further, exactly(loss.value) + gain.sum(), **times(batch.judged, 12))
+
+
+@clause("PPO-4")
+@given(surrogates(dual=False))
+def test_a_token_has_no_gradient_where_its_ratio_went_too_far_and_else_that_of_its_advantage(candidate, batch):
+    _, slopes = candidate.ppo_loss(*batch.arguments)
+    for place in np.argwhere(batch.mask):
+        token = tuple(place)
+        slope, advantage = slopes.value[token], batch.advantages[token]
+        signs = np.sign(advantage) * batch.kept[token]
+        least = tolerance(magnitude=float(batch.sizes[token]), roundings=8, roundoff=slopes.roundoff)
+        law(
+            abs(slope) <= least if signs == 0 else -signs * slope > least,
+            slopes,
+            f"at the ratio {batch.ratio[token]} and the advantage {advantage}, d_logp{place.tolist()} is {slope}",
+        )
+
+
+@clause("PPO-5", examples=40)
+@given(surrogates(), lows, highs, st.sampled_from([1, -1]))
+def test_a_side_that_no_advantage_pushes_to_has_no_clip(candidate, batch, low, high, sign):
+    batch = batch.but(advantages=sign * np.abs(batch.advantages))
+    other = batch.but(clip_low=low) if sign > 0 else batch.but(clip_high=high)
+    agree(candidate.ppo_loss(*other.arguments), candidate.ppo_loss(*batch.arguments), **times(batch.judged, 1))
+
+
+@clause("PPO-6", examples=60)
+@given(surrogates(dual=False))
+def test_the_surrogate_is_not_below_that_without_a_clip(candidate, batch):
+    loss, _ = candidate.ppo_loss(*batch.arguments)
+    n = divisor(candidate, "ppo_loss", batch.mask)
+    least = -masked(batch, rationals(batch.ratio) * rationals(batch.advantages)) / n
+    allowed = tolerance(roundoff=loss.roundoff, **batch.judged)
+    law(loss.value >= least - allowed, loss, f"without a clip the loss is {float(least)}, with one {loss.value}")
+
+
+@clause("PPO-6", examples=40)
+@given(surrogates(dual=False), lows, highs)
+def test_a_wider_clip_does_not_make_the_surrogate_larger(candidate, batch, low, high):
+    wide = batch.but(clip_low=max(low, batch.clip_low), clip_high=max(high, batch.clip_high))
+    loss, _ = candidate.ppo_loss(*batch.arguments)
+    less, _ = candidate.ppo_loss(*wide.arguments)
+    allowed = 2 * tolerance(roundoff=loss.roundoff, **wide.judged)
+    law(less.value <= loss.value + allowed, less, f"with the narrower clip the loss is only {loss.value}")
+
+
+@clause("PPO-7", examples=60)
+@given(surrogates())
+def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient(candidate, batch):
+    batch = batch.at_ratio(np.ones(batch.mask.shape))
+    n, advantages = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.advantages)
+    expected = -masked(batch, advantages) / n, np.where(batch.mask, -advantages / n, 0)
+    agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
+
+
+@clause("PPO-8", examples=60)
+@given(surrogates(dual=False))
+def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate, batch):
+    batch = batch.but(clip_low=1.0, clip_high=7.0)
+    n, weighed = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.ratio) * rationals(batch.advantages)
+    expected = -masked(batch, weighed) / n, np.where(batch.mask, -weighed / n, 0)
+    agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
+
+
+@clause("PPO-9", examples=60)
+@given(surrogates(), st.sampled_from([2.0, 0.25, 8.0]))
+def test_the_surrogate_scales_with_the_advantages(candidate, batch, factor):
+    scaled = batch.but(advantages=factor * batch.advantages)
+    expected = tuple(Fraction(factor) * rationals(part.value) for part in candidate.ppo_loss(*batch.arguments))
+    agree(candidate.ppo_loss(*scaled.arguments), expected, **times(scaled.judged, 1))
+
+
+@clause("PPO-9", examples=40)
+@given(surrogates())
+def test_without_advantages_there_is_no_surrogate_and_no_gradient(candidate, batch):
+    batch = batch.but(advantages=np.zeros(batch.mask.shape))
+    agree(candidate.ppo_loss(*batch.arguments), zeros("ppo_loss", batch), magnitude=0, roundings=1)
+
+
+def add_up(candidate, operation, batch, bits):
+    """Check that n times the results is the sum of that for two masks that share the entries out by those bits."""
+    ask = getattr(candidate, operation)
+    first = np.array([bits >> place & 1 for place in range(batch.mask.size)], dtype=bool).reshape(batch.mask.shape)
+    total = zeros(operation, batch)
+    for mask in (batch.mask & first, batch.mask & ~first):
+        n, parts = divisor(candidate, operation, mask), ask(*batch.but(mask=mask).arguments)
+        total = [so_far + n * rationals(part.value) for so_far, part in zip(total, parts, strict=True)]
+    n = divisor(candidate, operation, batch.mask)
+    agree(ask(*batch.arguments), tuple(part / n for part in total), **times(batch.judged, 2))
+
+
+@clause("PPO-10", examples=40)
+@given(surrogates(), st.integers(0, 2**18 - 1))
+def test_the_tokens_of_two_masks_add_up(candidate, batch, bits):
+    add_up(candidate, "ppo_loss", batch, bits)
+
+
+@clause("PPO-11", examples=60)
+@given(surrogates(dual=True))
+def test_a_bad_tokens_loss_is_bounded_by_the_dual_clip(candidate, batch):
+    batch = batch.but(mask=batch.mask & batch.bounded)
+    assume(batch.mask.any())
+    n = divisor(candidate, "ppo_loss", batch.mask)
+    expected = -exactly(batch.dual_clip) * masked(batch, rationals(batch.advantages)) / n
+    answer = candidate.ppo_loss(*batch.arguments)
+    agree(answer, (expected, np.zeros(batch.mask.shape)), **batch.judged)
+
+
+@clause("PPO-12", examples=60)
+@given(surrogates(dual=True))
+def test_where_no_dual_clip_acts_the_loss_is_the_one_without(candidate, batch):
+    batch = batch.but(mask=batch.mask & ~batch.bounded)
+    without = batch.but(dual_clip=None)
+    agree(candidate.ppo_loss(*batch.arguments), candidate.ppo_loss(*without.arguments), **times(batch.judged, 1))
+
+
+EDGE = 0.3
+"""A clip whose edges no ratio of eighths lies on."""
+
+MOST = 7 * Fraction(3, 4) * 3 * 6
+"""No term is larger: a ratio of eighths, an advantage, the tokens of a completion, and 1 + the two logarithms."""
+
+
+def expected_slopes(candidate, speech, policy):
+    """n d_logp for every completion of a language that `policy` speaks, and the answer that it was read off."""
+    advantages = np.array([[float(speech.score(*pair)) - 0.5] for pair in speech.pairs])
+    logp, old_logp = speech.logp(speech.policy, junk=-1.0), speech.logp(policy, junk=-1.0)
+    advantages = np.broadcast_to(advantages, logp.shape).copy()
+    _, slopes = candidate.ppo_loss(logp, old_logp, advantages, speech.mask, EDGE, EDGE, None)
+    return divisor(candidate, "ppo_loss", speech.mask) * rationals(slopes.value), slopes
+
+
+def derivative(speech, objective):
+    """The derivative of an objective(policy) in the logits of every context, in one line."""
+    contexts = speech.language.contexts()
+    rows = [list(speech.policy[context]) for context in contexts]
+    table = derivatives_in_logits(lambda rows: objective(dict(zip(contexts, rows, strict=True))), rows)
+    return [number for row in fractions(table) for number in row]
+
+
+def follows(speech, slopes, answer, speaker, expected):
+    """Check that the chain rule takes the derivatives to minus the expected gradient."""
+    chained = in_line(speech.gradient(slopes, speaker))
+    allowed = tolerance(magnitude=MOST, roundings=24, roundoff=answer.roundoff)
+    shown = f"d_logp is {[float(x) for x in chained]} in the logits, the gradient {[float(x) for x in expected]}"
+    law(all(abs(x + y) <= allowed for x, y in zip(chained, expected, strict=True)), answer, shown)
+
+
+@clause("PPO-13", examples=40)
+@given(speeches(on_policy=True))
+def test_on_policy_the_expected_gradient_is_that_of_the_expected_score(candidate, speech):
+    slopes, answer = expected_slopes(candidate, speech, speech.policy)
+
+    def score(policy):
+        total = 0
+        for prompt, tokens in speech.pairs:
+            said = rational(speech.language.prompts[prompt]) * rational(speech.score(prompt, tokens))
+            for step, token in enumerate(tokens):
+                said = said * policy[prompt, tokens[:step]][token]
+            total = total + said
+        return total
+
+    follows(speech, slopes, answer, None, derivative(speech, score))
+
+
+@clause("PPO-13", examples=40)
+@given(speeches())
+def test_off_policy_the_expected_gradient_is_that_of_the_expected_surrogate(candidate, speech):
+    slopes, answer = expected_slopes(candidate, speech, speech.old)
+    edges = rational([1 - EDGE, 1 + EDGE])
+    chances = dict(zip(speech.pairs, rational(speech.weights(speech.old)), strict=True))
+
+    def surrogate(policy):
+        total = 0
+        for (prompt, tokens), chance in chances.items():
+            advantage = rational(speech.score(prompt, tokens) - Fraction(1, 2))
+            for step, token in enumerate(tokens):
+                context = prompt, tokens[:step]
+                ratio = policy[context][token] / rational(speech.old[context][token])
+                total = total + chance * smaller(ratio + fmpq_series([0, 0], prec=2), advantage, edges)
+        return total
+
+    follows(speech, slopes, answer, speech.old, derivative(speech, surrogate))
+
+
+def smaller(ratio, advantage, edges):
+    """min(r A, clip(r) A) of a ratio that carries its derivative along."""
+    low, high = edges
+    clipped = ratio if low <= ratio[0] <= high else fmpq_series([low if ratio[0] < low else high, 0], prec=2)
+    return min(ratio * advantage, clipped * advantage, key=lambda product: product[0])
+
+
+@clause("PPO-15", "PPO-16", examples=60)
+@given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]))
+def test_a_far_ratio_has_its_due(candidate, batch, side, advantage):
+    clamps = candidate.convention("ppo_loss.log_ratio") == "clamped to 20"
+    log_ratio = side * (200.0 if candidate.precision("ppo_loss") == "float64" else 60.0)
+    one = np.ones((1, 1))
+    batch = batch.but(
+        mask=one > 0,
+        advantages=advantage * one,
+        logp=min(log_ratio, 0) * one - 1,
+        old_logp=min(-log_ratio, 0) * one - 1,
+    )
+    ratio = exact_exp(Fraction(int(np.clip(log_ratio, -20, 20) if clamps else log_ratio)))
+    batch = batch.but(ratio=np.array([[ratio]], dtype=object))
+    objective = smaller_products(batch)[0, 0]
+    if batch.dual_clip and advantage < 0:
+        objective = max(objective, exactly(batch.dual_clip) * exactly(advantage))
+    moves = objective == ratio * exactly(advantage) and not clamps
+    answer = candidate.demand(OPERATIONS["ppo_loss"], *batch.arguments)
+    expected = -objective, [[-objective if moves else 0]]
+    agree(answer, expected, magnitude=abs(objective) * 202, roundings=9)
+
+
+@clause("PPO-17", examples=60)
+@given(surrogates(), st.sampled_from([1.0, 0.0, 3.0, -1.0]))
+def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, advantage):
+    assume(advantage >= 0 or batch.dual_clip)
+    one = np.ones((1, 1))
+    batch = batch.but(mask=one > 0, advantages=advantage * one, logp=-one, old_logp=-801 * one)
+    limit = exactly(batch.dual_clip) if advantage < 0 else 1 + exactly(batch.clip_high)
+    answer = candidate.demand(OPERATIONS["ppo_loss"], *batch.arguments)
+    agree(answer, (-limit * exactly(advantage), [[0]]), magnitude=8 * abs(advantage), roundings=9)
+
+
+@clause("PPO-18", examples=60)
+@given(surrogates(), whatever, whatever, columns, columns)
+def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_surrogate(candidate, batch, junk, other, left, right):
+    wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
+    assume(not wide.mask.all())
+    answer = candidate.demand(OPERATIONS["ppo_loss"], *wide.arguments)
+    expected = wider(batch, candidate.ppo_loss(*batch.arguments), left, right)
+    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
+    agree(answer, expected, **judged)
+
+
+@clause("PPO-19", examples=60)
+@given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
+def test_the_surrogate_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
+    hidden = batch.overwritten(**dict.fromkeys(names, junk))
+    answer = candidate.demand(OPERATIONS["ppo_loss"], *hidden.arguments)
+    agree(answer, candidate.ppo_loss(*batch.arguments), **times(batch.judged, 1))
+
+
+@clause("PPO-20", examples=40)
+@given(surrogates())
+def test_where_no_token_counts_there_is_no_surrogate(candidate, batch):
+    answer = candidate.demand(OPERATIONS["ppo_loss"], *nothing(batch).arguments)
+    agree(answer, zeros("ppo_loss", batch), magnitude=0, roundings=1)
+
+
+# What `value_loss` owes.
+
+
+def clipped_alone(candidate):
+    """Whether the clipped error counts whatever the other is."""
+    return candidate.convention("value_loss.clipping") == "clipped only"
+
+
+def weight(candidate, operation):
+    """What squared errors are multiplied with."""
+    return Fraction(candidate.convention(f"{operation}.factor"))
+
+
+def furthest(candidate, batch):
+    """The distance from its return of a value or its clipped value, whichever counts."""
+    errors, limited = (abs(rationals(batch.returns) - value) for value in (rationals(batch.values), batch.limited))
+    return limited if clipped_alone(candidate) else np.maximum(errors, limited)
+
+
+@clause("PPO-21", "PPO-27")
+@given(predictions())
+def test_the_value_loss_is_the_mean_square_of_the_error_that_counts(candidate, batch):
+    loss, _ = candidate.value_loss(*batch.arguments)
+    n, factor = divisor(candidate, "value_loss", batch.mask), weight(candidate, "value_loss")
+    agree(loss, factor * masked(batch, furthest(candidate, batch) ** 2) / n, **batch.judged)
+
+
+@clause("PPO-21", examples=40)
+@given(predictions())
+def test_values_that_are_right_have_no_loss(candidate, batch):
+    right = batch.but(values=batch.returns, old_values=batch.returns)
+    answer = candidate.value_loss(*right.arguments)
+    agree(answer, zeros("value_loss", right), **right.judged)
+
+
+NUDGE = 2.0**-7
+"""Less than a value's distance from its clip's edge, and than it takes to make the other error the larger one."""
+
+
+@clause("PPO-22")
+@given(predictions(), st.integers(0, 2**18 - 1))
+def test_the_value_loss_moves_with_the_values_as_its_derivative_says(candidate, batch, bits):
+    signs = np.array([1 - 2 * (bits >> place & 1) for place in range(batch.mask.size)]).reshape(batch.mask.shape)
+    above, below = (batch.but(values=batch.values + sign * NUDGE * signs) for sign in (1, -1))
+    _, slopes = candidate.value_loss(*batch.arguments)
+    gain = 2 * Fraction(NUDGE) * (rationals(slopes.value) * signs).sum()
+    less, _ = candidate.value_loss(*below.arguments)
+    more, _ = candidate.value_loss(*above.arguments)
+    agree(more, exactly(less.value) + gain, **times(above.judged, 3))
+
+
+@clause("PPO-23")
+@given(predictions(clipped=True))
+def test_a_value_is_let_go_where_its_clipped_error_counts(candidate, batch):
+    _, slopes = candidate.value_loss(*batch.arguments)
+    errors, limited = rationals(batch.values) - rationals(batch.returns), batch.limited - rationals(batch.returns)
+    flat = batch.moved & (clipped_alone(candidate) | (abs(limited) > abs(errors)))
+    least = tolerance(roundoff=slopes.roundoff, **batch.judged)
+    for place in np.argwhere(batch.mask):
+        step = tuple(place)
+        slope = slopes.value[step]
+        law(
+            abs(slope) <= least if flat[step] else slope * np.sign(float(errors[step])) > least,
+            slopes,
+            f"d_values{place.tolist()} is {slope} for the value {batch.values[step]}, once {batch.old_values[step]}, "
+            f"and the return {batch.returns[step]}",
+        )
+
+
+@clause("PPO-24", examples=60)
+@given(predictions())
+def test_the_value_loss_does_not_depend_on_the_sign(candidate, batch):
+    other = batch.but(values=-batch.values, old_values=-batch.old_values, returns=-batch.returns)
+    loss, slopes = candidate.value_loss(*batch.arguments)
+    agree(candidate.value_loss(*other.arguments), (loss, -slopes.value), **times(batch.judged, 1))
+
+
+@clause("PPO-24", examples=40)
+@given(predictions(), st.sampled_from([4.0, -16.0]))
+def test_the_value_loss_does_not_depend_on_the_origin(candidate, batch, shift):
+    moved = {name: getattr(batch, name) + shift for name in ("values", "old_values", "returns")}
+    other = batch.but(**moved)
+    agree(candidate.value_loss(*other.arguments), candidate.value_loss(*batch.arguments), **times(other.judged, 2))
+
+
+@clause("PPO-25", examples=60)
+@given(predictions(), st.sampled_from([2.0, 0.5, 8.0]))
+def test_errors_count_by_their_square(candidate, batch, factor):
+    scaled = {name: factor * getattr(batch, name) for name in ("values", "old_values", "returns")}
+    other = batch.but(**scaled, clip=batch.clip and factor * batch.clip)
+    loss, slopes = candidate.value_loss(*batch.arguments)
+    expected = Fraction(factor) ** 2 * exactly(loss.value), Fraction(factor) * rationals(slopes.value)
+    judged = times(other.judged, 1)
+    judged["magnitude"] += 64 * batch.judged["magnitude"]
+    agree(candidate.value_loss(*other.arguments), expected, **judged)
+
+
+@clause("PPO-26", examples=60)
+@given(predictions(clipped=True))
+def test_a_clip_does_not_make_the_value_loss_smaller(candidate, batch):
+    assume(not clipped_alone(candidate))
+    loss, _ = candidate.value_loss(*batch.arguments)
+    without, _ = candidate.value_loss(*batch.but(clip=None).arguments)
+    allowed = 2 * tolerance(roundoff=loss.roundoff, **batch.judged)
+    law(loss.value >= without.value - allowed, loss, f"without the clip the loss is {without.value}")
+
+
+@clause("PPO-26", examples=40)
+@given(predictions(clipped=True))
+def test_a_clip_that_no_value_reaches_changes_nothing(candidate, batch):
+    batch = batch.but(mask=batch.mask & ~batch.moved)
+    without = batch.but(clip=None)
+    agree(candidate.value_loss(*batch.arguments), candidate.value_loss(*without.arguments), **times(batch.judged, 1))
+
+
+@clause("PPO-28", examples=60)
+@given(predictions(), st.sampled_from([1.0, -3.0, 1e9]), st.sampled_from([1.0, -3.0, 1e9]), columns, columns)
+def test_what_stands_under_the_mask_changes_no_value_loss(candidate, batch, junk, other, left, right):
+    wide = batch.wide(left, right, values=junk, old_values=other, returns=-other)
+    assume(not wide.mask.all())
+    answer = candidate.demand(OPERATIONS["value_loss"], *wide.arguments)
+    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
+    agree(answer, wider(batch, candidate.value_loss(*batch.arguments), left, right), **judged)
+
+
+@clause("PPO-29", examples=40)
+@given(predictions(), not_numbers, st.sampled_from([("values",), ("returns",), ("values", "old_values", "returns")]))
+def test_the_value_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
+    answer = candidate.demand(OPERATIONS["value_loss"], *batch.overwritten(**dict.fromkeys(names, junk)).arguments)
+    agree(answer, candidate.value_loss(*batch.arguments), **times(batch.judged, 1))
+
+
+@clause("PPO-30", examples=40)
+@given(predictions())
+def test_where_nothing_counts_there_is_no_value_loss(candidate, batch):
+    answer = candidate.demand(OPERATIONS["value_loss"], *nothing(batch).arguments)
+    agree(answer, zeros("value_loss", batch), magnitude=0, roundings=1)
+
+
+# What `actor_critic_loss` owes.
+
+
+def advantages_of(batch):
+    """R - V in rationals."""
+    return rationals(batch.returns) - rationals(batch.values)
+
+
+@clause("PPO-31", "PPO-36", examples=60)
+@given(steps())
+def test_the_actor_critic_loss_is_the_mean_of_its_three_terms(candidate, batch):
+    advantage = advantages_of(batch)
+    value_coef = exactly(batch.value_coef) * weight(candidate, "actor_critic_loss")
+    bonus = exactly(batch.entropy_coef) * rationals(batch.entropies)
+    expected = masked(batch, value_coef * advantage**2 - advantage * rationals(batch.logp) - bonus)
+    loss, *_ = candidate.actor_critic_loss(*batch.arguments)
+    agree(loss, expected / divisor(candidate, "actor_critic_loss", batch.mask), **batch.judged)
+
+
+def check_derivative(candidate, batch, which, expected):
+    """Check one of the derivatives against the sum's, for each step that counts."""
+    slopes = candidate.actor_critic_loss(*batch.arguments)[which]
+    n = divisor(candidate, "actor_critic_loss", batch.mask)
+    agree(slopes, np.where(batch.mask, expected / n, 0), **batch.judged)
+
+
+@clause("PPO-32", examples=60)
+@given(steps())
+def test_the_critic_learns_from_its_squared_error_alone(candidate, batch):
+    factor = 2 * exactly(batch.value_coef) * weight(candidate, "actor_critic_loss")
+    check_derivative(candidate, batch, 2, -factor * advantages_of(batch))
+
+
+@clause("PPO-33", examples=60)
+@given(steps())
+def test_the_actor_learns_from_its_advantages_alone(candidate, batch):
+    check_derivative(candidate, batch, 1, -advantages_of(batch))
+
+
+@clause("PPO-34", examples=60)
+@given(steps())
+def test_more_entropy_is_less_loss(candidate, batch):
+    bonus = np.full(batch.mask.shape, -exactly(batch.entropy_coef), dtype=object)
+    check_derivative(candidate, batch, 3, bonus)
+
+
+@clause("PPO-35", examples=40)
+@given(steps(), st.integers(0, 2**18 - 1))
+def test_the_steps_of_two_masks_add_up_in_all_three_terms(candidate, batch, bits):
+    add_up(candidate, "actor_critic_loss", batch, bits)
+
+
+@clause("PPO-37", examples=60)
+@given(steps(), st.sampled_from([1.0, -3.0, 1e9]), st.sampled_from([1.0, -3.0, 1e9]), columns, columns)
+def test_what_stands_under_the_mask_changes_no_actor_critic_loss(candidate, batch, junk, other, left, right):
+    wide = batch.wide(left, right, logp=other, values=junk, entropies=junk, returns=-other)
+    assume(not wide.mask.all())
+    answer = candidate.demand(OPERATIONS["actor_critic_loss"], *wide.arguments)
+    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
+    agree(answer, wider(batch, candidate.actor_critic_loss(*batch.arguments), left, right), **judged)
+
+
+@clause("PPO-38", examples=40)
+@given(steps(), not_numbers, st.sampled_from(["logp", "values", "entropies", "returns"]))
+def test_the_actor_critic_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, name):
+    answer = candidate.demand(OPERATIONS["actor_critic_loss"], *batch.overwritten(**{name: junk}).arguments)
+    agree(answer, candidate.actor_critic_loss(*batch.arguments), **times(batch.judged, 1))
+
+
+@clause("PPO-39", examples=40)
+@given(steps())
+def test_where_nothing_counts_there_is_no_actor_critic_loss(candidate, batch):
+    answer = candidate.demand(OPERATIONS["actor_critic_loss"], *nothing(batch).arguments)
+    agree(answer, zeros("actor_critic_loss", batch), magnitude=0, roundings=1)
+
+
+# What `approx_kl` and `clip_fraction` owe.
+
+
+def logarithms(ratios):
+    """The logarithms of rationals, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        exact = [nearest((arb(r.numerator) / r.denominator).log()) for r in map(exactly, np.ravel(ratios))]
+    return np.array(exact, dtype=object).reshape(np.shape(ratios))
+
+
+ESTIMATES = {
+    "k1": lambda ratio, logarithm: -logarithm,
+    "k2": lambda ratio, logarithm: logarithm**2 / 2,
+    "k3": lambda ratio, logarithm: ratio - 1 - logarithm,
+}
+
+
+@clause("PPO-40", examples=40)
+@given(surrogates())
+def test_a_policy_that_has_not_moved_has_no_divergence(candidate, batch):
+    batch = batch.at_ratio(np.ones(batch.mask.shape))
+    agree(candidate.approx_kl(*batch.pairs), 0, **batch.kl_judged)
+
+
+@clause("PPO-41", "PPO-42", examples=60)
+@given(surrogates())
+def test_the_approximate_divergence_is_the_mean_of_the_estimate(candidate, batch):
+    estimate = ESTIMATES[candidate.convention("approx_kl.estimator")]
+    expected = masked(batch, estimate(rationals(batch.ratio), logarithms(batch.ratio))) / batch.count
+    agree(candidate.approx_kl(*batch.pairs), expected, **batch.kl_judged)
+
+
+@clause("PPO-43", examples=60)
+@given(surrogates())
+def test_the_approximate_divergence_is_not_negative(candidate, batch):
+    assume(candidate.convention("approx_kl.estimator") != "k1")
+    kl = candidate.approx_kl(*batch.pairs)
+    law(kl.value >= -tolerance(roundoff=kl.roundoff, **batch.kl_judged), kl, f"it is {kl.value}")
+
+
+eighths = st.sampled_from([*distributions(2, 8, 1), *distributions(3, 8, 1)])
+
+
+@clause("PPO-44", examples=60)
+@given(eighths, eighths)
+def test_on_average_the_estimate_is_the_divergence_from_the_old_policy(candidate, old, new):
+    assume(len(old) == len(new) and candidate.convention("approx_kl.estimator") != "k2")
+    old, new = (np.array([exactly(p) for p in row], dtype=object) for row in (old, new))
+    said = np.repeat(np.arange(len(old)), [int(8 * p) for p in old])[:, None]
+    logp, old_logp = (np.log(row.astype(float))[said] for row in (new, old))
+    expected = (old * logarithms(old / new)).sum()
+    # No ratio is above 7 and no logarithm above 2.1; a term takes three of them, and eight are summed.
+    kl = candidate.approx_kl(logp, old_logp, np.ones(logp.shape, dtype=bool))
+    agree(kl, expected, magnitude=10 * 6, roundings=16)
+
+
+@clause("PPO-45", "PPO-46", examples=60)
+@given(surrogates(dual=False))
+def test_the_clip_fraction_is_the_share_of_tokens_that_it_says_it_counts(candidate, batch):
+    if candidate.convention("clip_fraction.counts") == "ratios outside":
+        acts = np.clip(batch.ratio, 1 - batch.clip_low, 1 + batch.clip_high) != batch.ratio
+    else:
+        acts = smaller_products(batch) < rationals(batch.ratio) * rationals(batch.advantages)
+    expected = Fraction(int((acts & batch.mask).sum()), batch.count)
+    agree(candidate.clip_fraction(*batch.for_fraction), expected, magnitude=1, roundings=4)
+
+
+@clause("PPO-47", examples=40)
+@given(surrogates())
+def test_no_clip_acts_on_a_policy_that_has_not_moved(candidate, batch):
+    batch = batch.at_ratio(np.ones(batch.mask.shape))
+    agree(candidate.clip_fraction(*batch.for_fraction), 0, magnitude=0, roundings=1)
+
+
+@clause("PPO-48", examples=60)
+@given(surrogates(), whatever, whatever, columns, columns)
+def test_what_stands_under_the_mask_changes_no_divergence(candidate, batch, junk, other, left, right):
+    wide = batch.wide(left, right, logp=junk, old_logp=other)
+    assume(not wide.mask.all())
+    answer = candidate.demand(OPERATIONS["approx_kl"], *wide.pairs)
+    judged = batch.kl_judged | {"roundings": 2 * wide.judged["roundings"]}
+    agree(answer, candidate.approx_kl(*batch.pairs), **judged)
+
+
+@clause("PPO-48", examples=60)
+@given(surrogates(), whatever, whatever, columns, columns)
+def test_what_stands_under_the_mask_changes_no_clip_fraction(candidate, batch, junk, other, left, right):
+    wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
+    assume(not wide.mask.all())
+    answer = candidate.demand(OPERATIONS["clip_fraction"], *wide.for_fraction)
+    agree(answer, candidate.clip_fraction(*batch.for_fraction), magnitude=1, roundings=8)
+
+
+@clause("PPO-49", examples=40)
+@given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH]))
+def test_the_divergence_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
+    hidden = batch.overwritten(**dict.fromkeys(names, junk))
+    answer = candidate.demand(OPERATIONS["approx_kl"], *hidden.pairs)
+    agree(answer, candidate.approx_kl(*batch.pairs), **times(batch.kl_judged, 1))
+
+
+@clause("PPO-49", examples=40)
+@given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
+def test_the_clip_fraction_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
+    hidden = batch.overwritten(**dict.fromkeys(names, junk))
+    answer = candidate.demand(OPERATIONS["clip_fraction"], *hidden.for_fraction)
+    agree(answer, candidate.clip_fraction(*batch.for_fraction), magnitude=1, roundings=8)
+
+
+@clause("PPO-50", examples=40)
+@given(surrogates())
+def test_where_nothing_counts_nothing_has_moved(candidate, batch):
+    empty = nothing(batch)
+    agree(candidate.demand(OPERATIONS["approx_kl"], *empty.pairs), 0, magnitude=0, roundings=1)
+
+
+@clause("PPO-50", examples=40)
+@given(surrogates())
+def test_where_nothing_counts_no_clip_acts(candidate, batch):
+    empty = nothing(batch)
+    agree(candidate.demand(OPERATIONS["clip_fraction"], *empty.for_fraction), 0, magnitude=0, roundings=1)

@@ -1,0 +1,179 @@
+"""Proximal policy optimisation: a surrogate that may be followed for a few steps, and what goes with it.
+
+Everything here is a mean over the steps that count, of a number that one step has by itself.  Tables are [B][T], and
+only entries that the mask counts are read.
+"""
+
+from collections.abc import Callable, Sequence
+from math import exp, inf
+from typing import Any
+
+from .linear_algebra import Matrix, Number
+
+Mask = Sequence[Sequence[Any]]
+Table = list[list[Number]]
+Exponential = Callable[[Number], Number]
+
+FURTHEST = 20
+"""Where log-ratios are clamped, if they are (PPO-15)."""
+
+
+def ppo_loss(
+    logp: Matrix,
+    old_logp: Matrix,
+    advantages: Matrix,
+    mask: Mask,
+    clip_low: Number,
+    clip_high: Number,
+    dual_clip: Number | None = None,
+    aggregation: str = "mean over steps",
+    log_ratio: str = "as it is",
+    exp: Exponential = exp,
+) -> tuple[Number, Table]:
+    """L = -mean of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - old_logp), and dL/dlogp (PPO-1).
+
+    dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  aggregation: what is divided by (PPO-14).
+    log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
+    """
+
+    def step(new: Number, old: Number, advantage: Number) -> tuple[Number, Number]:
+        difference = new - old
+        clamped = max(-FURTHEST, min(FURTHEST, difference)) if log_ratio == "clamped to 20" else difference
+        objective, slope = surrogate(exp(clamped), advantage, clip_low, clip_high, dual_clip)
+        return -objective, -slope * (clamped == difference)
+
+    loss, slopes = _mean(step, (logp, old_logp, advantages), mask, aggregation, derivatives=1)
+    return loss, slopes
+
+
+def surrogate(
+    ratio: Number, advantage: Number, clip_low: Number, clip_high: Number, dual_clip: Number | None = None
+) -> tuple[Number, Number]:
+    """One step's objective and its derivative in log r: r A, as long as r does not go too far the way A pushes it.
+
+    A positive advantage pays up to the ratio 1 + clip_high.  A negative one costs no less than at 1 - clip_low and,
+    with a dual clip c, no more than at c.  Where the ratio is beyond, the objective is flat (PPO-4).
+    """
+    lowest, highest = (1 - clip_low, dual_clip or inf) if advantage < 0 else (0, 1 + clip_high)
+    limited = min(max(ratio, lowest), highest)
+    objective = limited * advantage
+    return objective, objective * (limited == ratio)
+
+
+def value_loss(
+    values: Matrix,
+    old_values: Matrix,
+    returns: Matrix,
+    mask: Mask,
+    clip: Number | None = None,
+    factor: str = "1",
+    clipping: str = "larger of both",
+    aggregation: str = "mean over steps",
+) -> tuple[Number, Table]:
+    """L = factor * mean of (V - R)^2, or with a clip of max((V - R)^2, (V_clip - R)^2), and dL/dV (PPO-21).
+
+    V_clip: V, but no further than clip from the old value.  factor: 1 or 1/2, clipping: whether the larger error counts
+    or always that of V_clip, aggregation: what is divided by (PPO-27).
+    """
+
+    def step(value: Number, old: Number, target: Number) -> tuple[Number, Number]:
+        limited = value if clip is None else min(max(value, old - clip), old + clip)
+        flat = clipping == "clipped only" or abs(limited - target) > abs(value - target)
+        chosen = limited if flat else value
+        error = chosen - target
+        return _scaled(error * error, factor), _scaled(2 * error, factor) * (chosen == value)
+
+    loss, slopes = _mean(step, (values, old_values, returns), mask, aggregation, derivatives=1)
+    return loss, slopes
+
+
+def actor_critic_loss(
+    logp: Matrix,
+    values: Matrix,
+    entropies: Matrix,
+    returns: Matrix,
+    mask: Mask,
+    value_coef: Number,
+    entropy_coef: Number,
+    factor: str = "1",
+    aggregation: str = "mean over steps",
+) -> tuple[Number, Table, Table, Table]:
+    """L = mean of -(R - V) logp + value_coef * factor * (R - V)^2 - entropy_coef H, the advantage a constant (PPO-31).
+
+    Returns the loss and its derivatives in logp, values and entropies.  factor, aggregation: PPO-36.
+    """
+
+    def step(logp: Number, value: Number, entropy: Number, target: Number) -> tuple[Number, ...]:
+        advantage, weight = target - value, _scaled(value_coef, factor)
+        cost = -advantage * logp + weight * advantage * advantage - entropy_coef * entropy
+        return cost, -advantage, -2 * weight * advantage, -entropy_coef
+
+    loss, *slopes = _mean(step, (logp, values, entropies, returns), mask, aggregation, derivatives=3)
+    return loss, *slopes
+
+
+def approx_kl(logp: Matrix, old_logp: Matrix, mask: Mask, estimator: str = "k3", exp: Exponential = exp) -> Number:
+    """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-41)."""
+    estimates: dict[str, Callable[[Number], Number]] = {
+        "k1": lambda difference: -difference,
+        "k2": lambda difference: difference * difference / 2,
+        "k3": lambda difference: exp(difference) - 1 - difference,
+    }
+    [kl] = _mean(lambda new, old: (estimates[estimator](new - old),), (logp, old_logp), mask)
+    return kl
+
+
+def clip_fraction(
+    logp: Matrix,
+    old_logp: Matrix,
+    advantages: Matrix,
+    mask: Mask,
+    clip_low: Number,
+    clip_high: Number,
+    counts: str = "ratios outside",
+    exp: Exponential = exp,
+) -> Number:
+    """The share of steps whose ratio lies outside [1 - clip_low, 1 + clip_high], or whose gradient is cut (PPO-45)."""
+
+    def step(new: Number, old: Number, advantage: Number) -> tuple[int]:
+        ratio = exp(new - old)
+        low, high = ratio < 1 - clip_low, ratio > 1 + clip_high
+        if counts == "objectives limited":
+            low, high = low and advantage < 0, high and advantage > 0
+        return (int(low or high),)
+
+    [share] = _mean(step, (logp, old_logp, advantages), mask)
+    return share
+
+
+def size(mask: Mask, aggregation: str) -> int:
+    """What a sum over steps is divided by: the number of steps, of rows or of rows that have a step, or 1 (PPO-14)."""
+    sizes = {
+        "mean over steps": sum(map(sum, mask)),
+        "mean over rows": len(mask),
+        "mean over rows with a step": sum(map(any, mask)),
+        "sum": 1,
+    }
+    return int(sizes[aggregation]) or 1
+
+
+def _mean(
+    step: Callable[..., tuple[Number, ...]],
+    tables: Sequence[Matrix],
+    mask: Mask,
+    aggregation: str = "mean over steps",
+    derivatives: int = 0,
+) -> list[Any]:
+    """The mean of what step(...) gives first, and tables of the rest divided alike; 0 for what is not counted."""
+    divisor, nothing = size(mask, aggregation), (0,) * (1 + derivatives)
+    cells = [
+        [tuple(part / divisor for part in step(*numbers)) if counts else nothing
+         for counts, *numbers in zip(*row, strict=True)]
+        for row in zip(mask, *tables, strict=True)
+    ]  # fmt: skip
+    terms, *slopes = ([[cell[part] for cell in row] for row in cells] for part in range(1 + derivatives))
+    return [sum(map(sum, terms)), *slopes]
+
+
+def _scaled(number: Number, factor: str) -> Number:
+    return number / 2 if factor == "1/2" else number
