@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import advantages, decision_process, language, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -100,3 +100,47 @@ def entropy(logits, legal):
 def policy_gradient_loss(logp, advantages, mask):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist())
     return loss, np.array(slopes)
+
+
+# Language.
+
+
+def _row_by_row(function: Callable[..., Any], arrays: tuple[Any, ...], *scalars: Any) -> np.ndarray:
+    """The reference's answer to each row of the arrays, with the scalars."""
+    return np.array([function(*row, *scalars) for row in zip(*(array.tolist() for array in arrays), strict=True)])
+
+
+def token_logp(logits, tokens, temperature):
+    return _row_by_row(language.token_logp, (logits, tokens), temperature)
+
+
+def sequence_logp(logits, tokens, completion_mask):
+    return _row_by_row(language.sequence_logp, (logits, tokens, completion_mask))
+
+
+def completion_mask(tokens, prompt_length, eos, pad):
+    return _row_by_row(language.completion_mask, (tokens, prompt_length), eos, pad)
+
+
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return _row_by_row(language.token_rewards, (scores, logp, ref_logp, mask), kl_coef)
+
+
+def outcome_score(token_rewards, mask):
+    return _row_by_row(language.outcome_score, (token_rewards, mask))
+
+
+def token_returns(token_rewards, mask, gamma):
+    return _row_by_row(language.token_returns, (token_rewards, mask), gamma)
+
+
+def token_gae(token_rewards, values, mask, gamma, lam):
+    return _row_by_row(language.token_gae, (token_rewards, values, mask), gamma, lam)
+
+
+def aggregate(values, mask, mode, divisor):
+    return language.aggregate(values.tolist(), mask.tolist(), mode, divisor)
+
+
+def accumulate(values, mask, mode, divisor, rows):
+    return language.accumulate(values.tolist(), mask.tolist(), mode, divisor, rows)

@@ -1,9 +1,9 @@
 """The operations that a candidate may provide: the single source of their signatures.
 
 Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
-A actions, H steps to the horizon.  Arrays are NumPy arrays; flags are bool; scalars are Python numbers.  Arguments
-are passed by position.  Several results are returned as a tuple.  What an operation computes is said by the clauses of
-its chapter.
+A actions, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are bool; scalars are
+Python numbers.  Arguments are passed by position.  Several results are returned as a tuple.  What an operation computes
+is said by the clauses of its chapter.
 
 These rules hold everywhere:
 
@@ -35,6 +35,10 @@ StatesInTime = Annotated[Array, ("H", "S")]
 StatesActionsInTime = Annotated[Array, ("H", "S", "A")]
 Horizon = Annotated[int | None, ()]
 Count = Annotated[int, ()]
+Name = Annotated[str, ()]
+Logits = Annotated[Array, ("B", "T", "V")]
+Tokens = Annotated[Array, ("B", "T")]
+Token = Annotated[int, ()]
 
 
 @dataclass(frozen=True)
@@ -211,3 +215,49 @@ def entropy(logits: Choices, legal: Legal) -> tuple[Rows, Choices]:
 @_operation("policy_gradient", "loss", "d_logp", row_by_row=False)
 def policy_gradient_loss(logp: Steps, advantages: Steps, mask: Flags) -> tuple[Number, Steps]:
     """Minus the mean of advantage times log-probability over the steps where mask is 1, and its derivative in logp."""
+
+
+@_operation("language")
+def token_logp(logits: Logits, tokens: Tokens, temperature: Number) -> Steps:
+    """log softmax(logits / temperature) of every token; logits[:, t] predicts tokens[:, t]."""
+
+
+@_operation("language")
+def sequence_logp(logits: Logits, tokens: Tokens, completion_mask: Flags) -> Rows:
+    """The sum of the log-probabilities of the tokens that count; logits[:, t] predicts tokens[:, t + 1]."""
+
+
+@_operation("language")
+def completion_mask(tokens: Tokens, prompt_length: Rows, eos: Token, pad: Token) -> Flags:
+    """1 at the tokens of each answer, its first EOS included, and 0 elsewhere, as numbers."""
+
+
+@_operation("language")
+def token_rewards(scores: Rows, logp: Steps, ref_logp: Steps, mask: Flags, kl_coef: Number) -> Steps:
+    """-kl_coef (logp - ref_logp) at every token that counts, and the score at the last of them."""
+
+
+@_operation("language")
+def outcome_score(token_rewards: Steps, mask: Flags) -> Rows:
+    """What each completion has earned: the sum of its rewards over the tokens that count."""
+
+
+@_operation("language")
+def token_returns(token_rewards: Steps, mask: Flags, gamma: Number) -> Steps:
+    """Reward-to-go over the tokens that count."""
+
+
+@_operation("language")
+def token_gae(token_rewards: Steps, values: Steps, mask: Flags, gamma: Number, lam: Number) -> Steps:
+    """Generalised advantage estimates over the tokens that count; nothing follows the last of them."""
+
+
+@_operation("language", row_by_row=False)
+def aggregate(values: Steps, mask: Flags, mode: Name, divisor: Number) -> Number:
+    """One number of all tokens that count; mode is one of "token-mean", "seq-mean-token-mean", "seq-mean-token-sum",
+    "fixed-divisor" and "sum"."""
+
+
+@_operation("language", row_by_row=False)
+def accumulate(values: Steps, mask: Flags, mode: Name, divisor: Number, rows: Count) -> Number:
+    """The same number, gathered from micro-batches of so many consecutive rows, the last one of those left."""
