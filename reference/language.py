@@ -267,9 +267,9 @@ def aggregate(
 def accumulate(
     values: Matrix, mask: Sequence[Sequence[Any]], mode: str, divisor: Number, rows: int, **conventions: str
 ) -> Number:
-    """The same number from micro-batches of so many rows: each is divided as the whole batch is, not as it is (LANG-44).
+    """The same number from micro-batches: each is divided by what the whole batch is divided by (LANG-44).
 
-    rows: at least 1; the last micro-batch has those that are left.
+    rows: of a micro-batch, at least 1; the last one has those that are left.
     """
     sizes = divisors(mask, mode, divisor, **conventions)
     begins = range(0, len(mask), rows)

@@ -254,8 +254,10 @@ def token_gae(token_rewards: Steps, values: Steps, mask: Flags, gamma: Number, l
 
 @_operation("language", row_by_row=False)
 def aggregate(values: Steps, mask: Flags, mode: Name, divisor: Number) -> Number:
-    """One number of all tokens that count; mode is one of "token-mean", "seq-mean-token-mean", "seq-mean-token-sum",
-    "fixed-divisor" and "sum"."""
+    """One number of all tokens that count.
+
+    mode: "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor" or "sum".
+    """
 
 
 @_operation("language", row_by_row=False)
