@@ -13,7 +13,8 @@ from rlspec.drawing import same_everywhere
 from rlspec.power import every_property
 from rlspec.properties import test_language as languages
 from rlspec.properties import test_policy_gradient as policy_gradients
-from rlspec.reference import language, natural_gradient, policy_gradient, variance
+from rlspec.reference import decision_process, language, natural_gradient, policy_gradient, variance
+from rlspec.reference.differentiation import rational
 from rlspec.reference.variance import Parabola
 
 THEOREMS = {checked.function: checked for checked in every_property() if checked.theorem}
@@ -114,7 +115,7 @@ def without_the_cut(policy, prompt, tokens):
 def shared_out(of, policy, score):
     """The gradient when every token is credited with a share of the score."""
     return language.expected_gradient(
-        of, policy, lambda prompt, tokens: [score(prompt, tokens) / len(tokens)] * len(tokens)
+        of, policy, lambda prompt, tokens: [score(prompt, tokens) / rational(len(tokens))] * len(tokens)
     )
 
 
@@ -128,13 +129,10 @@ def from_the_second_token_on(of, policy, credit, speaker=None):
     return language.expected_gradient(of, policy, lambda prompt, tokens: [0, *credit(prompt, tokens)[1:]], speaker)
 
 
-def one_later(process, policy):
-    """Action values of the step before."""
-    known = language_values(process, policy)
-    return [known[0], *known[:-1]]
+def of_another_token(process, policy):
+    """Action values with the tokens in reverse."""
+    return [[row[::-1] for row in table] for table in decision_process.action_values(process, policy)]
 
-
-language_values = languages.action_values
 
 WRONG += [
     ("trajectories_of_the_process", languages, "as_process", paid_at_each),
@@ -144,8 +142,8 @@ WRONG += [
     ("gradient_of_the_policy_gradient_theorem", languages, "score_gradient", shared_out),
     ("derivative_of_the_expected_score", languages, "score_gradient", shared_out),
     ("knows_only_the_context", languages, "expected_gradient", from_the_second_token_on),
-    ("expected_score_with_a_token", languages, "action_values", one_later),
-    ("credit_divided_by_length", languages, "per_token", lambda number, tokens: number),
+    ("expected_score_with_a_token", languages, "action_values", of_another_token),
+    ("credit_divided_by_length", languages, "expected_gradient", from_the_second_token_on),
     ("scores_of_another_policy", languages, "expected_gradient", spoken_by_itself),
     ("policy_that_spoke_have_mean_zero", languages, "score_gradient", shared_out),
 ]
