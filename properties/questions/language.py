@@ -29,7 +29,7 @@ from rlspec.spec.operations import OPERATIONS
 exact = np.vectorize(exactly, otypes=[object])
 
 
-def rows_of(drawn: Marked) -> list[tuple[Any, ...]]:
+def rows_of(drawn: Marked) -> list[Any]:
     """Each row's arrays in rationals, and its mask."""
     arrays = (exact(array).tolist() for array in drawn.arrays)
     return list(zip(*arrays, drawn.mask.tolist(), strict=True))
@@ -50,7 +50,7 @@ def exact_sequence_logp(drawn: Utterances) -> list[Any]:
         return [nearest(language.sequence_logp(*row, arb.exp, arb.log)) for row in _in_balls(drawn)]
 
 
-def _in_balls(drawn: Utterances) -> list[tuple[Any, ...]]:
+def _in_balls(drawn: Utterances) -> list[Any]:
     logits = [[[arb(x) for x in place] for place in row] for row in drawn.logits.tolist()]
     return list(zip(logits, drawn.tokens.tolist(), drawn.mask.tolist(), strict=True))
 
