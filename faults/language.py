@@ -665,9 +665,10 @@ def aggregate(values, mask, mode, divisor):
 
 
 @fault(
-    id="M-LANG-33",
+    id="N07b",
     slug="width-for-the-divisor",
     clause="LANG-37",
+    seen=("volcengine/verl#3741", "volcengine/verl#4360"),
     effect="The fixed divisor is the width of the batch, which its longest answer decides.",
 )
 def aggregate(values, mask, mode, divisor):

@@ -47,7 +47,10 @@ def exact_token_logp(drawn: Utterances, temperature: float) -> list[Any]:
 def exact_sequence_logp(drawn: Utterances) -> list[Any]:
     """The reference's log-probabilities of sequences, to hundreds of bits."""
     with ctx.workprec(PRECISION):
-        return [nearest(language.sequence_logp(*row, arb.exp, arb.log)) for row in _in_balls(drawn)]
+        return [
+            nearest(language.sequence_logp(logits, tokens, mask, arb.exp, arb.log))
+            for logits, tokens, mask in _in_balls(drawn)
+        ]
 
 
 def _in_balls(drawn: Utterances) -> list[Any]:
@@ -102,8 +105,10 @@ def rewards_judged(scores: np.ndarray, drawn: Marked, kl_coef: float) -> dict[st
 def _token_rewards(numbers: np.ndarray) -> st.SearchStrategy[Question]:
     def question(scores: np.ndarray, drawn: Marked, kl_coef: float) -> Question:
         def answer(**_: str) -> list[Any]:
-            rows = zip(exact(scores), rows_of(drawn), strict=True)
-            return [language.token_rewards(score, *row, exactly(kl_coef)) for score, row in rows]
+            return [
+                language.token_rewards(score, logp, ref_logp, mask, exactly(kl_coef))
+                for score, (logp, ref_logp, mask) in zip(exact(scores), rows_of(drawn), strict=True)
+            ]
 
         arguments = (scores, *drawn, kl_coef)
         return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef))
