@@ -262,7 +262,7 @@ def test_a_tokens_log_probability_depends_on_its_own_place_alone(candidate, draw
     agree(answer, expected, magnitude=judged["magnitude"] + other.judged()["magnitude"], roundings=judged["roundings"])
 
 
-@clause("LANG-8")
+@clause("LANG-8", examples=60)
 @given(utterances(), temperatures)
 def test_the_probabilities_of_a_vocabulary_add_up_to_1(candidate, drawn, temperature):
     steps, vocabulary = drawn.logits.shape[1:]
@@ -279,7 +279,7 @@ def test_the_probabilities_of_a_vocabulary_add_up_to_1(candidate, drawn, tempera
 raises = st.lists(st.sampled_from([0, 1, -1, 4, -4]), min_size=18, max_size=18)
 
 
-@clause("LANG-9")
+@clause("LANG-9", examples=60)
 @given(utterances(), raises, temperatures)
 def test_raising_all_logits_of_a_place_leaves_its_log_probability_as_it_is(candidate, drawn, shifts, temperature):
     places = drawn.tokens.shape
@@ -370,7 +370,7 @@ def test_the_probabilities_of_all_sequences_of_a_length_add_up_to_1(candidate, d
     law(abs(total - 1) <= allowed, answer, f"they add up to {float(total)}")
 
 
-@clause("LANG-13")
+@clause("LANG-13", examples=60)
 @given(utterances(), st.integers(0, 63))
 def test_the_log_probabilities_of_two_parts_of_a_sequence_are_added(candidate, drawn, bits):
     one = (bits >> np.arange(drawn.mask.shape[1])) % 2 == 1
@@ -465,7 +465,7 @@ def test_an_answer_that_never_ended_counts_up_to_its_padding(candidate, drawn):
     agree(candidate.completion_mask(*drawn.arguments), expected.astype(int), **EXACTLY)
 
 
-@clause("LANG-18")
+@clause("LANG-18", examples=60)
 @given(answers(), some_tokens)
 def test_whatever_stands_behind_the_end_counts_for_nothing(candidate, drawn, tokens):
     assume(drawn.behind_end.any())
@@ -519,7 +519,7 @@ def behind(mask):
 scored_rows = scored_completions(NUMBERS)
 
 
-@clause("LANG-21")
+@clause("LANG-21", examples=60)
 @given(scored_rows)
 def test_without_a_penalty_the_score_is_paid_at_the_last_token_that_counts_and_nowhere_else(candidate, pair):
     scores, drawn = with_tokens(*pair)
@@ -527,7 +527,7 @@ def test_without_a_penalty_the_score_is_paid_at_the_last_token_that_counts_and_n
     agree(candidate.token_rewards(scores, *drawn, 0.0), expected, **rewards_judged(scores, drawn, 0.0))
 
 
-@clause("LANG-22")
+@clause("LANG-22", examples=60)
 @given(scored_rows, kl_coefs)
 def test_every_token_pays_for_its_distance_from_the_reference(candidate, pair, kl_coef):
     nothing, drawn = np.zeros(len(pair[0])), pair[1]
@@ -536,7 +536,7 @@ def test_every_token_pays_for_its_distance_from_the_reference(candidate, pair, k
     agree(candidate.token_rewards(nothing, *drawn, kl_coef), expected, **rewards_judged(nothing, drawn, kl_coef))
 
 
-@clause("LANG-23")
+@clause("LANG-23", examples=60)
 @given(scored_rows, kl_coefs)
 def test_the_rewards_of_a_row_add_up_to_its_score_less_its_penalties(candidate, pair, kl_coef):
     scores, drawn = with_tokens(*pair)
@@ -589,7 +589,7 @@ def sums(drawn):
     return judged | {"magnitude": judged["magnitude"][:, 0]}
 
 
-@clause("LANG-26")
+@clause("LANG-26", examples=60)
 @given(marked())
 def test_the_outcome_is_the_sum_of_the_rewards_of_the_tokens_that_count(candidate, drawn):
     drawn = drawn.padded(0, 0, 0.0)
@@ -597,7 +597,7 @@ def test_the_outcome_is_the_sum_of_the_rewards_of_the_tokens_that_count(candidat
     agree(candidate.outcome_score(*drawn), expected, **sums(drawn))
 
 
-@clause("LANG-27")
+@clause("LANG-27", examples=60)
 @given(marked(), whatever, columns, columns)
 def test_what_stands_under_the_mask_is_no_outcome(candidate, drawn, junk, left, right):
     wide = drawn.padded(left, right, junk)
@@ -624,7 +624,7 @@ def errors(rewards, values, gamma):
     return rewards + exactly(gamma) * following - values
 
 
-@clause("LANG-28")
+@clause("LANG-28", examples=60)
 @given(marked(), discounts)
 def test_a_tokens_return_is_the_discounted_sum_of_what_is_still_to_come(candidate, drawn, gamma):
     drawn = whole(drawn)
@@ -662,7 +662,7 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_advantages(candidate, dra
     agree(candidate.token_gae(*wide, gamma, lam), expected, **sum_judged(wide, gamma * lam))
 
 
-@clause("LANG-30")
+@clause("LANG-30", examples=60)
 @given(marked())
 def test_one_score_reaches_every_token_undiminished(candidate, drawn):
     scores = drawn.arrays[0][:, :1]
@@ -671,7 +671,7 @@ def test_one_score_reaches_every_token_undiminished(candidate, drawn):
     agree(candidate.token_returns(*paid, 1.0), expected, **sum_judged(paid))
 
 
-@clause("LANG-31")
+@clause("LANG-31", examples=60)
 @given(marked(2), discounts, discounts)
 def test_a_tokens_advantage_is_the_discounted_sum_of_the_errors_still_to_come(candidate, drawn, gamma, lam):
     drawn = whole(drawn)
@@ -680,7 +680,7 @@ def test_a_tokens_advantage_is_the_discounted_sum_of_the_errors_still_to_come(ca
     agree(candidate.token_gae(*drawn, gamma, lam), expected, **sum_judged(drawn, gamma * lam))
 
 
-@clause("LANG-32")
+@clause("LANG-32", examples=60)
 @given(marked(2), discounts, discounts, whatever)
 def test_the_last_tokens_advantage_is_its_reward_less_its_value(candidate, drawn, gamma, lam, junk):
     rewards, values = drawn.arrays
@@ -691,7 +691,7 @@ def test_the_last_tokens_advantage_is_its_reward_less_its_value(candidate, drawn
     agree(answer, expected, **sum_judged(drawn, gamma * lam))
 
 
-@clause("LANG-33")
+@clause("LANG-33", examples=60)
 @given(marked(2), discounts)
 def test_with_lambda_one_the_advantage_is_the_return_less_the_value(candidate, drawn, gamma):
     rewards, values = map(exact, whole(drawn).arrays)
@@ -699,7 +699,7 @@ def test_with_lambda_one_the_advantage_is_the_return_less_the_value(candidate, d
     agree(candidate.token_gae(*whole(drawn), gamma, 1.0), expected, **sum_judged(whole(drawn), gamma))
 
 
-@clause("LANG-33")
+@clause("LANG-33", examples=60)
 @given(marked(2), discounts)
 def test_with_lambda_zero_the_advantage_is_the_td_error(candidate, drawn, gamma):
     rewards, values = map(exact, drawn.arrays)
@@ -759,7 +759,7 @@ def test_the_divisor_is_read_in_one_mode_alone(candidate, drawn, mode, divisor, 
     agree(candidate.aggregate(*drawn, mode, other), same, **aggregate_judged(drawn))
 
 
-@clause("LANG-36")
+@clause("LANG-36", examples=60)
 @given(marked(2), modes, fixed_divisors, st.sampled_from([2.0, 1.0, -4.0]))
 def test_an_aggregate_is_linear_in_its_tokens(candidate, drawn, mode, divisor, factor):
     x, y = drawn.arrays
