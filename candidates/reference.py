@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, kl, ppo, returns
+from rlspec.reference import advantages, decision_process, kl, language, ppo, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -159,3 +159,47 @@ def approx_kl(logp, old_logp, mask, **conventions):
 
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
     return _of_lists(ppo.clip_fraction, logp, old_logp, advantages, mask, clip_low, clip_high, exp=_exp, **conventions)
+
+
+# Language.
+
+
+def _row_by_row(function: Callable[..., Any], arrays: tuple[Any, ...], *scalars: Any) -> np.ndarray:
+    """The reference's answer to each row of the arrays, with the scalars."""
+    return np.array([function(*row, *scalars) for row in zip(*(array.tolist() for array in arrays), strict=True)])
+
+
+def token_logp(logits, tokens, temperature):
+    return _row_by_row(language.token_logp, (logits, tokens), temperature)
+
+
+def sequence_logp(logits, tokens, completion_mask):
+    return _row_by_row(language.sequence_logp, (logits, tokens, completion_mask))
+
+
+def completion_mask(tokens, prompt_length, eos, pad):
+    return _row_by_row(language.completion_mask, (tokens, prompt_length), eos, pad)
+
+
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return _row_by_row(language.token_rewards, (scores, logp, ref_logp, mask), kl_coef)
+
+
+def outcome_score(token_rewards, mask):
+    return _row_by_row(language.outcome_score, (token_rewards, mask))
+
+
+def token_returns(token_rewards, mask, gamma):
+    return _row_by_row(language.token_returns, (token_rewards, mask), gamma)
+
+
+def token_gae(token_rewards, values, mask, gamma, lam):
+    return _row_by_row(language.token_gae, (token_rewards, values, mask), gamma, lam)
+
+
+def aggregate(values, mask, mode, divisor, **conventions):
+    return language.aggregate(values.tolist(), mask.tolist(), mode, divisor, **conventions)
+
+
+def accumulate(values, mask, mode, divisor, rows, **conventions):
+    return language.accumulate(values.tolist(), mask.tolist(), mode, divisor, rows, **conventions)

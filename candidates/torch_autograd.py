@@ -270,3 +270,91 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     [log_ratio] = _counted(mask, _tensor(logp) - _tensor(old_logp))
     ratio = log_ratio.exp()
     return _mean(((ratio < 1 - clip_low) | (ratio > 1 + clip_high)).double()).numpy()
+
+
+# Language: log-probabilities as cross-entropies, orderings of tokens as matrices, aggregates as weighted sums.
+
+
+def _cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens.long(), reduction="none")
+
+
+def token_logp(logits, tokens, temperature):
+    return -_cross_entropy(_tensor(logits) / temperature, torch.from_numpy(np.array(tokens))).numpy()
+
+
+def sequence_logp(logits, tokens, completion_mask):
+    logits, tokens, counts = _tensor(logits), torch.from_numpy(np.array(tokens)), _tensor(completion_mask).bool()
+    if logits.shape[1] == 1:  # nothing is predicted, and torch predicts nothing of no size
+        return np.zeros(len(logits))
+    surprise = _cross_entropy(logits[:, :-1].masked_fill(~counts[:, 1:, None], 0), tokens[:, 1:])
+    return -surprise.masked_fill(~counts[:, 1:], 0).sum(1).numpy()
+
+
+def completion_mask(tokens, prompt_length, eos, pad):
+    tokens, begins = (torch.from_numpy(np.array(array)) for array in (tokens, prompt_length))
+    answered = torch.arange(tokens.shape[1]) >= begins[:, None]
+    ends = answered & (tokens == eos)
+    still_padding = (tokens == pad).flip(1).long().cumprod(1).flip(1).bool() & ~ends.any(1, keepdim=True)
+    return (answered & (ends.long().cumsum(1) - ends.long() == 0) & ~still_padding).long().numpy()
+
+
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    scores, logp, ref_logp, mask = map(_tensor, (scores, logp, ref_logp, mask))
+    later = mask.long().flip(1).cumsum(1).flip(1)
+    distance = (logp - ref_logp).masked_fill(~mask, 0)
+    return ((mask & (later == 1)) * scores[:, None] - kl_coef * distance).numpy()
+
+
+def outcome_score(token_rewards, mask):
+    return _tensor(token_rewards).masked_fill(~_tensor(mask), 0).sum(1).numpy()
+
+
+def _counted_discounts(mask: Tensor, discount: float, like: Tensor) -> Tensor:
+    """discount^(how many tokens that count lie between) at [B, k, t], for tokens k >= t that both count."""
+    number = mask.long().cumsum(1)
+    apart = number[:, :, None] - number[:, None, :]
+    both = mask[:, :, None] & mask[:, None, :] & (apart >= 0)
+    powers = torch.tensor(discount, dtype=torch.float64) ** apart.clamp(min=0)
+    return (powers * both).to(like.dtype)
+
+
+def token_returns(token_rewards, mask, gamma):
+    rewards, mask = _tensor(token_rewards), _tensor(mask)
+    rewards = rewards.masked_fill(~mask, 0)
+    return torch.einsum("bk,bkt->bt", rewards, _counted_discounts(mask, gamma, rewards)).numpy()
+
+
+def token_gae(token_rewards, values, mask, gamma, lam):
+    rewards, values, mask = map(_tensor, (token_rewards, values, mask))
+    rewards, values = rewards.masked_fill(~mask, 0), values.masked_fill(~mask, 0)
+    number = mask.long().cumsum(1)
+    is_next = mask[:, :, None] & (number[:, :, None] == number[:, None, :] + 1)
+    errors = rewards + gamma * torch.einsum("bk,bkt->bt", values, is_next.to(values.dtype)) - values
+    weights = _counted_discounts(mask, gamma * lam, rewards)
+    return torch.einsum("bk,bkt->bt", errors.masked_fill(~mask, 0), weights).numpy()
+
+
+def _weights(mask: Tensor, mode: str, divisor: float, like: Tensor) -> Tensor:
+    """d aggregate / d values, [B, T]."""
+    counts = mask.to(like.dtype)
+    lengths = counts.sum(1, keepdim=True)
+    weights = {
+        "token-mean": 1 / lengths.sum().clamp(min=1),
+        "seq-mean-token-mean": 1 / (lengths.clamp(min=1) * len(mask)),
+        "seq-mean-token-sum": torch.tensor(1 / len(mask), dtype=like.dtype),
+        "fixed-divisor": torch.tensor(1 / divisor, dtype=like.dtype),
+        "sum": torch.ones((), dtype=like.dtype),
+    }
+    return weights[mode] * counts
+
+
+def aggregate(values, mask, mode, divisor):
+    values, mask = _tensor(values), _tensor(mask)
+    return (values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)).sum().item()
+
+
+def accumulate(values, mask, mode, divisor, rows):
+    values, mask = _tensor(values), _tensor(mask)
+    weighted = values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)
+    return sum(part.sum() for part in weighted.split(rows)).item()

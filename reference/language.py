@@ -5,12 +5,17 @@ gives each context a distribution over the tokens, the softmax of that context's
 enough that every completion can be listed, so that an expectation is a finite sum.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from itertools import compress, dropwhile
+from math import exp, log, prod
+from typing import Any
 
-from .linear_algebra import Number
+from .advantages import td_error
+from .decision_process import TabularMDP
+from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
+from .returns import reward_to_go
 
 Tokens = tuple[int, ...]
 Context = tuple[int, Tokens]
@@ -93,3 +98,182 @@ def expected_gradient(
 def score_gradient(language: Language, policy: Policy, score: Callable[[int, Tokens], Number]) -> Gradient:
     """grad E[score(x, y)]: every token of a completion is credited with the score of the whole."""
     return expected_gradient(language, policy, lambda prompt, tokens: [score(prompt, tokens)] * len(tokens))
+
+
+def as_process(language: Language, score: Callable[[int, Tokens], Number]) -> TabularMDP:
+    """The decision process that a language is: contexts as states, tokens as actions, a last state that is silence.
+
+    A token leads from its context to the longer one, or to silence if it ends the completion, which is when the score
+    is paid (LANG-1).  The states are `language.contexts()` in their order, and silence.
+    """
+    contexts = language.contexts()
+    silence = len(contexts)
+    place = {context: state for state, context in enumerate(contexts)}
+    scores = {pair: score(*pair) for pair in language.pairs()}
+    following = [[(prompt, (*tokens, token)) for token in range(language.vocabulary)] for prompt, tokens in contexts]
+    reached = [[place.get(context, silence) for context in row] for row in following]
+    reward = [[scores.get(context, 0) for context in row] for row in following]
+    still = [silence] * language.vocabulary
+    return TabularMDP(
+        [[[int(state == after) for state in range(silence + 1)] for after in row] for row in [*reached, still]],
+        [*reward, [0] * language.vocabulary],
+        [language.prompts[prompt] if tokens == () else 0 for prompt, tokens in contexts] + [0],
+        1,
+        language.longest,
+    )
+
+
+def as_table(language: Language, policy: Policy) -> list[list[Number]]:
+    """The policy as [S][A], for the states of `as_process`; what is said in silence does not matter, so END is."""
+    silence = [int(token == END) for token in range(language.vocabulary)]
+    return [*(list(policy[context]) for context in language.contexts()), silence]
+
+
+def log_softmax(
+    logits: Vector,
+    temperature: Number = 1,
+    exp: Callable[[Number], Number] = exp,
+    log: Callable[[Number], Number] = log,
+) -> list[Number]:
+    """log pi(a) = z_a / tau - log sum_b exp(z_b / tau), for the logits of one context (LANG-7).
+
+    logits: [V].  temperature: tau > 0.  exp, log: of the numbers at hand.
+    """
+    scaled = [logit / temperature for logit in logits]
+    largest = max(scaled)
+    total = log(sum(exp(x - largest) for x in scaled))
+    return [x - largest - total for x in scaled]
+
+
+def token_logp(
+    logits: Matrix,
+    tokens: Sequence[int],
+    temperature: Number,
+    exp: Callable[[Number], Number] = exp,
+    log: Callable[[Number], Number] = log,
+) -> list[Number]:
+    """The log-probability of every token under the logits that stand at its own place (LANG-7).
+
+    logits: [T][V].  tokens: [T].  Returns T numbers.
+    """
+    return [log_softmax(row, temperature, exp, log)[token] for row, token in zip(logits, tokens, strict=True)]
+
+
+def sequence_logp(
+    logits: Matrix,
+    tokens: Sequence[int],
+    completion_mask: Sequence[Any],
+    exp: Callable[[Number], Number] = exp,
+    log: Callable[[Number], Number] = log,
+) -> Number:
+    """log pi(y|x): the sum over the tokens that count, each predicted by the logits one place before it (LANG-12).
+
+    logits: [T][V].  tokens, completion_mask: [T]; the first token has no prediction, and does not count.
+    """
+    predicted = zip(logits[:-1], tokens[1:], completion_mask[1:], strict=True)
+    return sum(log_softmax(row, 1, exp, log)[token] for row, token, counts in predicted if counts)
+
+
+def completion_mask(tokens: Sequence[int], prompt_length: int, eos: int, pad: int) -> list[int]:
+    """1 at the tokens of the answer: behind the prompt, up to the first EOS, or else to where padding begins (LANG-16).
+
+    tokens: [T], padding on the left being part of the prompt.  Returns T times 0 or 1.
+    """
+    answer = list(tokens[prompt_length:])
+    ended = answer.index(eos) + 1 if eos in answer else len(list(dropwhile(lambda token: token == pad, answer[::-1])))
+    return [int(0 <= step - prompt_length < ended) for step, _ in enumerate(tokens)]
+
+
+def counted(numbers: Iterable[Any], mask: Iterable[Any]) -> list[Any]:
+    """The numbers of the tokens that count, one after the other."""
+    return list(compress(numbers, mask))
+
+
+def spread(numbers: Iterable[Number], mask: Iterable[Any]) -> list[Number]:
+    """The numbers put where the mask is set, and 0 elsewhere: what `counted` has taken out, in its place again."""
+    each = iter(numbers)
+    return [next(each) if counts else 0 for counts in mask]
+
+
+def token_rewards(score: Number, logp: Vector, ref_logp: Vector, mask: Sequence[Any], kl_coef: Number) -> list[Number]:
+    """r_t = -beta (log pi - log ref), and the score on top of it at the last token that counts (LANG-21, LANG-22).
+
+    logp, ref_logp, mask: [T].  kl_coef: beta.  Returns T numbers.
+    """
+    rewards = [-kl_coef * (x - y) for x, y in counted(zip(logp, ref_logp, strict=True), mask)]
+    return spread([*rewards[:-1], *(reward + score for reward in rewards[-1:])], mask)
+
+
+def outcome_score(token_rewards: Vector, mask: Sequence[Any]) -> Number:
+    """What a completion has earned: the sum of the rewards of the tokens that count (LANG-26)."""
+    return sum(counted(token_rewards, mask))
+
+
+def token_returns(token_rewards: Vector, mask: Sequence[Any], gamma: Number) -> list[Number]:
+    """Reward-to-go over the tokens that count: the others are no steps, and nothing is discounted over them (LANG-28).
+
+    token_rewards, mask: [T].  Returns T numbers.
+    """
+    return spread(reward_to_go(counted(token_rewards, mask), gamma), mask)
+
+
+def token_gae(token_rewards: Vector, values: Vector, mask: Sequence[Any], gamma: Number, lam: Number) -> list[Number]:
+    """GAE over the tokens that count: A_t = delta_t + gamma lam A_(t+1), nothing following the last of them (LANG-31).
+
+    token_rewards, values, mask: [T].  Returns T numbers.  Schulman et al. (2016), eq. 16.
+    """
+    known = counted(values, mask)
+    errors = td_error(counted(token_rewards, mask), known, [*known[1:], 0][: len(known)], [False] * len(known), gamma)
+    return spread(reward_to_go(errors, gamma * lam), mask)
+
+
+def divisors(
+    mask: Sequence[Sequence[Any]],
+    mode: str,
+    divisor: Number,
+    empty_rows: str = "counted",
+    fixed_divisor: str = "of the batch",
+) -> list[Number]:
+    """What the tokens of each row are divided by: d aggregate / d x_bt is 1 / n_b where the mask is set (LANG-35).
+
+    mask: [B][T].  mode, divisor: as for `aggregate`.  empty_rows: whether a row without a token is one of the rows that
+    a mean over rows is over (LANG-41).  fixed_divisor: whether it divides the batch's sum or each row's (LANG-42).
+    Returns B numbers, none of them 0.
+    """
+    lengths = [sum(row) for row in mask]
+    rows = sum(empty_rows == "counted" or length > 0 for length in lengths) or 1
+    sizes = {
+        "token-mean": [sum(lengths) or 1] * len(mask),
+        "seq-mean-token-mean": [rows * (length or 1) for length in lengths],
+        "seq-mean-token-sum": [rows] * len(mask),
+        "fixed-divisor": [divisor * (rows if fixed_divisor == "of each row" else 1)] * len(mask),
+        "sum": [1] * len(mask),
+    }
+    return sizes[mode]
+
+
+def aggregate(
+    values: Matrix, mask: Sequence[Sequence[Any]], mode: str, divisor: Number = 1, **conventions: str
+) -> Number:
+    """One number of many tokens: sum_b 1/n_b sum_t x_bt over the tokens that count (LANG-35).
+
+    values, mask: [B][T].  mode: which n_b (`divisors`).  divisor: n_b in the mode "fixed-divisor", and not read in
+    others.  conventions: the choices of `divisors`.
+    """
+    sizes = divisors(mask, mode, divisor, **conventions)
+    return sum(sum(counted(*row)) / size for *row, size in zip(values, mask, sizes, strict=True))
+
+
+def accumulate(
+    values: Matrix, mask: Sequence[Sequence[Any]], mode: str, divisor: Number, rows: int, **conventions: str
+) -> Number:
+    """The same number from micro-batches: each is divided by what the whole batch is divided by (LANG-44).
+
+    rows: of a micro-batch, at least 1; the last one has those that are left.
+    """
+    sizes = divisors(mask, mode, divisor, **conventions)
+    begins = range(0, len(mask), rows)
+    micro_batches = [[part[begin : begin + rows] for part in (values, mask, sizes)] for begin in begins]
+    return sum(
+        sum(sum(counted(*row)) / size for *row, size in zip(*micro_batch, strict=True)) for micro_batch in micro_batches
+    )

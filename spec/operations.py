@@ -1,9 +1,9 @@
 """The operations that a candidate may provide: the single source of their signatures.
 
 Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
-A actions, H steps to the horizon.  Arrays are NumPy arrays; flags are bool; scalars are Python numbers.  Arguments
-are passed by position.  Several results are returned as a tuple.  What an operation computes is said by the clauses of
-its chapter.
+A actions, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are bool; scalars are
+Python numbers.  Arguments are passed by position.  Several results are returned as a tuple.  What an operation computes
+is said by the clauses of its chapter.
 
 These rules hold everywhere:
 
@@ -37,6 +37,9 @@ Horizon = Annotated[int | None, ()]
 Count = Annotated[int, ()]
 Name = Annotated[str, ()]
 Limit = Annotated[float | None, ()]
+Logits = Annotated[Array, ("B", "T", "V")]
+Tokens = Annotated[Array, ("B", "T")]
+Token = Annotated[int, ()]
 
 
 @dataclass(frozen=True)
@@ -274,3 +277,51 @@ def clip_fraction(
     logp: Steps, old_logp: Steps, advantages: Steps, mask: Flags, clip_low: Number, clip_high: Number
 ) -> Number:
     """The share of the tokens at which the clip of the ratio acts."""
+
+
+@_operation("language")
+def token_logp(logits: Logits, tokens: Tokens, temperature: Number) -> Steps:
+    """log softmax(logits / temperature) of every token; logits[:, t] predicts tokens[:, t]."""
+
+
+@_operation("language")
+def sequence_logp(logits: Logits, tokens: Tokens, completion_mask: Flags) -> Rows:
+    """The sum of the log-probabilities of the tokens that count; logits[:, t] predicts tokens[:, t + 1]."""
+
+
+@_operation("language")
+def completion_mask(tokens: Tokens, prompt_length: Rows, eos: Token, pad: Token) -> Flags:
+    """1 at the tokens of each answer, its first EOS included, and 0 elsewhere, as numbers."""
+
+
+@_operation("language")
+def token_rewards(scores: Rows, logp: Steps, ref_logp: Steps, mask: Flags, kl_coef: Number) -> Steps:
+    """-kl_coef (logp - ref_logp) at every token that counts, and the score at the last of them."""
+
+
+@_operation("language")
+def outcome_score(token_rewards: Steps, mask: Flags) -> Rows:
+    """What each completion has earned: the sum of its rewards over the tokens that count."""
+
+
+@_operation("language")
+def token_returns(token_rewards: Steps, mask: Flags, gamma: Number) -> Steps:
+    """Reward-to-go over the tokens that count."""
+
+
+@_operation("language")
+def token_gae(token_rewards: Steps, values: Steps, mask: Flags, gamma: Number, lam: Number) -> Steps:
+    """Generalised advantage estimates over the tokens that count; nothing follows the last of them."""
+
+
+@_operation("language", row_by_row=False)
+def aggregate(values: Steps, mask: Flags, mode: Name, divisor: Number) -> Number:
+    """One number of all tokens that count.
+
+    mode: "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor" or "sum".
+    """
+
+
+@_operation("language", row_by_row=False)
+def accumulate(values: Steps, mask: Flags, mode: Name, divisor: Number, rows: Count) -> Number:
+    """The same number, gathered from micro-batches of so many consecutive rows, the last one of those left."""

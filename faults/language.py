@@ -1,0 +1,798 @@
+"""How the bookkeeping between a token, a sequence and a batch goes wrong."""
+
+import numpy as np
+
+from rlspec.faults import fault
+
+
+def _log_softmax(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _picked(table, tokens):
+    return np.take_along_axis(table, tokens[..., None], axis=-1)[..., 0]
+
+
+@fault(
+    id="D22",
+    slug="temperature-missing",
+    clause="LANG-10",
+    seen=("huggingface/trl#3029", "NVIDIA-NeMo/RL#887", "volcengine/verl#3133", "inclusionAI/AReaL#581"),
+    effect="Samples are drawn at one temperature and log-probabilities taken at another: the ratio never is 1.",
+)
+def token_logp(logits, tokens, temperature):
+    return _picked(_log_softmax(logits), tokens)
+
+
+@fault(
+    id="M-LANG-1",
+    slug="temperature-multiplied",
+    clause="LANG-10",
+    effect="Logits are multiplied by the temperature: what was to be flatter is sharper.",
+)
+def token_logp(logits, tokens, temperature):
+    return _picked(_log_softmax(logits * temperature), tokens)
+
+
+@fault(
+    id="M-LANG-2",
+    slug="temperature-after-the-softmax",
+    clause="LANG-8",
+    effect="The log-probability is divided by the temperature, and not the logit: probabilities no longer add up to 1.",
+)
+def token_logp(logits, tokens, temperature):
+    return _picked(_log_softmax(logits), tokens) / temperature
+
+
+@fault(
+    id="M-LANG-3",
+    slug="logits-for-log-probabilities",
+    clause="LANG-8",
+    effect="The logit of the token is taken as it is, without what normalises it.",
+)
+def token_logp(logits, tokens, temperature):
+    return _picked(logits, tokens) / temperature
+
+
+@fault(
+    id="M-LANG-4",
+    slug="logits-of-the-place-before",
+    clause="LANG-7",
+    effect="Logits that are aligned already are shifted once more: each token is judged by its predecessor's logits.",
+)
+def token_logp(logits, tokens, temperature):
+    return _picked(_log_softmax(np.roll(logits, 1, axis=1) / temperature), tokens)
+
+
+@fault(
+    id="M-LANG-5",
+    slug="logits-clipped-in-the-log-probability",
+    clause="LANG-9",
+    effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
+)
+def token_logp(logits, tokens, temperature):
+    return _picked(_log_softmax(np.clip(logits, -3, 3) / temperature), tokens)
+
+
+@fault(
+    id="M-LANG-6",
+    slug="logarithm-of-the-softmax",
+    clause="LANG-11",
+    effect="Probabilities are computed first and their logarithm after: that of 0 is minus infinity.",
+)
+def token_logp(logits, tokens, temperature):
+    with np.errstate(all="ignore"):
+        weights = np.exp(logits / temperature)
+        return np.log(_picked(weights / weights.sum(axis=-1, keepdims=True), tokens))
+
+
+def _sequence(logits, tokens, mask):
+    """What each position adds [B, T], the first nothing."""
+    terms = np.zeros(tokens.shape)
+    terms[:, 1:] = np.where(mask[:, 1:], _picked(_log_softmax(logits[:, :-1]), tokens[:, 1:]), 0)
+    return terms
+
+
+@fault(
+    id="M01",
+    slug="labels-rolled-over-the-batch",
+    clause="LANG-12",
+    seen=("volcengine/verl#6475", "volcengine/verl#6564", "meta-pytorch/torchtune#2613"),
+    effect="Labels are made by rolling the whole batch: a row's last place predicts the next row's first token.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    labels, counts = (np.roll(array.ravel(), -1).reshape(array.shape) for array in (tokens, completion_mask))
+    return np.where(counts, _picked(_log_softmax(logits), labels), 0).sum(axis=1)
+
+
+@fault(
+    id="M-LANG-7",
+    slug="sequence-not-shifted",
+    clause="LANG-12",
+    effect="Every token is judged by the logits that come after it has been read.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    return np.where(completion_mask, _picked(_log_softmax(logits), tokens), 0)[:, 1:].sum(axis=1)
+
+
+@fault(
+    id="M-LANG-8",
+    slug="mask-not-shifted",
+    clause="LANG-12",
+    effect="The labels are shifted and the mask is not: the first token is missing, and one behind the end is in.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    return np.where(completion_mask[:, :-1], _picked(_log_softmax(logits[:, :-1]), tokens[:, 1:]), 0).sum(axis=1)
+
+
+@fault(
+    id="X03-LANG",
+    slug="mean-over-the-tokens-of-a-sequence",
+    clause="LANG-13",
+    seen=("linkedin/Liger-Kernel#693",),
+    effect="The mean of the tokens' log-probabilities is returned for their sum: beta is divided by the length.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    return _sequence(logits, tokens, completion_mask).sum(axis=1) / np.maximum(completion_mask[:, 1:].sum(axis=1), 1)
+
+
+@fault(
+    id="X21",
+    slug="padding-in-the-log-probability",
+    clause="LANG-14",
+    seen=("0xallam/Direct-Preference-Optimization#4",),
+    effect="Prompt tokens are masked and padding is not: answers of different length have different padding.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    from_the_first_on = completion_mask.cumsum(axis=1) > 0
+    return _sequence(logits, tokens, from_the_first_on).sum(axis=1)
+
+
+@fault(
+    id="M-LANG-9",
+    slug="log-probability-masked-by-multiplication",
+    clause="LANG-15",
+    effect="Log-probabilities are multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    with np.errstate(invalid="ignore"):
+        return (_sequence(logits, tokens, np.ones_like(completion_mask)) * completion_mask)[:, 1:].sum(axis=1)
+
+
+@fault(
+    id="M-LANG-10",
+    slug="logarithm-of-the-softmax-of-a-sequence",
+    clause="LANG-11",
+    effect="Probabilities are computed first and their logarithm after: that of 0 is minus infinity.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    with np.errstate(all="ignore"):
+        weights = np.exp(logits[:, :-1])
+        chances = _picked(weights / weights.sum(axis=-1, keepdims=True), tokens[:, 1:])
+        return np.where(completion_mask[:, 1:], np.log(chances), 0).sum(axis=1)
+
+
+def _answered(tokens, prompt_length):
+    return np.arange(tokens.shape[1]) >= prompt_length[:, None]
+
+
+def _behind_first(ends):
+    return ends.cumsum(axis=1) - ends > 0
+
+
+def _cut(tokens, answered, eos, pad):
+    """The answer's tokens up to its first EOS, or else up to its padding."""
+    ends = answered & (tokens == eos)
+    padding = (tokens == pad)[:, ::-1].cumprod(axis=1)[:, ::-1].astype(bool) & ~ends.any(axis=1, keepdims=True)
+    return answered & ~_behind_first(ends) & ~padding
+
+
+@fault(
+    id="M07",
+    slug="padding-of-what-never-ended",
+    clause="LANG-17",
+    seen=("volcengine/verl#3805",),
+    effect="Whatever no EOS has gone before counts: an answer that was cut off trains on all padding behind it.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    answered = _answered(tokens, prompt_length)
+    return (answered & ~_behind_first(answered & (tokens == eos))).astype(int)
+
+
+@fault(
+    id="M10",
+    slug="last-column-trimmed",
+    clause="LANG-16",
+    seen=("huggingface/trl#2332",),
+    effect="Trimming empty columns takes one too many: the longest answer of a batch loses its last token.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    mask = _cut(tokens, _answered(tokens, prompt_length), eos, pad)
+    longest = np.flatnonzero(mask.any(axis=0)).max(initial=0)
+    return (mask & (np.arange(tokens.shape[1]) != longest)).astype(int)
+
+
+@fault(
+    id="M11",
+    slug="eos-is-no-action",
+    clause="LANG-16",
+    seen=("OpenRLHF/OpenRLHF#181",),
+    effect="The answer counts up to its EOS and without it: nobody learns when to stop.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    return (_cut(tokens, _answered(tokens, prompt_length), eos, pad) & (tokens != eos)).astype(int)
+
+
+@fault(
+    id="M11b",
+    slug="whatever-is-not-padding",
+    clause="LANG-16",
+    seen=("huggingface/trl#5303", "huggingface/trl#4970"),
+    effect="What is not padding counts; where padding is EOS, the answer's end is padding.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    return (_cut(tokens, _answered(tokens, prompt_length), eos, pad) & (tokens != pad)).astype(int)
+
+
+@fault(
+    id="M-LANG-11",
+    slug="last-eos",
+    clause="LANG-18",
+    effect="The answer reaches to its last EOS, and over all that the engine said after the first.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    ends = _answered(tokens, prompt_length) & (tokens == eos)
+    still = ends[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
+    never = ~ends.any(axis=1, keepdims=True) & _cut(tokens, _answered(tokens, prompt_length), eos, pad)
+    return (_answered(tokens, prompt_length) & (still | never)).astype(int)
+
+
+@fault(
+    id="M-LANG-12",
+    slug="eos-of-the-prompt",
+    clause="LANG-19",
+    effect="The first EOS of the row ends the answer, even if it is one of a turn before.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    mask = _cut(tokens, _answered(tokens, prompt_length), eos, pad)
+    return (mask & ~_behind_first(tokens == eos)).astype(int)
+
+
+@fault(
+    id="M-LANG-13",
+    slug="left-padding-counted-twice",
+    clause="LANG-20",
+    effect="Padding on the left is added to a length that it is part of: the answer begins too late.",
+)
+def completion_mask(tokens, prompt_length, eos, pad):
+    leading = (tokens == pad).cumprod(axis=1).sum(axis=1)
+    begins = prompt_length + np.minimum(leading, prompt_length)
+    return _cut(tokens, _answered(tokens, begins), eos, pad).astype(int)
+
+
+def _last(mask):
+    return mask & (mask[:, ::-1].cumsum(axis=1)[:, ::-1] == 1)
+
+
+def _penalties(logp, ref_logp, mask, kl_coef):
+    return -kl_coef * (np.where(mask, logp, 0) - np.where(mask, ref_logp, 0))
+
+
+@fault(
+    id="M04",
+    slug="score-behind-the-last-token",
+    clause="LANG-21",
+    seen=("wyf3/llm_related#37", "microsoft/DeepSpeedExamples#672"),
+    effect="The score is written one place behind the last token that counts, where the mask removes it.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    behind = np.roll(_last(mask), 1, axis=1) & mask
+    return _penalties(logp, ref_logp, mask, kl_coef) + behind * scores[:, None]
+
+
+@fault(
+    id="M04b",
+    slug="score-at-the-number-of-tokens",
+    clause="LANG-21",
+    effect="The number of tokens that count is taken for the place of the last of them, as it would be without holes.",
+    seen=("microsoft/DeepSpeedExamples#672",),
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    place = np.maximum(mask.sum(axis=1, keepdims=True) - 1, 0)
+    there = (np.arange(mask.shape[1]) == place) & mask
+    return _penalties(logp, ref_logp, mask, kl_coef) + there * scores[:, None]
+
+
+@fault(
+    id="M-LANG-14",
+    slug="score-at-every-token",
+    clause="LANG-23",
+    effect="Every token is paid the score, which then is earned as often as there are tokens.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return _penalties(logp, ref_logp, mask, kl_coef) + mask * scores[:, None]
+
+
+@fault(
+    id="M-LANG-15",
+    slug="penalty-with-the-wrong-sign",
+    clause="LANG-22",
+    effect="Distance from the reference is rewarded.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return _last(mask) * scores[:, None] - _penalties(logp, ref_logp, mask, kl_coef)
+
+
+@fault(
+    id="M-LANG-16",
+    slug="score-over-the-penalty",
+    clause="LANG-22",
+    effect="The score is assigned, and not added: the last token pays no penalty.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return np.where(_last(mask), scores[:, None], _penalties(logp, ref_logp, mask, kl_coef))
+
+
+@fault(
+    id="M17",
+    slug="penalty-of-padding",
+    clause="LANG-24",
+    seen=("THUDM/slime#1372", "natolambert/rlhf-book#216"),
+    effect="The penalty is taken at every place: the returns of the answer contain that of its padding.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return _penalties(logp, ref_logp, np.ones_like(mask), kl_coef) + _last(mask) * scores[:, None]
+
+
+@fault(
+    id="M-LANG-17",
+    slug="score-of-a-row-without-tokens",
+    clause="LANG-24",
+    effect="Where no token counts, the score is paid at index -1.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    ends = _last(mask)
+    ends[~mask.any(axis=1), -1] = True
+    return _penalties(logp, ref_logp, mask, kl_coef) + ends * scores[:, None]
+
+
+@fault(
+    id="M-LANG-18",
+    slug="rewards-masked-by-multiplication",
+    clause="LANG-25",
+    effect="The penalty is multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    with np.errstate(invalid="ignore"):
+        return -kl_coef * (logp - ref_logp) * mask + _last(mask) * scores[:, None]
+
+
+@fault(
+    id="M14",
+    slug="outcome-of-the-padding",
+    clause="LANG-27",
+    seen=("volcengine/verl#6362",),
+    effect="The rewards of a whole row are summed, whatever is left under the mask included.",
+)
+def outcome_score(token_rewards, mask):
+    return token_rewards.sum(axis=1)
+
+
+@fault(
+    id="M-LANG-19",
+    slug="mean-for-the-outcome",
+    clause="LANG-26",
+    effect="The rewards are averaged: an outcome is worth less in a long answer.",
+)
+def outcome_score(token_rewards, mask):
+    return np.where(mask, token_rewards, 0).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+
+
+@fault(
+    id="M-LANG-20",
+    slug="last-reward-for-the-outcome",
+    clause="LANG-26",
+    effect="The last reward is taken for all of them: what was paid on the way is forgotten.",
+)
+def outcome_score(token_rewards, mask):
+    return np.where(_last(mask), token_rewards, 0).sum(axis=1)
+
+
+@fault(
+    id="M-LANG-21",
+    slug="outcome-masked-by-multiplication",
+    clause="LANG-25",
+    effect="Rewards are multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def outcome_score(token_rewards, mask):
+    with np.errstate(invalid="ignore"):
+        return (token_rewards * mask).sum(axis=1)
+
+
+def _backwards(terms, mask, discount, behind=None):
+    """x_t + discount * carry, the carry left as it is over tokens that do not count, or else by a rule of its own."""
+    carry, gathered = np.zeros(len(terms)), np.zeros(terms.shape)
+    for t in reversed(range(terms.shape[1])):
+        held = carry if behind is None else behind(carry)
+        carry = np.where(mask[:, t], terms[:, t] + discount * carry, held)
+        gathered[:, t] = np.where(mask[:, t], carry, 0)
+    return gathered
+
+
+@fault(
+    id="M12",
+    slug="return-reset-at-a-tools-answer",
+    clause="LANG-29",
+    seen=("volcengine/verl#7278", "volcengine/verl#7300"),
+    effect="The running return is multiplied by the mask: what came before a tool's answer earns nothing after it.",
+)
+def token_returns(token_rewards, mask, gamma):
+    return _backwards(token_rewards, mask, gamma, behind=np.zeros_like)
+
+
+@fault(
+    id="M17b",
+    slug="rewards-of-padding-collected",
+    clause="LANG-29",
+    seen=("THUDM/slime#1372",),
+    effect="Rewards are summed from the right end of the row, padding included.",
+)
+def token_returns(token_rewards, mask, gamma):
+    return _backwards(token_rewards, np.ones_like(mask), gamma) * mask
+
+
+@fault(
+    id="M-LANG-22",
+    slug="discounted-over-tools-answers",
+    clause="LANG-29",
+    effect="Tokens that nobody chose are steps: a long answer of a tool discounts the credit of asking for it.",
+)
+def token_returns(token_rewards, mask, gamma):
+    return _backwards(token_rewards, mask, gamma, behind=lambda carry: gamma * carry)
+
+
+@fault(
+    id="M-LANG-23",
+    slug="past-rewards-for-the-return",
+    clause="LANG-28",
+    effect="The sum runs forward: a token is credited with what came before it.",
+)
+def token_returns(token_rewards, mask, gamma):
+    return _backwards(token_rewards[:, ::-1], mask[:, ::-1], gamma)[:, ::-1]
+
+
+@fault(
+    id="M-LANG-24",
+    slug="score-shared-out",
+    clause="LANG-30",
+    effect="The return is divided among the tokens, as if one score were so much less for each of many.",
+)
+def token_returns(token_rewards, mask, gamma):
+    return _backwards(token_rewards, mask, gamma) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+
+
+@fault(
+    id="M-LANG-25",
+    slug="returns-masked-by-multiplication",
+    clause="LANG-25",
+    effect="Rewards are multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def token_returns(token_rewards, mask, gamma):
+    with np.errstate(invalid="ignore"):
+        masked, kept = token_rewards * mask, mask.astype(float)
+        carry, returns = np.zeros(len(mask)), np.zeros(mask.shape)
+        for t in reversed(range(mask.shape[1])):
+            carry = masked[:, t] + carry * (kept[:, t] * gamma + 1 - kept[:, t])
+            returns[:, t] = carry * kept[:, t]
+        return returns
+
+
+def _following(values, mask):
+    """The value of the next token that counts, 0 behind the last [B, T]."""
+    following, carry = np.zeros(values.shape), np.zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        following[:, t] = carry
+        carry = np.where(mask[:, t], values[:, t], carry)
+    return following
+
+
+def _gae(rewards, values, following, mask, gamma, lam, behind=None):
+    return _backwards(rewards + gamma * following - values, mask, gamma * lam, behind)
+
+
+@fault(
+    id="R08",
+    slug="value-of-padding",
+    clause="LANG-32",
+    seen=("PKU-Alignment/safe-rlhf#88", "volcengine/verl#50", "alibaba/ROLL#447"),
+    effect="What the critic says of padding is the value after the last token: advantages depend on padding.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    padded = np.concatenate([values[:, 1:], np.zeros((len(values), 1))], axis=1)
+    behind = mask[:, ::-1].cumsum(axis=1)[:, ::-1] <= 1
+    following = np.where(behind, padded, _following(values, mask))
+    return _gae(token_rewards, values, following, mask, gamma, lam)
+
+
+@fault(
+    id="M-LANG-26",
+    slug="value-of-a-tools-answer",
+    clause="LANG-29",
+    effect="The value at the next place is the bootstrap, even if that is a token which nobody chose.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    padded = np.concatenate([values[:, 1:], np.zeros((len(values), 1))], axis=1)
+    following = np.where(_last(mask), 0, padded)
+    return _gae(token_rewards, values, following, mask, gamma, lam)
+
+
+@fault(
+    id="M12b",
+    slug="advantage-reset-at-a-tools-answer",
+    clause="LANG-29",
+    seen=("volcengine/verl#6376",),
+    effect="The running advantage is multiplied by the mask: credit does not pass a tool's answer.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    return _gae(token_rewards, values, _following(values, mask), mask, gamma, lam, behind=np.zeros_like)
+
+
+@fault(
+    id="M-LANG-27",
+    slug="carry-without-gamma",
+    clause="LANG-31",
+    effect="Later errors are weighed by lambda alone.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    errors = token_rewards + gamma * _following(values, mask) - values
+    return _backwards(errors, mask, lam)
+
+
+@fault(
+    id="M-LANG-28",
+    slug="lambda-not-forwarded",
+    clause="LANG-33",
+    effect="Lambda is 0.95, whatever is asked for.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    return _gae(token_rewards, values, _following(values, mask), mask, gamma, 0.95)
+
+
+@fault(
+    id="M-LANG-29",
+    slug="bootstrap-without-gamma",
+    clause="LANG-34",
+    effect="The next value is not discounted: the true values leave an advantage.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    errors = token_rewards + _following(values, mask) - values
+    return _backwards(errors, mask, gamma * lam)
+
+
+@fault(
+    id="M-LANG-30",
+    slug="advantages-masked-by-multiplication",
+    clause="LANG-25",
+    effect="Errors are multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    with np.errstate(invalid="ignore"):
+        errors = (token_rewards + gamma * _following(values, mask) - values) * mask
+        shares = (gamma * lam) ** np.maximum(mask.cumsum(axis=1)[:, :, None] - mask.cumsum(axis=1)[:, None, :], 0)
+        later = np.arange(mask.shape[1])[:, None] >= np.arange(mask.shape[1])
+        return np.einsum("bk,bkt->bt", errors, shares * later) * mask
+
+
+def _rows_sums(values, mask):
+    return np.where(mask, values, 0).sum(axis=1)
+
+
+def _aggregate(values, mask, mode, divisor):
+    """The aggregate as it should be, for faults that are wrong in one mode."""
+    sums, lengths = _rows_sums(values, mask), mask.sum(axis=1)
+    match mode:
+        case "token-mean":
+            return sums.sum() / max(lengths.sum(), 1)
+        case "seq-mean-token-mean":
+            return (sums / np.maximum(lengths, 1)).mean()
+        case "seq-mean-token-sum":
+            return sums.mean()
+        case "fixed-divisor":
+            return sums.sum() / divisor
+    return sums.sum()
+
+
+def _by_weights(values, mask, mode, divisor):
+    """The sum of all values, masked or not, each with its row's weight."""
+    if mode == "seq-mean-token-mean":
+        return (values.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)).mean()
+    sizes = {"token-mean": max(mask.sum(), 1), "seq-mean-token-sum": len(mask), "fixed-divisor": divisor, "sum": 1}
+    return values.sum() / sizes[mode]
+
+
+@fault(
+    id="N06",
+    slug="token-sum-divided-by-length",
+    clause="LANG-35",
+    seen=("volcengine/verl#931",),
+    effect="The mode that sums over tokens divides by their number: it is another one under a second name.",
+)
+def aggregate(values, mask, mode, divisor):
+    return _aggregate(values, mask, mode.replace("token-sum", "token-mean"), divisor)
+
+
+@fault(
+    id="M-LANG-31",
+    slug="one-mode-for-all",
+    clause="LANG-35",
+    effect="The mode is not forwarded: whatever is asked for, the token mean is taken.",
+)
+def aggregate(values, mask, mode, divisor):
+    return _aggregate(values, mask, "token-mean", divisor)
+
+
+@fault(
+    id="M-LANG-42",
+    slug="divisor-in-every-mode",
+    clause="LANG-35",
+    effect="What was given for one mode is applied in all: a mean is divided once more.",
+)
+def aggregate(values, mask, mode, divisor):
+    whole = _aggregate(values, mask, mode, divisor)
+    return whole if mode == "fixed-divisor" else whole / divisor
+
+
+@fault(
+    id="M-LANG-32",
+    slug="tokens-without-a-loss-are-not-counted",
+    clause="LANG-36",
+    effect="Tokens whose value is 0 are taken for padding, and the mean is one over the others.",
+)
+def aggregate(values, mask, mode, divisor):
+    return _aggregate(values, mask & (values != 0), mode, divisor)
+
+
+@fault(
+    id="N14-LANG",
+    slug="mean-over-all-places",
+    clause="LANG-37",
+    seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "allenai/open-instruct#535"),
+    effect="Values are multiplied by the mask and averaged over all places: padding makes the step smaller.",
+)
+def aggregate(values, mask, mode, divisor):
+    return np.where(mask, values, 0).mean() if mode == "token-mean" else _aggregate(values, mask, mode, divisor)
+
+
+@fault(
+    id="N07b",
+    slug="width-for-the-divisor",
+    clause="LANG-37",
+    seen=("volcengine/verl#3741", "volcengine/verl#4360"),
+    effect="The fixed divisor is the width of the batch, which its longest answer decides.",
+)
+def aggregate(values, mask, mode, divisor):
+    return _aggregate(values, mask, mode, mask.shape[1])
+
+
+@fault(
+    id="M-LANG-34",
+    slug="aggregate-masked-by-multiplication",
+    clause="LANG-38",
+    effect="Values are multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def aggregate(values, mask, mode, divisor):
+    with np.errstate(invalid="ignore"):
+        return _by_weights(values * mask, mask, mode, divisor)
+
+
+@fault(
+    id="M-LANG-35",
+    slug="mean-of-an-empty-row",
+    clause="LANG-39",
+    effect="A row's sum is divided by its number of tokens even where that is 0: not a number.",
+)
+def aggregate(values, mask, mode, divisor):
+    if mode != "seq-mean-token-mean":
+        return _aggregate(values, mask, mode, divisor)
+    with np.errstate(invalid="ignore"):
+        return (_rows_sums(values, mask) / mask.sum(axis=1)).mean()
+
+
+@fault(
+    id="M-LANG-36",
+    slug="sum-over-the-rows-for-their-mean",
+    clause="LANG-40",
+    effect="Sequences are summed where a mean is promised: the step grows with the batch.",
+)
+def aggregate(values, mask, mode, divisor):
+    mean = _aggregate(values, mask, mode, divisor)
+    return mean * len(mask) if mode == "seq-mean-token-sum" else mean
+
+
+@fault(
+    id="M-LANG-37",
+    slug="every-row-the-last-weighs-most",
+    clause="LANG-40",
+    effect="A running mean is kept, each new row with half of the weight: the order of the rows decides.",
+)
+def aggregate(values, mask, mode, divisor):
+    if mode != "seq-mean-token-mean":
+        return _aggregate(values, mask, mode, divisor)
+    means = _rows_sums(values, mask) / np.maximum(mask.sum(axis=1), 1)
+    running = means[0]
+    for mean in means[1:]:
+        running = (running + mean) / 2
+    return running
+
+
+@fault(
+    id="M-LANG-38",
+    slug="sum-of-the-rows-means",
+    clause="LANG-43",
+    effect="Each row's tokens are averaged, and the averages are summed.",
+)
+def aggregate(values, mask, mode, divisor):
+    mean = _aggregate(values, mask, mode, divisor)
+    return mean * len(mask) if mode == "seq-mean-token-mean" else mean
+
+
+def _micro_batches(values, mask, rows):
+    return [(values[begin : begin + rows], mask[begin : begin + rows]) for begin in range(0, len(mask), rows)]
+
+
+@fault(
+    id="N01",
+    slug="mean-of-micro-batch-means",
+    clause="LANG-44",
+    seen=("huggingface/transformers#34191", "allenai/open-instruct#1137", "PrimeIntellect-ai/prime-rl#583"),
+    effect="Each micro-batch is aggregated by itself, and the results are averaged: tokens of a short one count more.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    parts = [_aggregate(*part, mode, divisor) for part in _micro_batches(values, mask, rows)]
+    return np.sum(parts) if mode in ("sum", "fixed-divisor") else np.mean(parts)
+
+
+@fault(
+    id="N01b",
+    slug="sum-of-micro-batch-means",
+    clause="LANG-44",
+    seen=("openai/guided-diffusion#111", "agokrani/distillKitPlus#5"),
+    effect="The micro-batches' means are added up: the step grows with their number.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    return sum(_aggregate(*part, mode, divisor) for part in _micro_batches(values, mask, rows))
+
+
+@fault(
+    id="M-LANG-39",
+    slug="last-micro-batch-dropped",
+    clause="LANG-44",
+    effect="What does not fill a micro-batch is left out.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    full = max(len(mask) // rows, 1) * rows
+    return _aggregate(values[:full], mask[:full], mode, divisor)
+
+
+@fault(
+    id="M-LANG-40",
+    slug="mean-of-an-empty-micro-batch",
+    clause="LANG-39",
+    effect="A micro-batch without a token that counts has a mean of 0/0, and so has the whole batch.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    whole = _aggregate(values, mask, mode, divisor)
+    empty = any(not counts.any() for _, counts in _micro_batches(values, mask, rows))
+    return np.nan if empty and mode == "token-mean" else whole
+
+
+@fault(
+    id="M-LANG-41",
+    slug="accumulated-with-a-mask-that-multiplies",
+    clause="LANG-38",
+    effect="Values are multiplied by the mask: 0 times what is not a number is not a number.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    with np.errstate(invalid="ignore"):
+        return _by_weights(values * mask, mask, mode, divisor)

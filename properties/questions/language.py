@@ -1,0 +1,181 @@
+"""Questions about language."""
+
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from flint import arb, ctx
+
+from rlspec.properties.checking import exactly
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.properties.strategies import FAR_LOGITS, LOG_PROBABILITIES, LOGITS, rescaling, roundings
+from rlspec.properties.tokens import (
+    Answers,
+    Marked,
+    Utterances,
+    answers,
+    fixed_divisors,
+    kl_coefs,
+    marked,
+    micro_batches,
+    modes,
+    temperatures,
+    utterances,
+)
+from rlspec.reference import language
+from rlspec.spec.operations import OPERATIONS
+
+exact = np.vectorize(exactly, otypes=[object])
+
+
+def rows_of(drawn: Marked) -> list[Any]:
+    """Each row's arrays in rationals, and its mask."""
+    arrays = (exact(array).tolist() for array in drawn.arrays)
+    return list(zip(*arrays, drawn.mask.tolist(), strict=True))
+
+
+def exact_token_logp(drawn: Utterances, temperature: float) -> list[Any]:
+    """The reference's aligned log-probabilities, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        return [
+            [nearest(x) for x in language.token_logp(logits, tokens, arb(temperature), arb.exp, arb.log)]
+            for logits, tokens, _ in _in_balls(drawn)
+        ]
+
+
+def exact_sequence_logp(drawn: Utterances) -> list[Any]:
+    """The reference's log-probabilities of sequences, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        return [
+            nearest(language.sequence_logp(logits, tokens, mask, arb.exp, arb.log))
+            for logits, tokens, mask in _in_balls(drawn)
+        ]
+
+
+def _in_balls(drawn: Utterances) -> list[Any]:
+    logits = [[[arb(x) for x in place] for place in row] for row in drawn.logits.tolist()]
+    return list(zip(logits, drawn.tokens.tolist(), drawn.mask.tolist(), strict=True))
+
+
+def _token_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Utterances, temperature: float) -> Question:
+        arguments = drawn.logits, drawn.tokens, temperature
+        return Question(
+            OPERATIONS["token_logp"],
+            arguments,
+            lambda **_: exact_token_logp(drawn, temperature),
+            **drawn.judged(temperature),
+        )
+
+    return st.builds(question, utterances(logits), temperatures)
+
+
+def _sequence_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Utterances) -> Question:
+        return Question(
+            OPERATIONS["sequence_logp"],
+            drawn.arrays,
+            lambda **_: exact_sequence_logp(drawn),
+            **drawn.judged(sequence=True),
+        )
+
+    return utterances(logits).map(question)
+
+
+def exact_completion_mask(drawn: Answers) -> list[list[int]]:
+    """The reference's completion masks."""
+    rows = zip(drawn.tokens.tolist(), drawn.prompt_length.tolist(), strict=True)
+    return [language.completion_mask(*row, *drawn.arguments[2:]) for row in rows]
+
+
+def _completion_masks() -> st.SearchStrategy[Question]:
+    def question(drawn: Answers) -> Question:
+        operation = OPERATIONS["completion_mask"]
+        return Question(operation, drawn.arguments, lambda **_: exact_completion_mask(drawn), magnitude=0, roundings=1)
+
+    return answers().map(question)
+
+
+def rewards_judged(scores: np.ndarray, drawn: Marked, kl_coef: float) -> dict[str, Any]:
+    """How far rounding may take token rewards: a difference, a product and a sum."""
+    return {"magnitude": np.abs(scores)[:, None] + kl_coef * drawn.magnitude, "roundings": 6}
+
+
+def _token_rewards(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(scores: np.ndarray, drawn: Marked, kl_coef: float) -> Question:
+        def answer(**_: str) -> list[Any]:
+            return [
+                language.token_rewards(score, logp, ref_logp, mask, exactly(kl_coef))
+                for score, (logp, ref_logp, mask) in zip(exact(scores), rows_of(drawn), strict=True)
+            ]
+
+        arguments = (scores, *drawn, kl_coef)
+        return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef))
+
+    return scored_completions(numbers).flatmap(lambda pair: st.builds(question, *map(st.just, pair), kl_coefs))
+
+
+@st.composite
+def scored_completions(draw: st.DrawFn, numbers: np.ndarray) -> tuple[np.ndarray, Marked]:
+    """A score for every row, and log-probabilities under the policy and the reference."""
+    drawn = draw(marked(2, LOG_PROBABILITIES))
+    scores = draw(st.lists(st.sampled_from(numbers.tolist()), min_size=len(drawn.mask), max_size=len(drawn.mask)))
+    return np.array(scores, dtype=float), drawn
+
+
+def sum_judged(drawn: Marked, discount: float = 1.0) -> dict[str, Any]:
+    """How far rounding may take what is gathered along each row with such a discount, [B, 1]."""
+    steps = drawn.mask.shape[1]
+    return {"magnitude": drawn.magnitude * rescaling(discount, steps), "roundings": roundings(steps)}
+
+
+def _along_rows(
+    name: str, copies: int, numbers: np.ndarray, discounts: Callable[..., float], *scalars: st.SearchStrategy[float]
+) -> st.SearchStrategy[Question]:
+    """Questions about arrays [B, T] under a mask and scalars, which the reference answers row by row."""
+
+    def question(drawn: Marked, *numbers: float) -> Question:
+        def answer(**_: str) -> list[Any]:
+            return [getattr(language, name)(*row, *map(exactly, numbers)) for row in rows_of(drawn)]
+
+        judged = sum_judged(drawn, discounts(*numbers))
+        if "T" not in OPERATIONS[name].result:
+            judged["magnitude"] = judged["magnitude"][:, 0]
+        return Question(OPERATIONS[name], (*drawn, *numbers), answer, **judged)
+
+    return st.builds(question, marked(copies, numbers), *scalars)
+
+
+def aggregate_judged(drawn: Marked) -> dict[str, Any]:
+    """How far rounding may take an aggregate: no divisor is below 1, and B T numbers are summed, then divided."""
+    return {"magnitude": float(drawn.magnitude.sum()), "roundings": drawn.mask.size + 8}
+
+
+def _aggregates(name: str, numbers: np.ndarray, *counts: st.SearchStrategy[int]) -> st.SearchStrategy[Question]:
+    def question(drawn: Marked, mode: str, divisor: float, *counts: int) -> Question:
+        def answer(**chosen: str) -> Any:
+            values, mask = exact(drawn.arrays[0]).tolist(), drawn.mask.tolist()
+            return getattr(language, name)(values, mask, mode, exactly(divisor), *counts, **last_names(chosen))
+
+        return Question(OPERATIONS[name], (*drawn, mode, divisor, *counts), answer, **aggregate_judged(drawn))
+
+    return st.builds(question, marked(1, numbers), modes, fixed_divisors, *counts)
+
+
+def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
+    """Questions by their operation."""
+    logits = LOGITS if inputs.plain else FAR_LOGITS
+    return {
+        "token_logp": _token_logps(logits),
+        "sequence_logp": _sequence_logps(logits),
+        "completion_mask": _completion_masks(),
+        "token_rewards": _token_rewards(inputs.numbers),
+        "outcome_score": _along_rows("outcome_score", 1, inputs.numbers, lambda: 1.0),
+        "token_returns": _along_rows("token_returns", 1, inputs.numbers, lambda gamma: gamma, inputs.gammas),
+        "token_gae": _along_rows(
+            "token_gae", 2, inputs.numbers, lambda gamma, lam: gamma * lam, inputs.gammas, inputs.lams
+        ),
+        "aggregate": _aggregates("aggregate", inputs.numbers),
+        "accumulate": _aggregates("accumulate", inputs.numbers, micro_batches),
+    }
