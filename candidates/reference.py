@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import advantages, decision_process, preference, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -100,3 +100,40 @@ def entropy(logits, legal):
 def policy_gradient_loss(logp, advantages, mask):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist())
     return loss, np.array(slopes)
+
+
+def completion_logp(token_logp, mask):
+    rows = zip(token_logp.tolist(), mask.tolist(), strict=True)
+    return np.array([preference.completion_logp(*row) for row in rows], dtype=float)
+
+
+def _of_preferences(function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+    """The reference's loss and derivatives, from arrays and scalars."""
+    plain = (argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    loss, *slopes = function(*plain)
+    return loss, *map(np.array, slopes)
+
+
+def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_preferences(preference.dpo_loss, *logps, beta, label_smoothing, valid)
+
+
+def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_preferences(preference.ipo_loss, *logps, tau, valid)
+
+
+def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
+    weights = desirable_weight, undesirable_weight
+    return _of_preferences(preference.kto_loss, logp, ref_logp, desirable, kl, beta, *weights, valid)
+
+
+def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
+    lengths = chosen_length, rejected_length
+    return _of_preferences(preference.orpo_loss, chosen_logp, rejected_logp, *lengths, lam, valid)
+
+
+def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
+    lengths = chosen_length, rejected_length
+    return _of_preferences(preference.simpo_loss, chosen_logp, rejected_logp, *lengths, beta, gamma, valid)

@@ -1,0 +1,1 @@
+"""How preferences go wrong (spec/preference.md)."""
