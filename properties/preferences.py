@@ -94,6 +94,10 @@ class Preferences:
         """The batch with its log-probabilities as float32."""
         return self.but(**{name: array.astype(np.float32) for name, array in self._columns.items() if "logp" in name})
 
+    def nearer(self, factor: float) -> "Preferences":
+        """The batch with all log-probabilities that much nearer to 0."""
+        return self.but(**{name: factor * array for name, array in self._columns.items() if "logp" in name})
+
     def overwritten(self, junk: float) -> "Preferences":
         """The batch with something else in the rows that do not count, of which there are some."""
         assume(not self.valid.all())
