@@ -236,8 +236,8 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
     def of_pairs(chosen: Tensor, rejected: Tensor, chosen_length: Tensor, rejected_length: Tensor) -> Tensor:
         chosen, rejected = chosen / chosen_length, rejected / rejected_length
-        log_odds = torch.stack([mean - (-mean.expm1()).log() for mean in (chosen, rejected)])
-        return -chosen - lam * log_odds.log_softmax(0)[0]
+        right, wrong = (mean - (-mean.expm1()).log() for mean in (chosen, rejected))
+        return -chosen + lam * torch.logaddexp(wrong - right, torch.zeros_like(right))
 
     return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length)
 

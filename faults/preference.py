@@ -283,7 +283,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-14",
     slug="softplus-made-straight",
-    clause="PREF-8",
+    clause="PREF-41",
     effect="Beyond 20 the softplus is taken for a straight line, as frameworks do: an error of 2e-9, in float64.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -516,6 +516,20 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
     *means, length, other = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
     return _orpo(means, (length, other), lam, valid, doubt=lambda mean: 1.0001 - np.exp(mean))
+
+
+@fault(
+    id="M-PREF-34",
+    slug="one-minus-sigmoid",
+    clause="PREF-30",
+    effect="1 - sigmoid(z) stands for sigmoid(-z), and what rounding left of it is divided by 1 - p.",
+)
+def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
+    *means, length, other = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
+    left, rest = -np.expm1(means[0]), -np.expm1(means[1])
+    x = means[0] - means[1] - np.log(left) + np.log(rest)
+    pull = lam * (1 - _sigmoid(x))
+    return _mean(valid, lam * np.logaddexp(0, -x) - means[0], -(1 + pull / left) / length, pull / rest / other)
 
 
 @fault(

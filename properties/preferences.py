@@ -21,11 +21,27 @@ FAR_LOGPS = -np.array([1, 400.5, 0.5, 200, 2, 1000, 30, 3.25])
 
 LENGTHS = np.array([1, 2, 3, 4, 7, 1, 2, 5])
 
-betas = st.sampled_from([1.0, 0.5, 2.0, 0.1, 5.0, 2.0**-20])
-smoothings = st.sampled_from([0.0, 0.25, 0.1, 0.4])
-reference_points = st.sampled_from([0.0, 0.5, 2.0, 0.1])
-weights = st.sampled_from([1.0, 2.0, 0.5, 1.3, 0.0])
-margins = st.sampled_from([0.0, 1.0, 0.5, 1.6])
+PARAMETERS = {
+    "beta": (1.0, 0.5, 2.0, 0.1, 5.0, 2.0**-20),
+    "label_smoothing": (0.0, 0.25, 0.1, 0.4),
+    "kl": (0.0, 0.5, 2.0, 0.1),
+    "desirable_weight": (1.0, 2.0, 0.5, 1.3, 0.0),
+    "undesirable_weight": (1.0, 2.0, 0.5, 1.3, 0.0),
+    "lam": (1.0, 2.0, 0.5, 0.1, 0.0),
+    "gamma": (0.0, 1.0, 0.5, 1.6),
+}
+"""What each loss's parameters are drawn from, limits among them."""
+
+ORDINARY = {
+    "beta": 0.5,
+    "label_smoothing": 0.25,
+    "kl": 0.5,
+    "desirable_weight": 1.3,
+    "undesirable_weight": 0.7,
+    "lam": 0.75,
+    "gamma": 1.6,
+}
+"""One choice of them far from every limit, where a mistake is not too small to be seen."""
 
 
 @dataclass(frozen=True)
@@ -168,27 +184,18 @@ class Preferences:
 def preferences(
     draw: st.DrawFn, logps: np.ndarray = LOGPS, plain: bool = False, all_valid: bool = False
 ) -> Preferences:
-    """Batches of up to 6 pairs, any number of which count, and parameters.
+    """Batches of up to 6 pairs, any number of which count, or all, and parameters.
 
-    plain: with no parameter at a limit, where a mistake may be too small to be seen.
+    plain: with ordinary parameters, and at least one pair that counts.
     """
     table = draw(windows(8))[0]
     columns = [logps[table[:, column] % len(logps)].astype(float) for column in range(4)]
     lengths = [LENGTHS[table[:, column] % len(LENGTHS)] for column in (4, 5)]
-    valid = np.full(len(table), True) if all_valid else table[:, 7] % 4 != 3
-    if plain:
-        valid[0] = True
-        parameters = {"beta": 0.5, "label_smoothing": 0.25, "kl": 0.5, "desirable_weight": 1.3} | {
-            "undesirable_weight": 0.7, "lam": 0.75, "gamma": 1.6
-        }  # fmt: skip
-    else:
-        parameters = {
-            "beta": draw(betas),
-            "label_smoothing": draw(smoothings),
-            "kl": draw(reference_points),
-            "desirable_weight": draw(weights),
-            "undesirable_weight": draw(weights),
-            "lam": draw(weights),
-            "gamma": draw(margins),
-        }
+    valid = table[:, 7] % 4 != 3
+    valid[: len(valid) if all_valid else int(plain)] = True
+    parameters = ORDINARY
+    if not plain:
+        data = draw(st.binary(min_size=len(PARAMETERS), max_size=len(PARAMETERS)))
+        choices = zip(PARAMETERS.items(), data, strict=True)
+        parameters = {name: options[byte % len(options)] for (name, options), byte in choices}
     return Preferences(*columns, *lengths, table[:, 6] % 2 == 0, valid, **parameters)

@@ -410,13 +410,13 @@ def test_a_loss_is_accurate_where_the_policies_are_far_apart(candidate, operatio
 # DPO.
 
 
-@clause("PREF-8")
+@clause("PREF-8", examples=60)
 @given(pairs)
 def test_the_dpo_loss_is_minus_the_log_sigmoid_of_beta_times_the_margin(candidate, batch):
     has_its_value(candidate, "dpo_loss", hard(batch), batch.judged("dpo_loss"))
 
 
-@clause("PREF-9")
+@clause("PREF-9", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_dpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "dpo_loss", hard(batch), batch.judged("dpo_loss"))
@@ -558,7 +558,7 @@ def test_the_expected_derivatives_of_the_dpo_loss_are_zero_at_the_best_policy(ca
 # IPO.
 
 
-@clause("PREF-17")
+@clause("PREF-17", examples=60)
 @given(pairs)
 def test_the_ipo_loss_is_the_square_of_what_the_margin_lacks(candidate, batch):
     has_its_value(candidate, "ipo_loss", batch, batch.judged("ipo_loss"))
@@ -599,13 +599,13 @@ def test_the_expected_derivatives_of_the_ipo_loss_are_zero_where_log_ratios_are_
 # KTO.
 
 
-@clause("PREF-20")
+@clause("PREF-20", examples=60)
 @given(pairs)
 def test_the_kto_loss_is_weight_less_value(candidate, batch):
     has_its_value(candidate, "kto_loss", batch, batch.judged("kto_loss"))
 
 
-@clause("PREF-21")
+@clause("PREF-21", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_kto_loss_hold_the_reference_point_fixed(candidate, batch):
     has_its_derivatives(candidate, "kto_loss", batch, batch.judged("kto_loss"))
@@ -676,13 +676,13 @@ def test_a_kind_of_answer_without_weight_does_not_count(candidate, batch, of_goo
 # ORPO.
 
 
-@clause("PREF-26")
+@clause("PREF-26", examples=60)
 @given(pairs)
 def test_the_orpo_loss_is_a_likelihood_and_a_contrast_of_odds(candidate, batch):
     has_its_value(candidate, "orpo_loss", batch, batch.judged("orpo_loss"))
 
 
-@clause("PREF-27")
+@clause("PREF-27", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_orpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "orpo_loss", batch, batch.judged("orpo_loss"))
@@ -728,13 +728,13 @@ def test_odds_are_right_where_an_answer_is_all_but_certain(candidate, batch, dou
 # SimPO.
 
 
-@clause("PREF-31")
+@clause("PREF-31", examples=60)
 @given(pairs)
 def test_the_simpo_loss_is_minus_the_log_sigmoid_of_a_lead_in_means(candidate, batch):
     has_its_value(candidate, "simpo_loss", batch, batch.judged("simpo_loss"))
 
 
-@clause("PREF-32")
+@clause("PREF-32", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_simpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "simpo_loss", batch, batch.judged("simpo_loss"))
