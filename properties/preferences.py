@@ -135,7 +135,7 @@ class Preferences:
         certain: hold ORPO to the accuracy that 1 - p has where it is not computed as a difference.
         """
         counted = self.rows(self.valid)
-        terms = getattr(counted, f"_of_{loss}")(certain) if loss == "orpo_loss" else getattr(counted, f"_of_{loss}")()
+        terms = counted._of_orpo_loss(certain) if loss == "orpo_loss" else getattr(counted, f"_of_{loss}")()
         return {"magnitude": float(np.sum(terms)), "roundings": len(self.valid) + 16}
 
     def _logps(self) -> np.ndarray:
@@ -189,13 +189,15 @@ def preferences(
     plain: with ordinary parameters, and at least one pair that counts.
     """
     table = draw(windows(8))[0]
-    columns = [logps[table[:, column] % len(logps)].astype(float) for column in range(4)]
-    lengths = [LENGTHS[table[:, column] % len(LENGTHS)] for column in (4, 5)]
+    chosen, rejected, ref_chosen, ref_rejected = (logps[table[:, i] % len(logps)].astype(float) for i in range(4))
+    length, other = (LENGTHS[table[:, i] % len(LENGTHS)] for i in (4, 5))
+    desirable = table[:, 6] % 2 == 0
     valid = table[:, 7] % 4 != 3
     valid[: len(valid) if all_valid else int(plain)] = True
-    parameters = ORDINARY
+    parameters: dict[str, Any] = ORDINARY
     if not plain:
         data = draw(st.binary(min_size=len(PARAMETERS), max_size=len(PARAMETERS)))
         choices = zip(PARAMETERS.items(), data, strict=True)
         parameters = {name: options[byte % len(options)] for (name, options), byte in choices}
-    return Preferences(*columns, *lengths, table[:, 6] % 2 == 0, valid, **parameters)
+    logps_and_lengths = chosen, rejected, ref_chosen, ref_rejected, length, other
+    return Preferences(*logps_and_lengths, desirable, valid, **parameters)

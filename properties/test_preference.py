@@ -118,7 +118,7 @@ def test_the_probabilities_of_all_answers_to_a_prompt_add_up_to_one(candidate, s
         chances = [nearest(arb(number).exp()) for number in answer.value.tolist()]
     for prompt in range(len(speech.language.prompts)):
         rows = [row for row, (asked, _) in enumerate(speech.pairs) if asked == prompt]
-        total = sum(chances[row] for row in rows)
+        total = sum((chances[row] for row in rows), Fraction(0))
         # The error of a logarithm is the relative error of its exponential.
         sizes = (chances[row] * (1 + exactly(abs(token_logp[row]).sum())) for row in rows)
         allowed = tolerance(magnitude=sum(sizes), roundings=token_logp.shape[1] + 4, roundoff=answer.roundoff)
@@ -208,7 +208,8 @@ def both(loss, *batches):
 
 def counted(rows, valid):
     """The rows' numbers, and 0 where a row does not count."""
-    return np.where(valid, np.array(rows, dtype=object), Fraction(0))
+    kept = [number if counts else Fraction(0) for number, counts in zip(rows, valid, strict=True)]
+    return np.array(kept, dtype=object)
 
 
 def expected_loss(candidate, loss, batch, rows):

@@ -39,10 +39,9 @@ def _about(loss: str) -> Callable[[Preferences], Question]:
 
 def exact_loss(loss: str, arguments: tuple[Any, ...], **chosen: str) -> tuple[Any, ...]:
     """The reference's loss and derivatives under the chosen conventions, to hundreds of bits."""
-    if loss != "ipo_loss":  # which is a polynomial
-        chosen = chosen | {"functions": arb}  # type: ignore[dict-item]
+    functions = {} if loss == "ipo_loss" else {"functions": arb}  # IPO's is a polynomial
     with ctx.workprec(PRECISION):
-        value, *slopes = getattr(preference, loss)(*map(_as_balls, arguments), **chosen)
+        value, *slopes = getattr(preference, loss)(*map(_as_balls, arguments), **chosen, **functions)
         return _nearest(value), *([_nearest(slope) for slope in column] for column in slopes)
 
 
