@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, kl, language, ppo, returns
+from rlspec.reference import advantages, decision_process, kl, language, ppo, preference, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -203,3 +203,35 @@ def aggregate(values, mask, mode, divisor, **conventions):
 
 def accumulate(values, mask, mode, divisor, rows, **conventions):
     return language.accumulate(values.tolist(), mask.tolist(), mode, divisor, rows, **conventions)
+
+
+def completion_logp(token_logp, mask):
+    rows = zip(token_logp.tolist(), mask.tolist(), strict=True)
+    return np.array([preference.completion_logp(*row) for row in rows], dtype=float)
+
+
+def dpo_loss(
+    chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid, **conventions
+):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_lists(preference.dpo_loss, *logps, beta, label_smoothing, valid, **conventions)
+
+
+def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid, **conventions):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_lists(preference.ipo_loss, *logps, tau, valid, **conventions)
+
+
+def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid, **conventions):
+    weights = desirable_weight, undesirable_weight
+    return _of_lists(preference.kto_loss, logp, ref_logp, desirable, kl, beta, *weights, valid, **conventions)
+
+
+def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid, **conventions):
+    lengths = chosen_length, rejected_length
+    return _of_lists(preference.orpo_loss, chosen_logp, rejected_logp, *lengths, lam, valid, **conventions)
+
+
+def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid, **conventions):
+    lengths = chosen_length, rejected_length
+    return _of_lists(preference.simpo_loss, chosen_logp, rejected_logp, *lengths, beta, gamma, valid, **conventions)

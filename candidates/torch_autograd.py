@@ -358,3 +358,58 @@ def accumulate(values, mask, mode, divisor, rows):
     values, mask = _tensor(values), _tensor(mask)
     weighted = values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)
     return sum(part.sum() for part in weighted.split(rows)).item()
+
+
+def completion_logp(token_logp, mask):
+    return _tensor(token_logp).masked_fill(~_tensor(mask).bool(), 0).sum(1).numpy()
+
+
+def _mean_and_slopes(of_rows: Any, valid: Any, slopes: int, *columns: Any) -> tuple[Any, ...]:
+    """The mean over the valid rows of what the function says of their columns, and its derivatives in the first few."""
+    columns = tuple(map(_tensor, columns))
+    leaves = [column.requires_grad_() for column in columns[:slopes]]
+    counted = _tensor(valid).bool()
+    loss = of_rows(*(column[counted] for column in columns)).sum() / counted.sum().clamp(min=1)
+    return loss.detach().numpy(), *(slope.numpy() for slope in torch.autograd.grad(loss, leaves))
+
+
+def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor) -> Tensor:
+        rewards = beta * torch.stack([chosen - ref_chosen, rejected - ref_rejected])
+        beliefs = rewards.log_softmax(0)  # of two answers, as in a choice between them
+        return -(1 - label_smoothing) * beliefs[0] - label_smoothing * beliefs[1]
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp)
+
+
+def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor) -> Tensor:
+        return ((chosen - rejected) - (ref_chosen - ref_rejected) - 1 / (2 * tau)).square()
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp)
+
+
+def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
+    def of_completions(logp: Tensor, ref_logp: Tensor, desirable: Tensor) -> Tensor:
+        gain = beta * (logp - ref_logp - kl)
+        liked, disliked = (1 - gain.sigmoid()) * desirable_weight, gain.sigmoid() * undesirable_weight
+        return torch.where(desirable, liked, disliked)
+
+    return _mean_and_slopes(of_completions, valid, 1, logp, ref_logp, np.asarray(desirable, dtype=bool))
+
+
+def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, chosen_length: Tensor, rejected_length: Tensor) -> Tensor:
+        chosen, rejected = chosen / chosen_length, rejected / rejected_length
+        right, wrong = (mean - (-mean.expm1()).log() for mean in (chosen, rejected))
+        return -chosen + lam * torch.logaddexp(wrong - right, torch.zeros_like(right))
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length)
+
+
+def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, chosen_length: Tensor, rejected_length: Tensor) -> Tensor:
+        lacking = gamma - beta * (chosen / chosen_length - rejected / rejected_length)
+        return torch.logaddexp(lacking, torch.zeros_like(lacking))
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length)

@@ -325,3 +325,62 @@ def aggregate(values: Steps, mask: Flags, mode: Name, divisor: Number) -> Number
 @_operation("language", row_by_row=False)
 def accumulate(values: Steps, mask: Flags, mode: Name, divisor: Number, rows: Count) -> Number:
     """The same number, gathered from micro-batches of so many consecutive rows, the last one of those left."""
+
+
+@_operation("preference")
+def completion_logp(token_logp: Steps, mask: Flags) -> Rows:
+    """log pi(y|x) of each completion; mask is 1 at its tokens, and neither at the prompt's nor at padding."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def dpo_loss(
+    chosen_logp: Rows,
+    rejected_logp: Rows,
+    ref_chosen_logp: Rows,
+    ref_rejected_logp: Rows,
+    beta: Number,
+    label_smoothing: Number,
+    valid: Rows,
+) -> tuple[Number, Rows, Rows]:
+    """The mean of -log sigmoid(beta h) over the pairs where valid is 1, and its derivatives; label_smoothing < 1/2."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def ipo_loss(
+    chosen_logp: Rows, rejected_logp: Rows, ref_chosen_logp: Rows, ref_rejected_logp: Rows, tau: Number, valid: Rows
+) -> tuple[Number, Rows, Rows]:
+    """The mean of (h - 1/(2 tau))^2 over the pairs where valid is 1, and its derivatives."""
+
+
+@_operation("preference", "loss", "d_logp", row_by_row=False)
+def kto_loss(
+    logp: Rows,
+    ref_logp: Rows,
+    desirable: Rows,
+    kl: Number,
+    beta: Number,
+    desirable_weight: Number,
+    undesirable_weight: Number,
+    valid: Rows,
+) -> tuple[Number, Rows]:
+    """The mean of weight less value over the completions where valid is 1, and its derivative; kl >= 0 is constant."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def orpo_loss(
+    chosen_logp: Rows, rejected_logp: Rows, chosen_length: Rows, rejected_length: Rows, lam: Number, valid: Rows
+) -> tuple[Number, Rows, Rows]:
+    """Negative log-likelihood of the chosen plus lam times that of the odds ratio; logps are negative sums."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def simpo_loss(
+    chosen_logp: Rows,
+    rejected_logp: Rows,
+    chosen_length: Rows,
+    rejected_length: Rows,
+    beta: Number,
+    gamma: Number,
+    valid: Rows,
+) -> tuple[Number, Rows, Rows]:
+    """The mean of -log sigmoid(beta (mean logp of the chosen less the rejected) - gamma), and its derivatives."""

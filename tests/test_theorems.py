@@ -14,7 +14,8 @@ from rlspec.power import every_property
 from rlspec.properties import test_kl as kls
 from rlspec.properties import test_language as languages
 from rlspec.properties import test_policy_gradient as policy_gradients
-from rlspec.reference import decision_process, kl, language, natural_gradient, policy_gradient, variance
+from rlspec.properties import test_preference as preferences
+from rlspec.reference import decision_process, kl, language, natural_gradient, policy_gradient, preference, variance
 from rlspec.reference.differentiation import rational
 from rlspec.reference.variance import Parabola
 
@@ -58,6 +59,16 @@ def blocks(change):
     return lambda *of: [[list(map(change, row)) for row in block] for block in natural_gradient.fisher(*of)]
 
 
+def token_by_token(language, reference, worth):
+    """A policy that tilts each token's distribution by what the answer would be worth if that token ended it."""
+    tilts = {
+        (prompt, begun): [p * worth(prompt, min(language.completions(prompt, (*begun, token)))) for token, p in pairs]
+        for (prompt, begun), row in reference.items()
+        for pairs in [list(enumerate(row))]
+    }
+    return {context: [number / sum(row) for number in row] for context, row in tilts.items()}
+
+
 WRONG = [
     ("derivative_of_log_pi", policy_gradients, "score", lambda row, a: [int(b == a) for b, _ in enumerate(row)]),
     ("score_of_a_trajectory", policy_gradients, "score", lambda row, a: [int(b == a) for b, _ in enumerate(row)]),
@@ -97,6 +108,17 @@ WRONG = [
     ("a_direction_is_lost_only", policy_gradients, "fisher", blocks(abs)),
     ("least_squares_fit", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("compatible_critic", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
+    ("falls_short_of_the_tilted_one", preferences, "tilted", token_by_token),
+    ("what_the_best_policy_stands_for", preferences, "tilted", token_by_token),
+    ("what_the_best_policy_stands_for", preferences, "implicit_worth",
+     lambda policy, reference, beta, prompt, tokens: preference.probability(policy, prompt, tokens)),
+    ("a_factor_for_each_prompt_leaves", preferences, "tilted",
+     lambda language, reference, worth: preference.tilted(language, reference, lambda *answer: worth(*answer) + 1)),
+    ("likelihood_is_zero_at_the_best_policy", preference, "implicit_worth",
+     lambda policy, reference, beta, *answer: preferences.implicit_worth(policy, reference, 1, *answer)),
+    ("likelihood_is_zero_at_the_best_policy", preferences, "tilted", token_by_token),
+    ("likelihood_is_zero_at_no_other_policy", preferences, "population_gradient",
+     lambda language, policy, *others: {context: [0 for _ in row] for context, row in policy.items()}),
 ]  # fmt: skip
 """Part of a theorem's name, and where which wrong formula is put."""
 

@@ -1,0 +1,256 @@
+"""Preferences: which of two completions is better, and the losses that turn it into credit for both.
+
+Every loss here is a sum over pairs, or over single completions, of a function of one number; what is the loss's own is
+that function and its derivative (the `of_pair` in each), and the rest is shared.  exp, log and expm1 are those of
+`functions`: the module math, flint's class arb, or anything else that has them for the numbers at hand.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .language import Gradient, Language, Policy, Tokens, expected_gradient, probability
+from .linear_algebra import Number, Vector
+
+Worth = Callable[[int, Tokens], Number]
+Term = Callable[..., tuple[Number, ...]]
+
+
+def tilted(language: Language, reference: Policy, worth: Worth) -> Policy:
+    """pi*(y|x) = ref(y|x) worth(x, y) / Z(x), as a policy over tokens (PREF-1).
+
+    worth: exp(r(x, y) / beta), positive.  A token's probability is the share of what follows it:
+    pi*(y_t | x, y_<t) = sum_{y begins with y_<=t} ref(y|x) worth(x, y) / sum_{y begins with y_<t} ref(y|x) worth(x, y).
+    Rafailov et al. (2023), eq. 4.
+    """
+
+    def mass(prompt: int, begun: Tokens) -> Number:
+        return sum(probability(reference, prompt, y) * worth(prompt, y) for y in language.completions(prompt, begun))
+
+    return {
+        (prompt, begun): [mass(prompt, (*begun, token)) / mass(prompt, begun) for token in range(language.vocabulary)]
+        for prompt, begun in language.contexts()
+    }
+
+
+def preferred(worth: Number, other: Number) -> Number:
+    """sigmoid(r - r') = worth / (worth + other), with worth = exp(r): how often the one is preferred to the other.
+
+    Bradley & Terry (1952).
+    """
+    return worth / (worth + other)
+
+
+def implicit_worth(policy: Policy, reference: Policy, beta: int, prompt: int, tokens: Tokens) -> Number:
+    """(pi(y|x) / ref(y|x))^beta, the exponential of the reward that a policy stands for (PREF-2)."""
+    return (probability(policy, prompt, tokens) / probability(reference, prompt, tokens)) ** beta
+
+
+def population_gradient(
+    language: Language, policy: Policy, reference: Policy, beta: int, worth: Worth, speaker: Policy
+) -> Gradient:
+    """grad E[-log sigmoid(beta h)], with respect to the logits of every context (PREF-3).
+
+    Both completions of a pair are the speaker's, and worth says how often each is preferred.  As p(y, y') +
+    p(y', y) = 1, the derivative with respect to log pi(y) is -2 beta mu(y) sum_y' mu(y') (p(y, y') - q(y, y')), where q
+    is what the policy believes.
+    """
+
+    def pull(prompt: int, tokens: Tokens) -> Number:
+        def surprise(other: Tokens) -> Number:
+            believed = (implicit_worth(policy, reference, beta, prompt, y) for y in (tokens, other))
+            return preferred(worth(prompt, tokens), worth(prompt, other)) - preferred(*believed)
+
+        rivals = language.completions(prompt)
+        return -2 * beta * sum(probability(speaker, prompt, other) * surprise(other) for other in rivals)
+
+    return expected_gradient(language, policy, lambda prompt, tokens: [pull(prompt, tokens)] * len(tokens), speaker)
+
+
+def softplus(x: Number, functions: Any = math) -> Number:
+    """-log sigmoid(-x) = log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in which no exponential is large."""
+    return max(x, 0) + functions.log(1 + functions.exp(-abs(x)))
+
+
+def sigmoid(x: Number, functions: Any = math) -> Number:
+    """1 / (1 + e^-x), the derivative of softplus."""
+    small = functions.exp(-abs(x))
+    return (1 if x >= 0 else small) / (1 + small)
+
+
+def completion_logp(token_logp: Vector, mask: Sequence[Any]) -> Number:
+    """log pi(y|x) = sum_t log pi(y_t | x, y_<t), over the tokens where the mask is set (PREF-4).
+
+    token_logp, mask: [T], of one completion.
+    """
+    return sum(logp for logp, counts in zip(token_logp, mask, strict=True) if counts)
+
+
+def dpo_loss(
+    chosen_logp: Vector,
+    rejected_logp: Vector,
+    ref_chosen_logp: Vector,
+    ref_rejected_logp: Vector,
+    beta: Number,
+    label_smoothing: Number,
+    valid: Sequence[Any],
+    noise: str = "conservative",
+    reduction: str = "mean over valid",
+    functions: Any = math,
+) -> tuple[Number, ...]:
+    """-log sigmoid(beta h) with h = log pi(y_w) / ref(y_w) - log pi(y_l) / ref(y_l), smoothed (PREF-8, PREF-14).
+
+    chosen_logp, ...: [B].  valid: which pairs count.  noise, reduction: as in PREF-15 and PREF-37.
+    Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Rafailov et al. (2023), eq. 7.
+    """
+    right, wrong = smoothed(label_smoothing, noise)
+
+    def of_pair(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> tuple[Number, ...]:
+        x = beta * margin(chosen, rejected, ref_chosen, ref_rejected)
+        slope = beta * (wrong * sigmoid(x, functions) - right * sigmoid(-x, functions))
+        return right * softplus(-x, functions) + wrong * softplus(x, functions), slope, -slope
+
+    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+
+
+def smoothed(label_smoothing: Number, noise: str = "conservative") -> tuple[Number, Number]:
+    """The weights of a pair and of the swapped pair in the loss of a pair whose label may be wrong (PREF-15).
+
+    The mean loss of noisy labels, or what has the true label's loss as its mean: with e for label_smoothing,
+    (1 - e, e), or (1 - e, -e) / (1 - 2 e).
+    """
+    right, wrong = 1 - label_smoothing, label_smoothing
+    return (right, wrong) if noise == "conservative" else (right / (right - wrong), -wrong / (right - wrong))
+
+
+def margin(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> Number:
+    """h: by how much the policy's log-ratio to the reference is greater for the chosen completion."""
+    return (chosen - ref_chosen) - (rejected - ref_rejected)
+
+
+def ipo_loss(
+    chosen_logp: Vector,
+    rejected_logp: Vector,
+    ref_chosen_logp: Vector,
+    ref_rejected_logp: Vector,
+    tau: Number,
+    valid: Sequence[Any],
+    reduction: str = "mean over valid",
+) -> tuple[Number, ...]:
+    """(h - 1 / (2 tau))^2, h as in `dpo_loss` (PREF-17).
+
+    Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Azar et al. (2023), eq. 17.
+    """
+
+    def of_pair(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> tuple[Number, ...]:
+        missing = margin(chosen, rejected, ref_chosen, ref_rejected) - 1 / (2 * tau)
+        return missing**2, 2 * missing, -2 * missing
+
+    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+
+
+def kto_loss(
+    logp: Vector,
+    ref_logp: Vector,
+    desirable: Sequence[Any],
+    kl: Number,
+    beta: Number,
+    desirable_weight: Number,
+    undesirable_weight: Number,
+    valid: Sequence[Any],
+    reduction: str = "mean over valid",
+    functions: Any = math,
+) -> tuple[Number, ...]:
+    """w (1 - sigmoid(s beta (log pi(y) / ref(y) - kl))), s = 1 for the desirable and -1 for the others (PREF-20).
+
+    logp, ref_logp, desirable, valid: [B].  Returns the loss and its derivative in logp, [B].
+    Ethayarajh et al. (2024), section 4.
+    """
+
+    def of_completion(logp: Number, ref_logp: Number, good: Any) -> tuple[Number, ...]:
+        weight, sign = (desirable_weight, 1) if good else (undesirable_weight, -1)
+        x = sign * beta * (logp - ref_logp - kl)
+        missed = sigmoid(-x, functions)
+        return weight * missed, -sign * weight * beta * missed * sigmoid(x, functions)
+
+    return _reduced(of_completion, (logp, ref_logp, desirable), valid, reduction, slopes=1)
+
+
+def orpo_loss(
+    chosen_logp: Vector,
+    rejected_logp: Vector,
+    chosen_length: Sequence[int],
+    rejected_length: Sequence[int],
+    lam: Number,
+    valid: Sequence[Any],
+    likelihood: str = "mean over pairs",
+    reduction: str = "mean over valid",
+    functions: Any = math,
+) -> tuple[Number, ...]:
+    """Negative log-likelihood of the chosen, plus lam times -log sigmoid of the log odds ratio (PREF-26).
+
+    The odds p / (1 - p) are of p = exp(log pi(y) / |y|).  likelihood: whether the first term is a mean over tokens
+    (PREF-29).  Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].
+    Hong et al. (2024), eqs. 3, 4, 6 and 7.
+    """
+    tokens = sum(length for length, counts in zip(chosen_length, valid, strict=True) if counts)
+    pairs = _size(valid, reduction)
+
+    def of_pair(chosen: Number, rejected: Number, length: int, other: int) -> tuple[Number, ...]:
+        means = chosen / length, rejected / other
+        left = [-functions.expm1(mean) for mean in means]  # 1 - p
+        x = (means[0] - means[1]) - (functions.log(left[0]) - functions.log(left[1]))
+        pull = lam * sigmoid(-x, functions)
+        share = 1 / length if likelihood == "mean over pairs" else pairs / tokens
+        value = lam * softplus(-x, functions) - share * chosen
+        return value, -share - pull / left[0] / length, pull / left[1] / other
+
+    return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, reduction, slopes=2)
+
+
+def simpo_loss(
+    chosen_logp: Vector,
+    rejected_logp: Vector,
+    chosen_length: Sequence[int],
+    rejected_length: Sequence[int],
+    beta: Number,
+    gamma: Number,
+    valid: Sequence[Any],
+    target: str = "gamma",
+    reduction: str = "mean over valid",
+    functions: Any = math,
+) -> tuple[Number, ...]:
+    """-log sigmoid(beta (log pi(y_w) / |y_w| - log pi(y_l) / |y_l|) - gamma) (PREF-31).
+
+    target: what is subtracted, gamma or beta times gamma (PREF-33).
+    Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Meng et al. (2024), eq. 6.
+    """
+    wanted = gamma if target == "gamma" else beta * gamma
+
+    def of_pair(chosen: Number, rejected: Number, length: int, other: int) -> tuple[Number, ...]:
+        x = beta * (chosen / length - rejected / other) - wanted
+        slope = -beta * sigmoid(-x, functions)
+        return softplus(-x, functions), slope / length, -slope / other
+
+    return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, reduction, slopes=2)
+
+
+def _size(valid: Sequence[Any], reduction: str) -> int:
+    """What the sum over the rows that count is divided by (PREF-37)."""
+    return {"mean over valid": sum(map(bool, valid)), "mean over rows": len(valid), "sum": 1}[reduction] or 1
+
+
+def _reduced(
+    of_row: Term, columns: Sequence[Vector], valid: Sequence[Any], reduction: str, slopes: int
+) -> tuple[Number, ...]:
+    """The mean of the first of a row's numbers, and each row's share of it in the others: 0 if it does not count.
+
+    of_row: a row's value and its derivatives, so many as `slopes` says; it is not asked about rows that do not count.
+    """
+    size = _size(valid, reduction)
+    nothing = (0,) * (1 + slopes)
+    rows = [of_row(*row) if counts else nothing for *row, counts in zip(*columns, valid, strict=True)]
+    values, *derivatives = zip(*rows, strict=True)
+    return sum(values) / size, *([slope / size for slope in column] for column in derivatives)
