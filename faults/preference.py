@@ -50,7 +50,7 @@ def completion_logp(token_logp, mask):
 
 
 @fault(
-    id="X21",
+    id="X21b",
     slug="padding-counted-in-the-answer",
     clause="PREF-5",
     seen=("0xallam/Direct-Preference-Optimization#4",),
