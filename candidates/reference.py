@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, returns
+from rlspec.reference import advantages, decision_process, group, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -100,3 +100,40 @@ def entropy(logits, legal):
 def policy_gradient_loss(logp, advantages, mask):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist())
     return loss, np.array(slopes)
+
+
+# group
+
+
+def group_advantages(rewards, groups, baseline, scale):
+    return np.array(group.group_advantages(rewards.tolist(), groups.tolist(), baseline, scale))
+
+
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    return np.array(group.reinforce_plus_plus_advantages(rewards.tolist(), groups.tolist(), baseline))
+
+
+def _group_loss(name: str, arguments: tuple[Any, ...]) -> tuple[Any, np.ndarray]:
+    lists = (argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    loss, slopes = getattr(group, name)(*lists)
+    return loss, np.array(slopes)
+
+
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    return _group_loss("grpo_loss", (logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef))
+
+
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    return _group_loss("dr_grpo_loss", (logp, old_logp, advantages, mask, clip_low, clip_high, length))
+
+
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _group_loss("dapo_loss", (logp, old_logp, advantages, mask, clip_low, clip_high))
+
+
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _group_loss("gspo_loss", (logp, old_logp, advantages, mask, clip_low, clip_high))
+
+
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _group_loss("cispo_loss", (logp, old_logp, advantages, mask, clip_low, clip_high))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-CHAPTERS = ("operations", "decision_process", "returns", "advantages", "policy_gradient")
+CHAPTERS = ("operations", "decision_process", "returns", "advantages", "policy_gradient", "group")
 
 _HEADING = re.compile(r"^### (?P<id>[A-Z]+-\d+) (?P<title>.+)$")
 _LEVEL = re.compile(r"\b(MUST|SHOULD|MAY|THEOREM)\b")
