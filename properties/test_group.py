@@ -3,6 +3,7 @@
 from fractions import Fraction
 from math import comb
 from statistics import mean
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -74,7 +75,7 @@ def test_an_advantage_is_the_reward_less_the_baseline_over_the_scale(candidate, 
     scaled = divisors(candidate, drawn, scale)
     expected = []
     for place, own in enumerate(drawn.rewards):
-        [company] = [places for places in drawn.members if place in places]
+        company = next(places for places in drawn.members if place in places)
         others = [exactly(drawn.rewards[other]) for other in company if baseline == "mean" or other != place]
         expected.append((exactly(own) - mean(others)) / (1 if scaled is None else exactly(scaled[place])))
     agree(advantages(candidate, drawn, baseline, scale), expected, **judged(candidate, drawn, scale))
@@ -100,7 +101,7 @@ def test_a_group_has_the_advantages_that_it_has_alone(candidate, drawn, baseline
     agree(answer, expected, **judged(candidate, drawn, scale, times=2))
 
 
-NAMINGS = {
+NAMINGS: dict[str, dict[int, Any]] = {
     "other numbers": {7: 10**9, -2: 0, 40: 3},
     "the other way round": {7: 40, -2: 7, 40: -2},
     "strings": {7: "prompt", -2: "another prompt", 40: ""},
@@ -111,7 +112,7 @@ NAMINGS = {
 @clause("GRP-3", examples=60)
 @given(samples(), baselines, scales, st.sampled_from(sorted(NAMINGS)))
 def test_what_a_group_is_called_does_not_matter(candidate, drawn, baseline, scale, naming):
-    names = [NAMINGS[naming][own] for own in drawn.groups.tolist()]
+    names = list(map(NAMINGS[naming].get, drawn.groups.tolist()))
     called = np.array(names, dtype=object if "objects" in naming else None)
     answer = candidate.demand(OPERATIONS["group_advantages"], drawn.rewards, called, baseline, scale)
     agree(answer, advantages(candidate, drawn, baseline, scale), **judged(candidate, drawn, scale, times=2))
@@ -222,9 +223,8 @@ def test_equal_whole_rewards_have_advantages_of_exactly_zero(candidate, drawn, b
 def test_equal_rewards_have_no_advantages_but_what_rounding_leaves_of_them(candidate, drawn, baseline, scale):
     drawn = alike(not_alone(drawn))
     answer = candidate.demand(OPERATIONS["group_advantages"], *drawn.arrays, baseline, scale)
-    terms = {"magnitude": 0, "roundings": 1}
-    if scale == "none" or divisors(candidate, drawn, scale).all():
-        terms = judged(candidate, drawn, scale)
+    kept_from_zero = scale == "none" or divisors(candidate, drawn, scale).all()
+    terms = judged(candidate, drawn, scale, times=int(kept_from_zero))
     agree(answer, np.zeros(len(drawn.rewards)), **terms)
 
 
@@ -242,10 +242,13 @@ def test_a_group_of_one_has_the_advantage_zero_or_its_reward(candidate, drawn, b
     lonely = drawn.but(groups=np.arange(len(drawn.rewards)))
     answer = candidate.demand(OPERATIONS["group_advantages"], *lonely.arrays, baseline, scale)
     by = chosen(candidate, "group_advantages")
-    shared = Fraction(float(group.DIVISORS[by["eps"]](1.0))) if scale == "std" else 1
-    unchanged = rationals(lonely.rewards) / shared
-    expected = unchanged if by["alone"] == "its reward" else 0 * unchanged
-    agree(answer, expected, magnitude=np.abs(lonely.rewards), roundings=4)
+    kept = by["alone"] == "its reward"
+    # What is added to a spread of 1 is seen in the answer, however it is rounded.
+    added = exactly(group.DIVISORS[by["eps"]](1.0)) - 1 if kept and scale == "std" else 0
+    rewards = rationals(lonely.rewards)
+    off = [tolerance(magnitude=size, roundings=4, roundoff=answer.roundoff) + 2 * added * size for size in abs(rewards)]
+    near = abs(rationals(answer.value) - (rewards if kept else 0)) <= off
+    law(near.all(), answer, f"samples that are alone have the advantages {answer.value.tolist()}")
 
 
 @clause("GRP-11", examples=25)
@@ -687,7 +690,7 @@ def test_the_reference_has_a_part_that_is_linear_in_the_coefficient(candidate, c
 
 
 @clause("GRP-32", examples=40)
-@given(credited(), st.sampled_from([2.0, 0.5]))
+@given(credited(), st.sampled_from([1.25, 0.875]))
 def test_the_part_of_the_reference_moves_with_the_policy_as_its_derivative_says(candidate, drawn, by):
     case = drawn.but(advantages=0 * drawn.advantages, kl_coef=1.0)
     moved = case.but(logp=case.tokens.logp + np.log(by))
@@ -722,8 +725,9 @@ def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_group_loss(
 @given(case=credited(), junk=not_numbers)
 def test_a_group_loss_survives_what_is_not_a_number_under_the_mask(candidate, operation, case, junk):
     assume(not case.mask.all())
+    expected = ask(candidate, operation, case)
     answer = candidate.demand(OPERATIONS[operation], *case.padded(0, 0, junk).arguments(operation))
-    agree(answer, ask(candidate, operation, case), **case.judged)
+    agree(answer, expected, **case.judged)
 
 
 @every_loss
@@ -758,6 +762,7 @@ def test_a_batch_given_twice_has_the_same_loss(candidate, operation, case):
 @clause("GRP-38", examples=20)
 @given(case=credited(PLAIN, far=True, kl=False))
 def test_ratios_that_are_far_off_have_finite_answers(candidate, operation, case):
+    assume(case.mask.any())
     candidate.demand(OPERATIONS[operation], *case.arguments(operation))
 
 
@@ -765,6 +770,7 @@ def test_ratios_that_are_far_off_have_finite_answers(candidate, operation, case)
 @clause("GRP-38", examples=20)
 @given(drawn=credited(PLAIN, far=True, kl=False))
 def test_a_ratio_that_has_gone_far_enough_is_the_bound_however_far_it_has_gone(candidate, operation, drawn):
+    assume(drawn.mask.any())
     steps = np.abs(drawn.log_ratio) * np.sign(drawn.advantages)[:, None]
     case = drawn.but(logp=drawn.tokens.old_logp + steps)
     answer = candidate.demand(OPERATIONS[operation], *case.arguments(operation))
