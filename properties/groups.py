@@ -4,6 +4,7 @@ As in `strategies`, everything is decoded from windows on a table of bytes, and 
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from statistics import mean, pstdev
@@ -23,7 +24,7 @@ IDS = np.array([7, -2, 40])
 
 baselines = st.sampled_from(["mean", "leave-one-out"])
 scales = st.sampled_from(["none", "std"])
-whole_batch_baselines = st.sampled_from(["none", "mean"])
+whole_batch_baselines = st.sampled_from(["mean", "none"])
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,30 @@ def divisor(rewards: list[Fraction], std: str, eps: str) -> float:
     return float(DIVISORS[eps](float(spread)))
 
 
+LAYOUTS = ("blocks", "turns", "any", "one alone")
+
+
 @st.composite
-def samples(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, sizes: Any = (1.0, 1e-4, 1e-8)) -> Samples:
-    """Samples of up to three groups: one after the other, taking turns, or of any size in any order.
+def samples(
+    draw: st.DrawFn,
+    numbers: np.ndarray = NUMBERS,
+    sizes: Sequence[float] = (1.0, 1e-4, 1e-8),
+    layouts: Sequence[str] = LAYOUTS,
+) -> Samples:
+    """Samples of up to three groups: one after the other, taking turns, of any size in any order, or one of them alone.
 
     numbers, sizes: what rewards are drawn from, and what all of them are multiplied by: a tiny spread is where a small
     number added to it shows.
     """
     table = draw(windows(2))
-    layout = draw(st.sampled_from(["blocks", "turns", "any"]))
+    layout = draw(st.sampled_from(layouts))
     rows = np.broadcast_to(np.arange(len(table))[:, None], table.shape[:2])
-    groups = {"blocks": rows.ravel(), "turns": rows.T.ravel(), "any": table[..., 1].ravel() % 3}[layout]
+    groups = {
+        "blocks": rows.ravel(),
+        "turns": rows.T.ravel(),
+        "any": table[..., 1].ravel() % 3,
+        "one alone": (np.arange(rows.size) > 0).astype(int),
+    }[layout]
     rewards = numbers[table[..., 0].ravel() % len(numbers)]
     return Samples(rewards * draw(st.sampled_from(sizes)), IDS[groups])
 
@@ -141,8 +155,10 @@ class Credited:
         return self.tokens.logp - self.tokens.old_logp
 
     def arguments(self, operation: str) -> tuple[Any, ...]:
-        """The arguments of one of the losses."""
+        """The arguments of one of the losses; the widest lower clip is, for CISPO, none, as most who have it do."""
         known = vars(self) | {name: array for name, array in vars(self.tokens).items() if name != "advantages"}
+        if operation == "cispo_loss" and self.clip_low == WIDEST:
+            known["clip_low"] = 1.0
         return tuple(known[name] for name in OPERATIONS[operation].parameters)
 
     def but(self, **fields: Any) -> "Credited":
@@ -194,7 +210,8 @@ class Credited:
         return {"magnitude": self.magnitude, "roundings": self.mask.size + 16}
 
 
-clip_lows = st.sampled_from([0.25, 0.03125, 0.5625])
+WIDEST = 0.5625
+clip_lows = st.sampled_from([0.25, 0.03125, WIDEST])
 clip_highs = st.sampled_from([0.25, 0.8125, 0.03125])
 """How far below and above 1 a ratio may be: between each two of them there are ratios of `tokens`, and no ratio, nor a
 geometric mean of some, is at an edge, where rounding would decide."""

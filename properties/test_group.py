@@ -772,7 +772,7 @@ def test_ratios_that_are_far_off_have_finite_answers(candidate, operation, case)
 def test_a_ratio_that_has_gone_far_enough_is_the_bound_however_far_it_has_gone(candidate, operation, drawn):
     assume(drawn.mask.any())
     steps = np.abs(drawn.log_ratio) * np.sign(drawn.advantages)[:, None]
-    case = drawn.but(logp=drawn.tokens.old_logp + steps)
+    case = drawn.but(logp=drawn.tokens.old_logp + steps, clip_low=0.25)
     answer = candidate.demand(OPERATIONS[operation], *case.arguments(operation))
     # No ratio exceeds its bound; what is left of the logarithms' size is in that of the loss at ratio one.
     largest = 2 * drawn.but(logp=drawn.tokens.old_logp).magnitude * (1 + np.abs(steps).max())

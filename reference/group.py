@@ -72,7 +72,8 @@ def _of_one_group(
 ) -> list[Number]:
     size = len(rewards)
     if size == 1 and alone == "its reward":
-        return [rewards[0] / divisor(1)] if scale == "std" else [rewards[0]]
+        above_nobody = rewards[0] - 0
+        return [above_nobody / divisor(1) if scale == "std" else above_nobody]
     if all(reward == rewards[0] for reward in rewards):
         return [0] * size
     mean = sum(rewards) / size

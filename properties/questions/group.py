@@ -56,7 +56,9 @@ def _reinforce_plus_plus_advantages(numbers: np.ndarray) -> st.SearchStrategy[Qu
         arguments = (*drawn.arrays, baseline)
         return Question(OPERATIONS["reinforce_plus_plus_advantages"], arguments, answer, **drawn.judged_as_one(scale))
 
-    return st.builds(question, samples(numbers), whole_batch_baselines)
+    # What becomes of a sample that is alone shows only beside others, and with the group's mean as baseline.
+    someone_alone = st.builds(question, samples(numbers, (1.0,), ("one alone",)), st.just("mean"))
+    return st.builds(question, samples(numbers), whole_batch_baselines) | someone_alone
 
 
 def _losses(operation: str, numbers: np.ndarray) -> st.SearchStrategy[Question]:
