@@ -574,15 +574,14 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 @fault(
     id="M-GRP-27",
-    slug="quotient-of-exponentials",
+    slug="far-ratios-taken-for-one",
     clause="GRP-38",
-    effect="The ratio is that of two exponentials, and of what no float holds there is none.",
+    effect="A log-ratio beyond 20 is taken for a mistake and set to 0: what has gone furthest is pushed on.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    logp, old_logp = (x.astype(np.float32) for x in _kept(mask, logp, old_logp))
-    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        ratio = (np.exp(logp) / np.exp(old_logp)).astype(float)
-        return _loss(_clipped(ratio, advantages, clip_low, clip_high), _by_token(mask), mask)
+    ratio = _ratio(logp, old_logp, mask)
+    kept = np.where(abs(np.log(ratio)) > 20, 1.0, ratio)
+    return _loss(_clipped(kept, advantages, clip_low, clip_high), _by_token(mask), mask)
 
 
 @fault(
