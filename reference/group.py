@@ -54,7 +54,7 @@ def group_advantages(
 
     baseline: b_i is the group's mean, own reward included, or, leave-one-out, the mean of the others.
     scale: D_g is the group's standard deviation, kept from zero, or 1.  std, eps, alone: the choices of GRP-12 to 14.
-    Returns N numbers.  Shao et al. (2024), section 4.1.2; leave-one-out: Kool et al. (2019), Ahmadian et al. (2024).
+    Returns N numbers.  Shao et al. (2024); leave-one-out: Kool et al. (2019), Ahmadian et al. (2024).
     """
     members = defaultdict(list)
     for place, group in enumerate(groups):
@@ -161,7 +161,7 @@ def grpo_loss(
 ) -> Loss:
     """-1/B sum_b 1/|o_b| sum_t [min(r A, clip(r) A) - kl_coef k3], k3 = e^(ref - logp) - (ref - logp) - 1 (GRP-21).
 
-    Shao et al. (2024), eqs. 3 and 4.
+    Shao et al. (2024).
     """
 
     def term(row: int, token: int) -> Term:
