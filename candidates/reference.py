@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, kl, language, ppo, preference, returns
+from rlspec.reference import advantages, decision_process, group, kl, language, ppo, preference, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP, softmax
@@ -161,9 +161,6 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high, **conve
     return _of_lists(ppo.clip_fraction, logp, old_logp, advantages, mask, clip_low, clip_high, exp=_exp, **conventions)
 
 
-# Language.
-
-
 def _row_by_row(function: Callable[..., Any], arrays: tuple[Any, ...], *scalars: Any) -> np.ndarray:
     """The reference's answer to each row of the arrays, with the scalars."""
     return np.array([function(*row, *scalars) for row in zip(*(array.tolist() for array in arrays), strict=True)])
@@ -235,3 +232,34 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid, **conventions):
     lengths = chosen_length, rejected_length
     return _of_lists(preference.simpo_loss, chosen_logp, rejected_logp, *lengths, beta, gamma, valid, **conventions)
+
+
+def group_advantages(rewards, groups, baseline, scale, **conventions):
+    return np.array(group.group_advantages(rewards.tolist(), groups.tolist(), baseline, scale, **conventions))
+
+
+def reinforce_plus_plus_advantages(rewards, groups, baseline, **conventions):
+    answer = group.reinforce_plus_plus_advantages(rewards.tolist(), groups.tolist(), baseline, **conventions)
+    return np.array(answer)
+
+
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef, **conventions):
+    return _of_lists(
+        group.grpo_loss, logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef, **conventions
+    )
+
+
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length, **conventions):
+    return _of_lists(group.dr_grpo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, length, **conventions)
+
+
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
+    return _of_lists(group.dapo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, **conventions)
+
+
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
+    return _of_lists(group.gspo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, **conventions)
+
+
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
+    return _of_lists(group.cispo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, **conventions)

@@ -413,3 +413,89 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
         return torch.logaddexp(lacking, torch.zeros_like(lacking))
 
     return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length)
+
+
+def group_advantages(rewards, groups, baseline, scale):
+    rewards = _tensor(rewards)
+    rewards = rewards.double() if rewards.dtype == torch.bool else rewards
+    _, index = np.unique(groups, return_inverse=True)
+    member = torch.nn.functional.one_hot(torch.from_numpy(index)).to(rewards.dtype)  # [N, number of groups]
+    together = member @ member.T
+    size = together.sum(1)
+    # Pairwise differences: those of equal rewards are exactly 0.
+    differences = (rewards[:, None] - rewards) * together
+    above = differences.sum(1) / (size if baseline == "mean" else (size - 1).clamp(min=1))
+    if scale == "none":
+        return above.numpy()
+    return (above / (_of_the_group(differences.square(), together, size).sqrt() + 1e-6)).numpy()
+
+
+def _of_the_group(squares: Tensor, together: Tensor, size: Tensor) -> Tensor:
+    """The variance of each sample's group: half the mean square of the differences of all ordered pairs."""
+    return (together @ squares.sum(1)) / (2 * size * (size - 1).clamp(min=1))
+
+
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    if baseline == "mean":
+        rewards = group_advantages(rewards, groups, "mean", "none")
+    rewards = _tensor(rewards)
+    differences = rewards[:, None] - rewards
+    everyone = torch.ones_like(differences)
+    size = everyone.sum(1)
+    variance = _of_the_group(differences.square(), everyone, size)
+    return (differences.mean(1) * (variance + 1e-8).rsqrt()).numpy()
+
+
+def _tokens(logp: Any, old_logp: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Log-probabilities to differentiate, the same with 0 where none counts, their log-ratios there, and the mask."""
+    mask = _tensor(mask).bool()
+    logp = _tensor(logp).requires_grad_()
+    kept = logp.masked_fill(~mask, 0)
+    return logp, kept, kept - _tensor(old_logp).masked_fill(~mask, 0), mask
+
+
+def _surrogate(ratio: Tensor, advantages: Any, clip_low: float, clip_high: float) -> Tensor:
+    """min(r A, clip(r) A): what lies beyond the clip is held where the advantage's sign gains by going there."""
+    advantages = _tensor(advantages).to(ratio.dtype)[:, None]
+    up, down = ratio.clamp(max=1 + clip_high), ratio.clamp(min=1 - clip_low)
+    return advantages.clamp(min=0) * up + advantages.clamp(max=0) * down
+
+
+def _with_derivative(loss: Tensor, logp: Tensor) -> tuple[Any, Any]:
+    return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()
+
+
+def _mean_of_means(terms: Tensor, mask: Tensor) -> Tensor:
+    return ((terms * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+
+
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    logp, kept, log_ratio, mask = _tokens(logp, old_logp, mask)
+    behind = _tensor(ref_logp).masked_fill(~mask, 0) - kept
+    terms = kl_coef * (behind.expm1() - behind) - _surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
+    return _with_derivative(_mean_of_means(terms, mask), logp)
+
+
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
+    terms = -_surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
+    return _with_derivative((terms * mask).sum(1).mean() / length, logp)
+
+
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
+    terms = -_surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
+    return _with_derivative((terms * mask).sum() / mask.sum().clamp(min=1), logp)
+
+
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
+    ratio = (log_ratio.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)).exp()
+    answered = mask.any(1, keepdim=True)
+    return _with_derivative((-_surrogate(ratio, advantages, clip_low, clip_high) * answered).mean(), logp)
+
+
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    logp, kept, log_ratio, mask = _tokens(logp, old_logp, mask)
+    weights = log_ratio.detach().exp().clamp(1 - clip_low, 1 + clip_high) * _tensor(advantages)[:, None]
+    return _with_derivative(-(weights * kept).sum() / mask.sum().clamp(min=1), logp)

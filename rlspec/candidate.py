@@ -286,7 +286,7 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
 
 
 def _numeric(arguments: tuple[Any, ...]) -> list[Any]:
-    return [argument for argument in arguments if argument is not None and not isinstance(argument, str)]
+    return [argument for argument in arguments if np.asarray(argument).dtype.kind in "biuf"]
 
 
 def _restored(operation: Operation, arguments: tuple[Any, ...], before: list[Any]) -> tuple[str, ...]:

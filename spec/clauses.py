@@ -19,6 +19,7 @@ CHAPTERS = (
     "language",
     "kl",
     "ppo",
+    "group",
     "preference",
 )
 

@@ -384,3 +384,69 @@ def simpo_loss(
     valid: Rows,
 ) -> tuple[Number, Rows, Rows]:
     """The mean of -log sigmoid(beta (mean logp of the chosen less the rejected) - gamma), and its derivatives."""
+
+
+Name = Annotated[str, ()]
+Samples = Annotated[Array, ("N",)]
+Groups = Annotated[Array, ("N",)]
+
+
+@_operation("group", row_by_row=False)
+def group_advantages(rewards: Samples, groups: Groups, baseline: Name, scale: Name) -> Samples:
+    """Each reward less its group's baseline, ``mean`` or ``leave-one-out``, over its scale, ``std`` or ``none``.
+
+    groups: N ids, integers or strings, of which equal ones make a group wherever they stand.
+    """
+
+
+@_operation("group", row_by_row=False)
+def reinforce_plus_plus_advantages(rewards: Samples, groups: Groups, baseline: Name) -> Samples:
+    """Each reward, less its group's ``mean`` or ``none``, normalised over all N samples."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def grpo_loss(
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
+) -> tuple[Number, Steps]:
+    """Minus the clipped surrogate plus kl_coef times k3, a mean over rows of means over tokens; and its derivative."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def dr_grpo_loss(
+    logp: Steps,
+    old_logp: Steps,
+    advantages: Rows,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    length: Count,
+) -> tuple[Number, Steps]:
+    """Minus the clipped surrogate, summed over tokens and divided by rows times a fixed length; and its derivative."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def dapo_loss(
+    logp: Steps, old_logp: Steps, advantages: Rows, mask: Flags, clip_low: Number, clip_high: Number
+) -> tuple[Number, Steps]:
+    """Minus the clipped surrogate, a mean over all tokens of the batch; and its derivative."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def gspo_loss(
+    logp: Steps, old_logp: Steps, advantages: Rows, mask: Flags, clip_low: Number, clip_high: Number
+) -> tuple[Number, Steps]:
+    """Minus the surrogate with each row's ratio per token, clipped, a mean over rows; and its derivative."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def cispo_loss(
+    logp: Steps, old_logp: Steps, advantages: Rows, mask: Flags, clip_low: Number, clip_high: Number
+) -> tuple[Number, Steps]:
+    """Minus the token mean of clipped ratio times advantage times log-probability; its derivative holds the ratio."""

@@ -8,14 +8,25 @@ from functools import wraps
 from unittest.mock import patch
 
 import pytest
+from flint import arb
 
 from rlspec.drawing import same_everywhere
 from rlspec.power import every_property
+from rlspec.properties import test_group as groups
 from rlspec.properties import test_kl as kls
 from rlspec.properties import test_language as languages
 from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
-from rlspec.reference import decision_process, kl, language, natural_gradient, policy_gradient, preference, variance
+from rlspec.reference import (
+    decision_process,
+    group,
+    kl,
+    language,
+    natural_gradient,
+    policy_gradient,
+    preference,
+    variance,
+)
 from rlspec.reference.differentiation import rational
 from rlspec.reference.variance import Parabola
 
@@ -69,6 +80,11 @@ def token_by_token(language, reference, worth):
     return {context: [number / sum(row) for number in row] for context, row in tilts.items()}
 
 
+def times(factor):
+    """The weight of a rate of success in a group, times a function of the group's size."""
+    return lambda rate, size, divisor: group.success_weight(rate, size, divisor) * factor(size)
+
+
 WRONG = [
     ("derivative_of_log_pi", policy_gradients, "score", lambda row, a: [int(b == a) for b, _ in enumerate(row)]),
     ("score_of_a_trajectory", policy_gradients, "score", lambda row, a: [int(b == a) for b, _ in enumerate(row)]),
@@ -119,6 +135,10 @@ WRONG = [
     ("likelihood_is_zero_at_the_best_policy", preferences, "tilted", token_by_token),
     ("likelihood_is_zero_at_no_other_policy", preferences, "population_gradient",
      lambda language, policy, *others: {context: [0 for _ in row] for context, row in policy.items()}),
+
+
+    ("success_rate_grows_with_the_group", groups, "success_weight", times(lambda size: arb(1) / size)),
+    ("success_rate_grows_with_the_group", groups, "success_weight", times(lambda size: arb(size) / (size - 1))),
 ]  # fmt: skip
 """Part of a theorem's name, and where which wrong formula is put."""
 

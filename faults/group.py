@@ -1,0 +1,739 @@
+"""How group-relative advantages, and the losses that are made of them, go wrong."""
+
+import numpy as np
+
+from rlspec.faults import fault
+
+
+def _company(groups):
+    """Which samples are in the same group, [N, N], and how many are in each sample's."""
+    together = groups[:, None] == groups
+    return together, together.sum(axis=1)
+
+
+def _spread(rewards, groups, ddof=1):
+    """The standard deviation of each sample's group."""
+    together, size = _company(groups)
+    squares = (rewards[:, None] - rewards) ** 2 * together
+    return np.sqrt((together @ squares.sum(axis=1)) / (2 * size * np.maximum(size - ddof, 1)))
+
+
+def _advantages(rewards, groups, baseline, scale, scaled_by=None):
+    """The right ones: differences from all others, so that those of equal rewards are exactly 0."""
+    together, size = _company(groups)
+    above = ((rewards[:, None] - rewards) * together).sum(axis=1)
+    above = above / (size if baseline == "mean" else np.maximum(size - 1, 1))
+    return above / ((_spread(rewards, groups) if scaled_by is None else scaled_by) + 1e-6) if scale == "std" else above
+
+
+@fault(
+    id="A01",
+    slug="groups-by-place",
+    clause="GRP-2",
+    seen=("google/tunix#820", "google/tunix#816", "StarsfieldAI/R1-V#67", "PrimeIntellect-ai/prime-rl#600"),
+    effect="Samples are cut into stretches of a group's size, though the prompts take turns: groups mix prompts.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    _, sizes = np.unique(groups, return_counts=True)
+    return _advantages(rewards, np.arange(len(groups)) // sizes[0], baseline, scale)
+
+
+@fault(
+    id="A07",
+    slug="only-the-first-groups",
+    clause="GRP-3",
+    seen=("inclusionAI/AReaL#225", "inclusionAI/AReaL@0b0d4eda9"),
+    effect="A loop in steps of the group's size is taken for one over groups: only the first are compared at all.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    first = groups == groups[0]
+    return np.where(first, _advantages(rewards, groups, baseline, scale), rewards)
+
+
+@fault(
+    id="A09",
+    slug="divided-by-the-spread-of-the-others",
+    clause="GRP-8",
+    seen=("NVIDIA-NeMo/RL#1518", "NVIDIA-NeMo/RL#1519", "NVIDIA-NeMo/RL#4158", "NVIDIA-NeMo/RL#4161"),
+    effect="The one right answer among wrong ones is divided by the spread of those, which is 0: a million.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    spreads = np.zeros(len(rewards))
+    for place, own in enumerate(groups):
+        others = rewards[(groups == own) & (np.arange(len(groups)) != place)]
+        spreads[place] = others.std(ddof=1) if len(others) > 1 else 0.0
+    return _advantages(rewards, groups, baseline, scale, spreads)
+
+
+@fault(
+    id="A12b",
+    slug="group-variance-by-cancellation",
+    clause="GRP-9",
+    seen=("NousResearch/atropos#481",),
+    effect="E[x^2] - E[x]^2 of equal rewards may be negative, and its root is not a number.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    together, size = _company(groups)
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(together @ rewards**2 / size - (together @ rewards / size) ** 2)
+        return _advantages(rewards, groups, baseline, scale, spread)
+
+
+@fault(
+    id="A14",
+    slug="a-group-of-one-is-not-a-number",
+    clause="GRP-10",
+    seen=("volcengine/verl#7581", "volcengine/verl#7793", "volcengine/verl#7794"),
+    effect="A group of one is divided by G - 1: one path of a library answers 0 or NaN where another has the reward.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    _, size = _company(groups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _advantages(rewards, groups, baseline, scale) * (size - 1) / (size - 1)
+
+
+@fault(
+    id="A15",
+    slug="scale-not-forwarded",
+    clause="GRP-15",
+    seen=("volcengine/verl#7893",),
+    effect="Whether to divide by the spread is not passed on: whoever switches it off trains with it all the same.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return _advantages(rewards, groups, baseline, "std")
+
+
+@fault(
+    id="A21",
+    slug="own-reward-in-the-baseline",
+    clause="GRP-7",
+    seen=("redai-studio/Relax#174", "areal-project/AReaL#354"),
+    effect="The mean that is called leave-one-out contains one's own reward: the gradient is short by 1 / G.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return _advantages(rewards, groups, "mean", scale)
+
+
+@fault(
+    id="M-GRP-1",
+    slug="baseline-of-the-whole-batch",
+    clause="GRP-1",
+    effect="Rewards are compared across prompts: an easy prompt's wrong answers count as good ones.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return _advantages(rewards, np.zeros(len(groups)), baseline, scale)
+
+
+@fault(
+    id="M-GRP-2",
+    slug="best-of-the-group-as-baseline",
+    clause="GRP-4",
+    effect="The baseline is the group's best: no advantage is positive, and all that was said is unlearned.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    together, _ = _company(groups)
+    return _advantages(rewards, groups, baseline, scale) - np.where(together, rewards, -np.inf).max(axis=1) * 0.1
+
+
+@fault(
+    id="M-GRP-3",
+    slug="rewards-without-a-baseline",
+    clause="GRP-5",
+    effect="Rewards are divided by their spread and not centred: a reward of 1 for everyone is a push.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return rewards / (_spread(rewards, groups) + 1e-6) if scale == "std" else rewards * 1.0
+
+
+@fault(
+    id="M-GRP-4",
+    slug="divided-by-the-variance",
+    clause="GRP-6",
+    effect="The root is forgotten: differences are divided by the variance.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return _advantages(rewards, groups, baseline, scale, _spread(rewards, groups) ** 2)
+
+
+@fault(
+    id="M-GRP-5",
+    slug="equal-rewards-keep-their-reward",
+    clause="GRP-9",
+    effect="A group without a spread is left as it is, instead of having nothing to say.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    spread = _spread(rewards, groups)
+    return np.where(spread == 0, rewards, _advantages(rewards, groups, baseline, scale))
+
+
+@fault(
+    id="M-GRP-6",
+    slug="residue-of-the-mean-divided-by-its-spread",
+    clause="GRP-9",
+    effect="Nothing keeps the spread of equal rewards from being rounding: 0.1 three times gives advantages of 1.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    answers = np.zeros(len(rewards))
+    for own in set(groups.tolist()):
+        known = rewards[groups == own]
+        mean = sum(known.tolist()) / len(known)
+        spread = np.sqrt(sum((known - mean) ** 2) / max(len(known) - 1, 1))
+        above = (known - mean) * (len(known) / max(len(known) - 1, 1) if baseline == "leave-one-out" else 1)
+        answers[groups == own] = above / (spread or 1.0) if scale == "std" else above
+    return answers
+
+
+@fault(
+    id="M-GRP-7",
+    slug="ids-used-as-places",
+    clause="GRP-3",
+    effect="Ids are taken for numbers from 0 on: others overwrite each other's groups, and names have none.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return _advantages(rewards, np.asarray(groups).astype(int) % 3, baseline, scale)
+
+
+@fault(
+    id="M-GRP-8",
+    slug="truth-values-subtracted",
+    clause="GRP-11",
+    effect="Verdicts come as truth values, which are not subtracted but compared.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    if rewards.dtype == bool:
+        rewards = rewards | True
+    return _advantages(rewards * 1.0, groups, baseline, scale)
+
+
+@fault(
+    id="M-GRP-9",
+    slug="spread-of-the-whole-batch",
+    clause="GRP-16",
+    effect="A group's advantages are divided by the spread of all rewards: each prompt weighs as the others let it.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return _advantages(rewards, groups, baseline, scale, rewards.std(ddof=1 if len(rewards) > 1 else 0))
+
+
+@fault(
+    id="M-GRP-10",
+    slug="advantages-cut-to-one",
+    clause="GRP-15",
+    effect="Advantages are cut to [-1, 1], and their mean is that of no reward.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return np.clip(_advantages(rewards, groups, baseline, scale), -0.25, 0.25)
+
+
+def _normalized(numbers):
+    spread = numbers.std(ddof=1) if len(numbers) > 1 else 0.0
+    return (numbers - numbers.mean()) / np.sqrt(spread**2 + 1e-8)
+
+
+@fault(
+    id="A23b",
+    slug="whole-batch-in-shards",
+    clause="GRP-19",
+    seen=("THUDM/slime#2235", "radixark/miles#3229"),
+    effect="Each shard is normalised by its own statistics: two transformations of one batch.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    centred = _advantages(rewards, groups, "mean", "none") if baseline == "mean" else rewards
+    half = (len(rewards) + 1) // 2
+    shards = [part for part in (centred[:half], centred[half:]) if len(part)]
+    return np.concatenate([_normalized(part) for part in shards])
+
+
+@fault(
+    id="M-GRP-11",
+    slug="group-spread-for-the-batch",
+    clause="GRP-18",
+    effect="Groups are normalised one by one, as GRPO does, and what is called global is not.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    return _advantages(rewards, groups, "mean", "std")
+
+
+@fault(
+    id="M-GRP-12",
+    slug="batch-not-centred",
+    clause="GRP-19",
+    effect="The batch is divided by its spread, and its mean is left in.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    centred = _advantages(rewards, groups, "mean", "none") if baseline == "mean" else rewards
+    return _normalized(centred) + centred.mean()
+
+
+@fault(
+    id="M-GRP-13",
+    slug="baseline-that-nobody-asked-for",
+    clause="GRP-18",
+    effect="The group's mean is subtracted whether or not it is the baseline.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    return _normalized(_advantages(rewards, groups, "mean", "none"))
+
+
+def _kept(mask, *arrays):
+    return tuple(np.where(mask, array, 0) for array in arrays)
+
+
+def _clipped(ratio, advantages, clip_low, clip_high):
+    """min(r A, clip(r) A) of each token and its derivative in log r."""
+    advantages = np.broadcast_to(advantages[:, None], ratio.shape)
+    held = np.where(advantages > 0, ratio > 1 + clip_high, (advantages < 0) & (ratio < 1 - clip_low))
+    bound = np.where(advantages > 0, 1 + clip_high, 1 - clip_low)
+    return np.where(held, bound, ratio) * advantages, np.where(held, 0, ratio) * advantages
+
+
+def _ratio(logp, old_logp, mask):
+    logp, old_logp = _kept(mask, logp, old_logp)
+    return np.exp(logp - old_logp)
+
+
+def _lengths(mask):
+    return np.maximum(mask.sum(axis=1, keepdims=True), 1)
+
+
+def _loss(terms, weights, mask):
+    """Minus the sum of each token's value times its weight, and the derivatives."""
+    value, slope = terms
+    return -np.where(mask, weights * value, 0).sum(), -np.where(mask, weights * slope, 0) + 0.0
+
+
+def _by_row(mask):
+    return 1 / _lengths(mask) / len(mask)
+
+
+def _by_token(mask):
+    return 1 / max(mask.sum(), 1)
+
+
+def _k3(logp, ref_logp, mask):
+    """k3 of each token and its derivative in log pi."""
+    logp, ref_logp = _kept(mask, logp, ref_logp)
+    behind = ref_logp - logp
+    return np.exp(behind) - behind - 1, 1 - np.exp(behind)
+
+
+def _with_kl(terms, k3, kl_coef):
+    return tuple(term - kl_coef * part for term, part in zip(terms, k3, strict=True))
+
+
+def _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _clipped(_ratio(logp, old_logp, mask), advantages, clip_low, clip_high)
+
+
+def _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return _with_kl(terms, _k3(logp, ref_logp, mask), kl_coef)
+
+
+@fault(
+    id="N09",
+    slug="kl-over-tokens-and-surrogate-over-rows",
+    clause="GRP-21",
+    seen=("huggingface/trl#2995", "huggingface/trl#2881", "huggingface/trl#3187"),
+    effect="The surrogate is a mean of means and the KL one over tokens: the coefficient depends on the lengths.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    loss, slopes = _loss(terms, _by_row(mask), mask)
+    k3, d_k3 = _loss(_k3(logp, ref_logp, mask), _by_token(mask), mask)
+    return loss - kl_coef * k3, slopes - kl_coef * d_k3
+
+
+@fault(
+    id="N10c",
+    slug="kl-averaged-over-the-padding",
+    clause="GRP-33",
+    seen=("allenai/open-instruct#535",),
+    effect="The KL term is a mean over the padded rectangle, and shrinks with the padding.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    loss, slopes = _loss(terms, _by_row(mask), mask)
+    k3, d_k3 = _loss(_k3(logp, ref_logp, mask), 1 / mask.size, mask)
+    return loss - kl_coef * k3, slopes - kl_coef * d_k3
+
+
+@fault(
+    id="N14c",
+    slug="rows-divided-by-the-padded-width",
+    clause="GRP-33",
+    seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "DeepX-inc/machina#198"),
+    effect="A row's terms are averaged over all of its columns: padding makes the step smaller.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+    return _loss(terms, 1 / mask.size, mask)
+
+
+@fault(
+    id="I09",
+    slug="fused-without-the-ratio",
+    clause="GRP-26",
+    seen=("linkedin/Liger-Kernel#1082", "linkedin/Liger-Kernel#1088"),
+    effect="The fast path takes every ratio for 1: what the old policy said is taken for what this one says.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _clipped(np.ones(mask.shape), advantages, clip_low, clip_high)
+    return _loss(_with_kl(terms, _k3(logp, ref_logp, mask), kl_coef), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-14",
+    slug="kl-the-other-way-round",
+    clause="GRP-21",
+    effect="k3 takes the ratio of the policy to the reference: the tokens that the reference likes are forgotten.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    k3, slope = _k3(ref_logp, logp, mask)
+    return _loss(_with_kl(terms, (k3, -slope), kl_coef), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-15",
+    slug="kl-with-a-gradient-of-its-own",
+    clause="GRP-32",
+    effect="The value of the KL term is k3 and its gradient that of k2.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    k3, _ = _k3(logp, ref_logp, mask)
+    first, second = _kept(mask, logp, ref_logp)
+    return _loss(_with_kl(terms, (k3, first - second), kl_coef), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-16",
+    slug="kl-without-its-coefficient",
+    clause="GRP-32",
+    effect="The coefficient decides only whether there is a KL term, or not even that.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.5)
+    return _loss(terms, _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-17",
+    slug="pessimism-forgotten",
+    clause="GRP-27",
+    effect="The clipped ratio stands alone, without the minimum: what has gone the wrong way stays there.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    ratio = _ratio(logp, old_logp, mask)
+    kept = np.clip(ratio, 1 - clip_low, 1 + clip_high)
+    credit = advantages[:, None]
+    terms = kept * credit, np.where(kept == ratio, ratio, 0) * credit
+    return _loss(_with_kl(terms, _k3(logp, ref_logp, mask), kl_coef), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-18",
+    slug="gradient-of-an-empty-row",
+    clause="GRP-36",
+    effect="A row without tokens is divided by its length: 0 / 0.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(mask, terms[0], 0).sum(axis=1) / mask.sum(axis=1)
+        return -means.mean(), _loss(terms, _by_row(mask), mask)[1]
+
+
+@fault(
+    id="N07",
+    slug="sum-over-rows",
+    clause="GRP-22",
+    seen=("volcengine/verl#3741",),
+    effect="The sum is divided by the fixed length and not by the number of rows: the step grows with the batch.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), 1 / length, mask)
+
+
+@fault(
+    id="N12",
+    slug="divided-by-the-rows-own-length",
+    clause="GRP-39",
+    seen=("huggingface/trl#3138", "volcengine/verl#2435", "stanford-cs336/assignment5-alignment#10"),
+    effect="A row is divided by its own length: what a token is worth depends on how many there are.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-19",
+    slug="longest-row-for-the-fixed-length",
+    clause="GRP-33",
+    effect="The fixed length is the width of the batch, which the longest of its rows decides.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return _loss(terms, 1 / len(mask) / mask.shape[1], mask)
+
+
+@fault(
+    id="M-GRP-20",
+    slug="two-batches-are-two-steps",
+    clause="GRP-37",
+    effect="The sum over rows is divided by the root of their number: a batch given twice is a larger one.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return _loss(terms, 1 / np.sqrt(len(mask)) / length, mask)
+
+
+@fault(
+    id="I03b",
+    slug="cispo-under-the-name-of-dapo",
+    clause="GRP-27",
+    seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
+    effect="An inverted condition: whoever asks for DAPO is given CISPO, and the other way round.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _cispo(logp, old_logp, advantages, mask, clip_low, clip_high)
+
+
+def _cispo(logp, old_logp, advantages, mask, clip_low, clip_high):
+    weights = np.clip(_ratio(logp, old_logp, mask), 1 - clip_low, 1 + clip_high) * advantages[:, None]
+    return _loss((weights * _kept(mask, logp)[0], weights), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-21",
+    slug="clip-higher-downwards",
+    clause="GRP-27",
+    effect="The upper and the lower clip are exchanged: what was to leave room upwards leaves it downwards.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_high, clip_low), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-22",
+    slug="tokens-averaged-in-their-rows",
+    clause="GRP-23",
+    effect="Rows are averaged first: the tokens of a long answer count for less, which is what DAPO undoes.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-23",
+    slug="advantages-divided-by-their-largest",
+    clause="GRP-30",
+    effect="Advantages are divided by their largest in every batch: the size of what was earned is lost.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    largest = np.abs(advantages).max()
+    terms = _surrogate(logp, old_logp, advantages / largest if largest else advantages, mask, clip_low, clip_high)
+    return _loss(terms, _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-24",
+    slug="ratio-of-the-first-row",
+    clause="GRP-37",
+    effect="The advantage of the first row is handed to all: a dimension is broadcast that should not be.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    shared = np.full_like(advantages, advantages[0])
+    return _loss(_surrogate(logp, old_logp, shared, mask, clip_low, clip_high), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-25",
+    slug="dapo-gradient-under-the-mask",
+    clause="GRP-33",
+    effect="The loss is masked, and its gradient is not: the tokens of tools are trained.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    loss, _ = _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_token(mask), mask)
+    _, slope = _clipped(np.exp(logp - old_logp), advantages, clip_low, clip_high)
+    return loss, -slope * _by_token(mask)
+
+
+@fault(
+    id="M-GRP-26",
+    slug="dapo-masked-by-multiplication",
+    clause="GRP-35",
+    effect="Terms are multiplied by the mask, which not a number survives.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    with np.errstate(invalid="ignore"):
+        value, slope = _clipped(np.exp(logp - old_logp), advantages, clip_low, clip_high)
+        return -(value * mask).sum() * _by_token(mask), -slope * mask * _by_token(mask)
+
+
+@fault(
+    id="M-GRP-27",
+    slug="far-ratios-taken-for-one",
+    clause="GRP-38",
+    effect="A log-ratio beyond 20 is taken for a mistake and set to 0: what has gone furthest is pushed on.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    ratio = _ratio(logp, old_logp, mask)
+    kept = np.where(abs(np.log(ratio)) > 20, 1.0, ratio)
+    return _loss(_clipped(kept, advantages, clip_low, clip_high), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-28",
+    slug="log-probability-of-the-new-policy-alone",
+    clause="GRP-31",
+    effect="The ratio is the new probability itself: a sure token counts as one that has become surer.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _loss(_surrogate(logp, 0 * logp, advantages, mask, clip_low, clip_high), _by_token(mask), mask)
+
+
+def _gspo(log_ratio, advantages, mask, clip_low, clip_high, weights=None):
+    terms = _clipped(np.exp(log_ratio) + np.zeros(mask.shape), advantages, clip_low, clip_high)
+    return _loss(terms, _by_row(mask) if weights is None else weights, mask)
+
+
+def _sum_of_log_ratios(logp, old_logp, mask):
+    logp, old_logp = _kept(mask, logp, old_logp)
+    return (logp - old_logp).sum(axis=1, keepdims=True)
+
+
+@fault(
+    id="M-GRP-29",
+    slug="ratio-of-the-whole-row",
+    clause="GRP-24",
+    effect="The row's ratio is the product of its tokens' and not their geometric mean: a long row is always clipped.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _gspo(_sum_of_log_ratios(logp, old_logp, mask), advantages, mask, clip_low, clip_high)
+
+
+@fault(
+    id="M-GRP-30",
+    slug="ratio-of-each-token",
+    clause="GRP-24",
+    effect="GRPO's loss under another name: each token has its own ratio.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _gspo(np.log(_ratio(logp, old_logp, mask)), advantages, mask, clip_low, clip_high)
+
+
+@fault(
+    id="M-GRP-31",
+    slug="gradient-of-the-sum-of-log-ratios",
+    clause="GRP-26",
+    effect="The 1 / |o| of the ratio's exponent is left out of the derivative: long rows move further.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    mean = _sum_of_log_ratios(logp, old_logp, mask) / _lengths(mask)
+    loss, slopes = _gspo(mean, advantages, mask, clip_low, clip_high)
+    return loss, slopes * _lengths(mask)
+
+
+@fault(
+    id="M-GRP-32",
+    slug="rows-weighed-by-their-lengths",
+    clause="GRP-29",
+    effect="The row's ratio is handed to its tokens, and the mean is over those: rows weigh as they are long.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    mean = _sum_of_log_ratios(logp, old_logp, mask) / _lengths(mask)
+    return _gspo(mean, advantages, mask, clip_low, clip_high, _by_token(mask))
+
+
+@fault(
+    id="I03b",
+    slug="dapo-under-the-name-of-cispo",
+    clause="GRP-28",
+    seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
+    effect="The other half of the inverted condition: tokens beyond the clip are forgotten after all.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-33",
+    slug="weights-differentiated",
+    clause="GRP-26",
+    effect="The clipped ratio is not held: its own derivative, times the log-probability, pushes the wrong way.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    ratio, known = _ratio(logp, old_logp, mask), _kept(mask, logp)[0]
+    kept = np.clip(ratio, 1 - clip_low, 1 + clip_high)
+    credit = advantages[:, None]
+    slope = kept + np.where(kept == ratio, ratio * known, 0)
+    return _loss((kept * credit * known, slope * credit), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-34",
+    slug="clipped-ratio-without-the-log-probability",
+    clause="GRP-28",
+    effect="The loss is the clipped ratio times the advantage: beyond the clip, on either side, nothing moves.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    ratio = _ratio(logp, old_logp, mask)
+    kept = np.clip(ratio, 1 - clip_low, 1 + clip_high)
+    credit = advantages[:, None]
+    return _loss((kept * credit, np.where(kept == ratio, ratio, 0) * credit), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-35",
+    slug="weights-without-a-clip",
+    clause="GRP-28",
+    effect="The ratio is not clipped: one token that has become likely outweighs the batch.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    weights = _ratio(logp, old_logp, mask) * advantages[:, None]
+    return _loss((weights * _kept(mask, logp)[0], weights), _by_token(mask), mask)
+
+
+@fault(
+    id="M-GRP-36",
+    slug="cispo-averaged-in-rows",
+    clause="GRP-25",
+    effect="Tokens are averaged in their rows first: those of a long answer count for less.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    weights = np.clip(_ratio(logp, old_logp, mask), 1 - clip_low, 1 + clip_high) * advantages[:, None]
+    return _loss((weights * _kept(mask, logp)[0], weights), _by_row(mask), mask)
+
+
+@fault(
+    id="M-GRP-37",
+    slug="cispo-ascends",
+    clause="GRP-29",
+    effect="The sign is forgotten: the optimiser makes what paid less probable.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return _cispo(logp, old_logp, -advantages, mask, clip_low, clip_high)
+
+
+@fault(
+    id="M-GRP-38",
+    slug="gspo-without-a-clip",
+    clause="GRP-24",
+    effect="The row's ratio is not clipped: a row that has become likely is made likelier still.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    mean = _sum_of_log_ratios(logp, old_logp, mask) / _lengths(mask)
+    return _gspo(mean, advantages, mask, 1.0, np.inf)
+
+
+@fault(
+    id="M-GRP-39",
+    slug="kl-coefficient-twice",
+    clause="GRP-32",
+    effect="The coefficient is multiplied in where the KL term is made and where it is added: it counts squared.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef**2)
+    return _loss(terms, _by_row(mask), mask)

@@ -1,0 +1,95 @@
+"""Questions about groups."""
+
+from functools import partial
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+from flint import arb, ctx
+
+from rlspec.properties.checking import exactly
+from rlspec.properties.groups import (
+    Credited,
+    Samples,
+    baselines,
+    credited,
+    divisor,
+    samples,
+    scales,
+    whole_batch_baselines,
+)
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.reference import group
+from rlspec.spec.operations import OPERATIONS
+
+LOSSES = ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss")
+
+
+LEAST = {"group_advantages": 1e-9, "reinforce_plus_plus_advantages": 1e-4}
+"""What an operation divides by at least where there is no spread, by the convention that is furthest from caution."""
+
+
+def _group_advantages(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Samples, baseline: str, scale: str) -> Question:
+        rewards, groups = [exactly(reward) for reward in drawn.rewards], drawn.groups.tolist()
+
+        def answer(**chosen: str) -> Any:
+            return group.group_advantages(rewards, groups, baseline, scale, **last_names(chosen))
+
+        spreads = drawn.divisors("ddof=0", "std")
+        divisors = np.where(spreads > 0, spreads, LEAST["group_advantages"]) if scale == "std" else None
+        arguments = (*drawn.arrays, baseline, scale)
+        return Question(OPERATIONS["group_advantages"], arguments, answer, **drawn.judged(divisors))
+
+    return st.builds(question, samples(numbers), baselines, scales)
+
+
+def _reinforce_plus_plus_advantages(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Samples, baseline: str) -> Question:
+        rewards, groups = [exactly(reward) for reward in drawn.rewards], drawn.groups.tolist()
+
+        def answer(**chosen: str) -> Any:
+            return group.reinforce_plus_plus_advantages(rewards, groups, baseline, **last_names(chosen))
+
+        either = [rewards] if baseline == "none" else [drawn.centred(alone) for alone in ("zero", "its reward")]
+        scale = min(divisor(known, "ddof=0", "std") for known in either) or LEAST["reinforce_plus_plus_advantages"]
+        arguments = (*drawn.arrays, baseline)
+        return Question(OPERATIONS["reinforce_plus_plus_advantages"], arguments, answer, **drawn.judged_as_one(scale))
+
+    # What becomes of a sample that is alone shows only beside others, and with the group's mean as baseline.
+    someone_alone = st.builds(question, samples(numbers, (1.0,), ("one alone",)), st.just("mean"))
+    return st.builds(question, samples(numbers), whole_batch_baselines) | someone_alone
+
+
+def _losses(operation: str, numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(case: Credited) -> Question:
+        return Question(
+            OPERATIONS[operation], case.arguments(operation), partial(exact_loss, operation, case), **case.judged
+        )
+
+    return credited(numbers).map(question)
+
+
+def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
+    """The reference's loss and its derivatives, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        arguments = [_balls(argument) for argument in case.arguments(operation)]
+        total, slopes = getattr(group, operation)(*arguments, **last_names(chosen), exp=arb.exp)
+        return nearest(total), [[nearest(slope) for slope in row] for row in slopes]
+
+
+def _balls(argument: Any) -> Any:
+    if not isinstance(argument, np.ndarray):
+        return argument
+    if argument.dtype == bool:
+        return argument.tolist()
+    return [_balls(row) for row in argument] if argument.ndim > 1 else [arb(number) for number in argument.tolist()]
+
+
+def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
+    """Questions by their operation."""
+    return {
+        "group_advantages": _group_advantages(inputs.numbers),
+        "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs.numbers),
+        **{operation: _losses(operation, inputs.numbers) for operation in LOSSES},
+    }
