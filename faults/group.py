@@ -490,7 +490,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
 
 
 @fault(
-    id="I03b",
+    id="I03c",
     slug="cispo-under-the-name-of-dapo",
     clause="GRP-27",
     seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
@@ -648,7 +648,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 @fault(
-    id="I03b",
+    id="I03c",
     slug="dapo-under-the-name-of-cispo",
     clause="GRP-28",
     seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
