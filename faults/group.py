@@ -648,7 +648,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 @fault(
-    id="I03c",
+    id="I03d",
     slug="dapo-under-the-name-of-cispo",
     clause="GRP-28",
     seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
