@@ -164,8 +164,8 @@ class _Ahead(NamedTuple):
 def moments(given: Process, credit: Credit) -> Moments:
     """The mean and the covariance of ghat = sum_t w_t grad log pi(a_t|s_t) (PG-40).
 
-    With G_t = delta_t + c G_{t+1} and X_t = (G_t - b_t) psi_t + k X_{t+1}, ghat is X_0.  Given the state, with means over
-    the action and, marked by a prime, of what is ahead in the next state,
+    With G_t = delta_t + c G_{t+1} and X_t = (G_t - b_t) psi_t + k X_{t+1}, ghat is X_0.  Given the state, with means
+    over the action, and primes for what is ahead in the next state,
 
         E[G]   = E[delta + c G']              E[X]    = E[(G - b) psi + k X']
         E[G^2] = E[delta^2 + 2 c delta G' + c^2 G'^2]
@@ -239,7 +239,9 @@ def _settled(given: Process, credit: Credit) -> _Ahead:
     """The fixed point of a step back: its four equations are linear, each in its own unknowns and those before it."""
     k, carry = credit.discount, _sums(given, credit).carry
     if not abs(k) < 1 or given.second is not given.policy:
-        raise ValueError("for an infinite horizon the series converges where k < 1 and the actions are the policy's own")
+        raise ValueError(
+            "for an infinite horizon the series converges where k < 1 and the actions are the policy's own"
+        )
     chain, ahead = given.chain, _nothing(given, credit)
     growth = {
         "first": np.kron(chain, carry),
@@ -382,11 +384,99 @@ def mean_centred(known: Episodes, size: int) -> Moments:
     return Moments(_over((size - 1) * mean, size), _over((size - 1) ** 2 * covariance, size**2))
 
 
-def _over(numbers: Array, divisor: int) -> Array:
+def _over(numbers: Array, divisor: Any) -> Array:
     """numbers / divisor, without leaving the rationals."""
     if numbers.dtype != object:
         return numbers / divisor
     return np.frompyfunc(quotient, 2, 1)(numbers, divisor)
+
+
+class Parabolas(NamedTuple):
+    """The variance is the least one + sum_ts curvature_t(s) (b_t(s) - vertex_t(s))^2; both are [H, S] (PG-46)."""
+
+    curvature: Array
+    vertex: Array
+
+    def of_states(self) -> "Parabolas":
+        """For baselines that do not know the time: [1, S]."""
+        return self._joined(axis=0)
+
+    def of_all(self) -> "Parabolas":
+        """For one number: [1, 1]."""
+        return self._joined(axis=None)
+
+    def above(self, baselines: Array) -> Number:
+        """By how much the variance with these baselines exceeds the least one."""
+        away = baselines - self.vertex
+        return (self.curvature * away * away).sum()
+
+    def _joined(self, axis: int | None) -> "Parabolas":
+        weighed = self.curvature * self.vertex
+        return _parabolas(self.curvature.sum(axis=axis, keepdims=True), weighed.sum(axis=axis, keepdims=True))
+
+
+def _parabolas(curvature: Array, product: Array) -> Parabolas:
+    vertex = 0 * product
+    met = curvature != 0
+    vertex[met] = _over(product[met], curvature[met])
+    return Parabolas(curvature, vertex)
+
+
+def best_baselines(given: Process, discount: Number = None) -> Parabolas:
+    """The variance of sum_t k^t (G_t - b_t(s_t)) grad log pi(a_t|s_t) as a function of the numbers b_t(s) (PG-46).
+
+    The estimate is ghat - sum_ts b_t(s) B_ts with B_ts = k^t [s_t = s] psi_t, which has mean zero and is uncorrelated
+    with every other of its kind, because of two scores the later one has mean zero whatever the earlier one was.  So
+    b_t(s) is best at E[ghat . B_ts] / E[|B_ts|^2], and with n_t(s) = P(s_t = s) and means over actions,
+
+        E[|B_ts|^2]    = k^2t n_t(s) E[|psi|^2]
+        E[ghat . B_ts] = k^2t n_t(s) E[Q_t |psi|^2 + psi . k X'] + F_t(s) . E[Q_t psi].
+
+    X is the rest of the estimate, as in `moments`, and F_t(s) = sum_{j < t} k^(j+t) gamma^(t-j) E[psi_j; s_t = s] the
+    scores of earlier steps, whose returns contain G_t.  Infinite horizon: sums over t, as the only row.
+    The vertex of a state that cannot be visited, or where there is no choice, is 0.
+    """
+    k, values, psi = _or(discount, given.gamma), exact_values(given), given.scores
+    visits = _visits(given, k)
+    lengths = (psi * psi).sum(axis=2)
+    worth = [(given.errors(values, t) * given.transition).sum(axis=2) + v[:, None] for t, v in enumerate(values)]
+    pulls = [over_actions(given.policy * q, psi) for q in worth]
+    rests = _rests(given, k, pulls)
+    earlier = _earlier(given, k, visits)
+    curvature = visits * over_actions(given.policy, lengths)
+    product = [
+        n * (over_actions(given.policy, q * lengths) + (over_actions(given.policy, psi * rest)).sum(axis=1))
+        + (before * pull).sum(axis=1)
+        for n, q, rest, before, pull in zip(visits, worth, rests, earlier, pulls, strict=True)
+    ]
+    return _parabolas(curvature, np.array(product))
+
+
+def _rests(given: Process, k: Number, pulls: list[Array]) -> list[Array]:
+    """E[k X'] for each pair of state and action, [S, A, D], at each step."""
+    if given.horizon is None:
+        settled = fixed_point(k * given.chain, pulls[0])
+        return [k * np.tensordot(given.transition, settled, 1)]
+    rests, rest = [], 0 * pulls[0]
+    for pull in reversed(pulls):
+        rests.append(k * np.tensordot(given.transition, rest, 1))
+        rest = pull + k * given.chain @ rest
+    return rests[::-1]
+
+
+def _earlier(given: Process, k: Number, visits: Array) -> list[Array]:
+    """F_t(s) = sum_{j < t} k^(j+t) gamma^(t-j) E[psi_j; s_t = s], [S, D], at each step, or their sum over all t."""
+
+    def arrivals(visits: Array) -> Array:
+        weighed = (visits[:, None] * given.policy)[:, :, None] * given.transition
+        return k * given.gamma * np.tensordot(weighed, given.scores, ((0, 1), (0, 1)))
+
+    if given.horizon is None:
+        return [fixed_point(k * given.gamma * given.chain.T, arrivals(visits[0]))]
+    rows = [given.zeros(*given.scores.shape[::2])]
+    for row in visits[:-1]:
+        rows.append(k * given.gamma * given.chain.T @ rows[-1] + arrivals(row))
+    return rows
 
 
 # The estimators, as credit.
@@ -395,7 +485,8 @@ def _over(numbers: Array, divisor: int) -> Array:
 def reward_to_go(given: Process, baselines: Any = 0, discount: Number = None) -> Credit:
     """k^t (G_t - b_t(s_t, a_t)) with all rewards that follow (PG-5, PG-6).
 
-    baselines: b, a number, or arrays [S], [S, A], [H, S] or [H, S, A].  discount: k, gamma if it is not given.
+    baselines: b, a number or an array that can be broadcast to [H, S, A]: of shape [S, 1] for numbers of states.
+    discount: k, gamma if it is not given.
 
     In terms of the exact values it is sum_{k >= t} gamma^(k-t) delta_k - (b_t - V_t): the same sum, without the large
     numbers that are added only to be taken away again.
@@ -439,11 +530,8 @@ def _critic(given: Process, critic: Any) -> Array:
 
 
 def _by_step(given: Process, baselines: Any) -> Array:
-    """A number, or numbers for states, for states and actions, for steps and states or for all of them, [H, S, A]."""
-    numbers, steps = np.array(baselines, dtype=given.reward.dtype), given.horizon or 1
-    if numbers.ndim and numbers.shape[-2:] != given.reward.shape:
-        numbers = numbers[..., None]
-    return np.broadcast_to(numbers, (steps, *given.reward.shape))
+    numbers = np.array(baselines, dtype=given.reward.dtype)
+    return np.broadcast_to(numbers, (given.horizon or 1, *given.reward.shape))
 
 
 def _or(number: Number | None, default: Number) -> Number:
