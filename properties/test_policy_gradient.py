@@ -8,7 +8,7 @@ from operator import mul
 
 import hypothesis.strategies as st
 import numpy as np
-from flint import arb, arb_series, ctx
+from flint import arb, arb_series, ctx, fmpq_series
 from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
@@ -37,7 +37,14 @@ from rlspec.reference.decision_process import (
     trajectories,
 )
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
-from rlspec.reference.natural_gradient import fisher, natural_gradient, times
+from rlspec.reference.natural_gradient import (
+    fisher,
+    fisher_of_features,
+    gradient_of_features,
+    natural_direction,
+    natural_gradient,
+    times,
+)
 from rlspec.reference.policy_gradient import (
     credited,
     discounted_reward_to_go,
@@ -561,6 +568,68 @@ def test_the_variance_of_an_endless_process_is_a_parabola_too(task, numbers):
         return moments.moments(given, moments.reward_to_go(given, baselines[:, :, None])).variance
 
     assert variance_with(other) == variance_with(best.vertex) + best.above(other)
+
+
+features = st.binary(min_size=3 * MOST_STATES * MOST_ACTIONS, max_size=3 * MOST_STATES * MOST_ACTIONS)
+finite_or_discounted = tasks(full=True, gammas=st.sampled_from([1.0, 0.5, 0.0]))
+
+
+def features_of(data, task):
+    """Three small whole numbers for each state and action, [S][A][3], in the task's kind of number."""
+    numbers = np.frombuffer(data, np.uint8).reshape(MOST_STATES, MOST_ACTIONS, 3)[: task.shape[0], : task.shape[1]]
+    return rational((numbers.astype(int) % 5 - 2).tolist())
+
+
+@clause("PG-47", examples=60)
+@given(finite, features, baselines)
+def test_the_moments_with_features_are_those_of_the_table_seen_through_them(task, data, numbers):
+    phi = np.array(features_of(data, task), dtype=object).reshape(-1, 3)
+    answer = moments.process(task.mdp, task.pi, features_of(data, task))
+    mean, covariance = moments.moments(answer, moments.reward_to_go(answer, table_of(numbers, task)))
+    listed = estimates(task, with_baseline(lambda state, action: numbers[state]))
+    assert same((mean, covariance), listed_moments([(p, phi.T @ x) for p, x in listed]))
+
+
+@clause("PG-47", examples=60)
+@given(finite_or_discounted, features)
+def test_the_gradient_with_features_is_the_derivative_of_the_return(task, data):
+    phi = features_of(data, task)
+    answer = moments.process(task.mdp, task.pi, phi)
+    assert gradient_of_features(answer).tolist() == [
+        derivative_along([[cell[i] for cell in row] for row in phi], task) for i in range(3)
+    ]
+
+
+def derivative_along(direction, task):
+    """The derivative of J where each logit grows by the direction's number: pi's weights by 1 + number epsilon."""
+
+    def nudged(row, numbers):
+        weights = [fmpq_series([p, p * x], prec=2) for p, x in zip(row, numbers, strict=True)]
+        return [weight / sum(weights) for weight in weights]
+
+    policy = [nudged(row, numbers) for row, numbers in zip(task.pi, direction, strict=True)]
+    return (fmpq_series([0, 0], prec=2) + expected_return(task.mdp, policy))[1]
+
+
+@clause("PG-48", examples=60)
+@given(finite, features)
+def test_a_compatible_critic_of_features_gives_the_gradient_though_it_is_no_advantage(task, data):
+    given = moments.process(task.mdp, task.pi, features_of(data, task))
+    critic = (given.scores @ natural_direction(given)).tolist()
+
+    def compatible(states, actions, rewards, gamma):
+        return [gamma**t * critic[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
+
+    phi = np.array(features_of(data, task), dtype=object)
+    mean = np.array(expected_gradient(task.mdp, task.pi, compatible), dtype=object)
+    assert np.tensordot(mean, phi, 2).tolist() == gradient_of_features(given).tolist()
+
+
+@clause("PG-48", examples=60)
+@given(finite_or_discounted, features)
+def test_the_natural_direction_solves_its_equation_whatever_the_features(task, data):
+    given = moments.process(task.mdp, task.pi, features_of(data, task))
+    assert (fisher_of_features(given) @ natural_direction(given)).tolist() == gradient_of_features(given).tolist()
 
 
 # What `exact_policy_gradient` owes.

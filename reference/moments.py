@@ -239,9 +239,7 @@ def _settled(given: Process, credit: Credit) -> _Ahead:
     """The fixed point of a step back: its four equations are linear, each in its own unknowns and those before it."""
     k, carry = credit.discount, _sums(given, credit).carry
     if not abs(k) < 1 or given.second is not given.policy:
-        raise ValueError(
-            "for an infinite horizon the series converges where k < 1 and the actions are the policy's own"
-        )
+        raise ValueError("an infinite horizon needs a discount k below 1 and actions that are the policy's own")
     chain, ahead = given.chain, _nothing(given, credit)
     growth = {
         "first": np.kron(chain, carry),

@@ -330,7 +330,7 @@ def plot(book: Ledger, file: str) -> None:
     along.set(xlabel="variance", ylabel="bias", title="along lambda")
     for name in book.horizons[0][1] if book.horizons else ():
         at = [(horizon, numbers[name]) for horizon, numbers in book.horizons]
-        by_horizon.loglog(*zip(*at, strict=True), "o-", label=name)
+        by_horizon.plot(*zip(*at, strict=True), "o-", label=name)
     by_horizon.set(xlabel="horizon", ylabel="variance", title="along the horizon")
     for kind in ("leave-one-out", "mean-centred"):
         of_kind = [of for of in book.entries if of.estimator.startswith(kind)]

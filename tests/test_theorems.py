@@ -113,7 +113,7 @@ WRONG = [
     ("mean_advantages_solve", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("a_direction_is_lost_only", policy_gradients, "fisher", blocks(abs)),
     ("least_squares_fit", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
-    ("compatible_critic", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
+    ("compatible_critic_in_place", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("covariance_of_reward_to_go", moments, "_visits", weighed_twice),
     ("covariance_of_gae", moments, "_visits", weighed_twice),
     ("covariance_of_whole_returns", moments, "whole_return",
@@ -123,6 +123,12 @@ WRONG = [
     ("covariance_of_per_decision_ratios", moments, "_ratios", lambda policy, behaviour: 0 * policy + 1),
     ("endless_process_that_comes_to_rest", moments, "_visits", weighed_twice),
     ("baselines_that_know_the_step", moments, "best_baselines", values_for_the_best),
+    ("seen_through_them", moments, "scores", lambda policy, features: features),
+    ("gradient_with_features", natural_gradient, "_advantages",
+     lambda given: [0 * given.reward for _ in moments.exact_values(given)]),
+    ("compatible_critic_of_features", policy_gradients, "natural_direction",
+     lambda given: 2 * natural_gradient.natural_direction(given)),
+    ("natural_direction_solves", policy_gradients, "natural_direction", natural_gradient.gradient_of_features),
     ("variance_of_an_endless_process", moments, "best_baselines", values_for_the_best),
 ]  # fmt: skip
 """Part of a theorem's name, and where which wrong formula is put."""
