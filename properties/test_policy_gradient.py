@@ -402,11 +402,17 @@ def test_a_compatible_critic_in_place_of_the_action_values_leaves_the_gradient_a
 # Means and covariances without a list of trajectories.
 
 
+def tables(numbers):
+    """Nested lists of rationals as an array."""
+    found: np.ndarray = np.array(numbers, dtype=object)
+    return found
+
+
 def estimates(task, weights, behaviour=None):
     """Every trajectory's probability and estimate, [S A]."""
     return [
-        (probability, np.array(policy_gradient(task.pi, *episode, task.mdp.gamma, weights), dtype=object).reshape(-1))
-        for probability, *episode in trajectories(task.mdp, behaviour or task.pi)
+        (probability, tables(policy_gradient(task.pi, states, actions, rewards, task.mdp.gamma, weights)).reshape(-1))
+        for probability, states, actions, rewards in trajectories(task.mdp, behaviour or task.pi)
     ]
 
 
@@ -465,12 +471,12 @@ def test_the_covariance_of_whole_returns_is_the_one_over_all_trajectories(task, 
 
 def group_estimates(task, size, centre):
     """Every group's probability, and 1/N sum_i (R_i - b_i) Psi_i with the baselines b that `centre` makes of the R."""
-    returns = [whole_return(*episode, task.mdp.gamma)[0] for _, *episode in trajectories(task.mdp, task.pi)]
+    returns = [reward_to_go(rewards, task.mdp.gamma)[0] for *_, rewards in trajectories(task.mdp, task.pi)]
     psis = estimates(task, lambda states, *_: [1] * len(states))
     scored = [(p, number, psi) for number, (p, psi) in zip(returns, psis, strict=True)]
     for group in every(scored, repeat=size):
-        chances, returns, psis = zip(*group, strict=True)
-        weighed = [(r - b) * psi for r, b, psi in zip(returns, centre(returns), psis, strict=True)]
+        chances, earned, scores = zip(*group, strict=True)
+        weighed = [(r - b) * psi for r, b, psi in zip(earned, centre(earned), scores, strict=True)]
         yield prod(chances), sum(weighed) * rational(Fraction(1, size))
 
 

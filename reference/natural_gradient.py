@@ -55,16 +55,15 @@ def _mean_advantage(steps: Evaluation, s: int, a: int) -> Number:
 
 def fisher_of_features(given: Process) -> Array:
     """F = sum_t gamma^t E[grad log pi(a_t|s_t) grad log pi(a_t|s_t)^T], [D, D], of a policy with features (PG-47)."""
-    weights = (sum(_occupancy(given))[:, None] * given.policy)[:, :, None]
+    weights = (np.sum(_occupancy(given), axis=0)[:, None] * given.policy)[:, :, None]
     return np.tensordot(weights * given.scores, given.scores, ((0, 1), (0, 1)))
 
 
 def gradient_of_features(given: Process) -> Array:
     """grad J = sum_t gamma^t E[(Q_t - V_t) grad log pi(a_t|s_t)], [D] (PG-47)."""
-    return sum(
-        np.tensordot((visits[:, None] * given.policy) * above, given.scores, 2)
-        for visits, above in zip(_occupancy(given), _advantages(given), strict=True)
-    )
+    steps = zip(_occupancy(given), _advantages(given), strict=True)
+    credit = [visits[:, None] * given.policy * above for visits, above in steps]
+    return np.tensordot(np.sum(credit, axis=0), given.scores, 2)
 
 
 def natural_direction(given: Process) -> Array:

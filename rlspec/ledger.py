@@ -22,6 +22,7 @@ import numpy as np
 from .processes import NAMED, Setting
 from .reference import moments
 from .reference.decision_process import TabularMDP, checked_policy
+from .reference.linear_algebra import Matrix
 from .reference.moments import Array, Moments, Process
 
 LAMBDAS, STEPS, GROUPS = (0, 0.5, 0.9, 0.95, 1), (1, 2, 4), (2, 4, 8, 16)
@@ -186,17 +187,17 @@ def checked(setting: Setting) -> Process:
     if len(setting.critic) not in rows or any(len(row) != states for row in setting.critic):
         shape = " or ".join(f"[{count}][{states}]" for count in sorted(rows))
         raise ValueError(f"critic has not the shape {shape}: one number for each state, or a row of them for each step")
-    if setting.behaviour is not None:
-        _named("behaviour", lambda: checked_policy(mdp, setting.behaviour))
-        moments.process(mdp, setting.policy, behaviour=setting.behaviour)
+    if (mu := setting.behaviour) is not None:
+        _checked_behaviour(mdp, mu)
+        moments.process(mdp, setting.policy, behaviour=mu)
     return moments.process(mdp, setting.policy)
 
 
-def _named(name: str, check: Callable[[], Any]) -> None:
+def _checked_behaviour(mdp: TabularMDP, behaviour: Matrix) -> None:
     try:
-        check()
+        checked_policy(mdp, behaviour)
     except ValueError as refused:
-        raise ValueError(str(refused).replace("policy", name, 1)) from None
+        raise ValueError(str(refused).replace("policy", "behaviour", 1)) from None
 
 
 # From a file.
@@ -241,7 +242,7 @@ def _setting(found: Any) -> Setting:
     horizon = found["horizon"]
     if isinstance(horizon, bool):
         raise ValueError(f"horizon is {horizon}, neither a whole number of actions nor null")
-    mdp = TabularMDP(*(tables.get(key) for key in REQUIRED[:-1]), horizon)
+    mdp = TabularMDP(tables["transition"], tables["reward"], tables["initial"], tables["gamma"], horizon)
     states, actions = mdp.shape
     critic = tables.get("critic", [0.0] * states)
     if not isinstance(critic, list) or not critic:
@@ -271,10 +272,10 @@ def _floats(name: str, value: Any) -> Any:
 def in_floats(setting: Setting) -> Setting:
     """The same setting in float64."""
     of = setting.mdp
-    tables = [np.array(table, dtype=float) for table in (of.transition, of.reward, of.initial)]
+    transition, reward, initial = (np.array(table, dtype=float) for table in (of.transition, of.reward, of.initial))
     policy, critic = (np.array(table, dtype=float).tolist() for table in (setting.policy, setting.critic))
     mu = None if setting.behaviour is None else np.array(setting.behaviour, dtype=float).tolist()
-    return Setting(TabularMDP(*tables, float(of.gamma), of.horizon), policy, critic, mu)
+    return Setting(TabularMDP(transition, reward, initial, float(of.gamma), of.horizon), policy, critic, mu)
 
 
 # What is shown.

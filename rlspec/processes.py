@@ -47,7 +47,7 @@ def chain(length: int = 6, horizon: int = 12) -> Setting:
 
 def gridworld(side: int = 4) -> Setting:
     """A square to be crossed to its far corner, for -1 a step and for ever; one step in five goes astray."""
-    cells = list(product(range(side), repeat=2))
+    cells = [(x, y) for x in range(side) for y in range(side)]
     moves = [(1, 0), (-1, 0), (0, 1), (0, -1)]
     goal = (side - 1, side - 1)
 
