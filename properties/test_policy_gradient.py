@@ -437,7 +437,7 @@ def critic_of(numbers, task):
     return rational([row[: task.shape[0]] for row in numbers[: task.horizon]])
 
 
-@clause("PG-40", examples=60)
+@clause("PG-40", examples=40)
 @given(finite, baselines, st.booleans())
 def test_the_covariance_of_reward_to_go_is_the_one_over_all_trajectories(task, numbers, discounting):
     given = moments.process(task.mdp, task.pi)
@@ -451,7 +451,7 @@ def test_the_covariance_of_reward_to_go_is_the_one_over_all_trajectories(task, n
     assert same(moments.moments(given, credit), listed_moments(estimates(task, with_numbers)))
 
 
-@clause("PG-40", examples=60)
+@clause("PG-40", examples=40)
 @given(tasks(infinite=False), critics, mixtures)
 def test_the_covariance_of_gae_is_the_one_over_all_trajectories(task, numbers, lam):
     given, critic = moments.process(task.mdp, task.pi), critic_of(numbers, task)
@@ -459,7 +459,7 @@ def test_the_covariance_of_gae_is_the_one_over_all_trajectories(task, numbers, l
     assert same(moments.moments(given, credit), listed_moments(estimates(task, generalized(critic, rational(lam)))))
 
 
-@clause("PG-41", examples=60)
+@clause("PG-41", examples=40)
 @given(tasks(infinite=False), st.integers(-9, 9))
 def test_the_covariance_of_whole_returns_is_the_one_over_all_trajectories(task, constant):
     def less(*episode):
@@ -502,7 +502,7 @@ def test_the_covariance_of_a_group_is_that_of_a_u_statistic(task, size, leaving_
     assert same(answer, listed_moments(list(group_estimates(task, size, without_own if leaving_out else with_own))))
 
 
-@clause("PG-43", examples=60)
+@clause("PG-43", examples=40)
 @given(tasks(infinite=False), critics, st.integers(1, MOST_STEPS + 1))
 def test_the_covariance_of_n_steps_is_the_one_over_all_trajectories(task, numbers, n):
     given, critic = moments.process(task.mdp, task.pi), critic_of(numbers, task)
@@ -510,7 +510,7 @@ def test_the_covariance_of_n_steps_is_the_one_over_all_trajectories(task, number
     assert same(answer, listed_moments(estimates(task, n_step(critic, n))))
 
 
-@clause("PG-44", examples=60)
+@clause("PG-44", examples=40)
 @given(finite, behaviours)
 def test_the_covariance_of_per_decision_ratios_is_the_one_over_all_trajectories(task, data):
     behaviour = other_policy(task, data)
@@ -547,7 +547,7 @@ def test_an_endless_process_that_comes_to_rest_has_the_moments_of_its_episodes(t
     assert same(moments.moments(endless, credit), listed_moments(estimates(task, weights)))
 
 
-@clause("PG-46", examples=60)
+@clause("PG-46", examples=40)
 @given(finite, critics, st.booleans())
 def test_baselines_that_know_the_step_make_parabolas_of_the_variance(task, numbers, discounting):
     given, discount = moments.process(task.mdp, task.pi), None if discounting else 1
@@ -586,7 +586,7 @@ def features_of(data, task):
     return rational((numbers.astype(int) % 5 - 2).tolist())
 
 
-@clause("PG-47", examples=60)
+@clause("PG-47", examples=40)
 @given(finite, features, baselines)
 def test_the_moments_with_features_are_those_of_the_table_seen_through_them(task, data, numbers):
     phi = np.array(features_of(data, task), dtype=object).reshape(-1, 3)
@@ -596,7 +596,7 @@ def test_the_moments_with_features_are_those_of_the_table_seen_through_them(task
     assert same((mean, covariance), listed_moments([(p, phi.T @ x) for p, x in listed]))
 
 
-@clause("PG-47", examples=60)
+@clause("PG-47", examples=40)
 @given(finite_or_discounted, features)
 def test_the_gradient_with_features_is_the_derivative_of_the_return(task, data):
     phi = features_of(data, task)
@@ -617,7 +617,7 @@ def derivative_along(direction, task):
     return (fmpq_series([0, 0], prec=2) + expected_return(task.mdp, policy))[1]
 
 
-@clause("PG-48", examples=60)
+@clause("PG-48", examples=40)
 @given(finite, features)
 def test_a_compatible_critic_of_features_gives_the_gradient_though_it_is_no_advantage(task, data):
     given = moments.process(task.mdp, task.pi, features_of(data, task))
@@ -631,7 +631,7 @@ def test_a_compatible_critic_of_features_gives_the_gradient_though_it_is_no_adva
     assert np.tensordot(mean, phi, 2).tolist() == gradient_of_features(given).tolist()
 
 
-@clause("PG-48", examples=60)
+@clause("PG-48", examples=40)
 @given(finite_or_discounted, features)
 def test_the_natural_direction_solves_its_equation_whatever_the_features(task, data):
     given = moments.process(task.mdp, task.pi, features_of(data, task))

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from . import __version__
-from .candidate import short_names
 
 PROCESSES = ("bandit", "chain", "gridworld", "token_tree")
 """The processes that the ledger knows by name."""
@@ -27,7 +26,6 @@ PASSED_ON = {
 
 def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the arrays are tiny; idle threads would only be in the way
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     asked = [f"--candidate={arguments.what}"]
@@ -75,7 +73,7 @@ LISTS = {
 
 def ledger(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Print a process's ledger of bias and variance; 2 for input that is refused."""
-    from . import ledger as books  # NumPy and SciPy, which a check by itself does not wait for here
+    from . import ledger as books  # with NumPy and SciPy
 
     given = {name: value for name in (*LISTS, "error") if (value := getattr(arguments, name)) is not None}
     return books.run(arguments.what, books.Asked(**given), arguments.json, arguments.plot)
@@ -83,6 +81,10 @@ def ledger(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    # Before NumPy is imported, which reads it then: most arrays are tiny, and threads on busy cores wait for others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from .candidate import short_names
+
     parser = argparse.ArgumentParser(prog="rlspec", description="The arbiter of reinforcement learning's formulas.")
     parser.add_argument("--version", action="version", version=f"rlspec {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -90,6 +90,7 @@ def ledger(setting: Setting, asked: Asked = Asked(), name: str = "process", know
 
 def lines(setting: Setting, asked: Asked, book: Ledger) -> Iterator[str]:
     """Fill the book line by line; yields the name of each line before it is worked out."""
+    yield "the exact gradient"
     setting = in_floats(setting)
     given = checked(setting)
     exact = moments.moments(given, moments.reward_to_go(given, moments.exact_values(given)[:, :, None])).mean
@@ -360,13 +361,10 @@ def run(what: str, asked: Asked, json_file: str | None = None, plot_file: str | 
     """The command: print the ledger, and write it where asked; 2 for input that is refused, 130 when interrupted."""
     book = Ledger(what, asked.error)
     try:
-        setting = read(what)
         if plot_file:
             _figure()  # before anything is worked out in vain
-        if not asked.horizons:
-            asked = replace(asked, horizons=_powers(setting.mdp.horizon or 16))
         with np.errstate(all="ignore"):
-            _watched(setting, asked, book)
+            _watched(what, asked, book)
     except ValueError as refused:
         print(f"rlspec ledger: {refused}", file=sys.stderr)
         return 2
@@ -385,10 +383,13 @@ def run(what: str, asked: Asked, json_file: str | None = None, plot_file: str | 
     return 0 if book.complete else 130
 
 
-def _watched(setting: Setting, asked: Asked, book: Ledger) -> None:
+def _watched(what: str, asked: Asked, book: Ledger) -> None:
     """Fill the book; say on stderr what is being worked out if it takes more than a second; stop when interrupted."""
     begun = time.monotonic()
     try:
+        setting = read(what)
+        if not asked.horizons:
+            asked = replace(asked, horizons=_powers(setting.mdp.horizon or 16))
         for name in lines(setting, asked, book):
             if time.monotonic() - begun > 1:
                 print(f"{len(book.entries) + len(book.horizons):3} done, now {name}", file=sys.stderr)
