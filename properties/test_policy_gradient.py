@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product as every
+from math import prod
 from operator import mul
 
 import hypothesis.strategies as st
 import numpy as np
-from flint import arb, arb_series, ctx
+from flint import arb, arb_series, ctx, fmpq_series
 from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
@@ -24,9 +26,24 @@ from rlspec.properties.processes import (
 )
 from rlspec.properties.questions.question import PRECISION, last_names, nearest
 from rlspec.properties.strategies import choices, scored_batches
-from rlspec.reference.decision_process import action_values, expected_return, occupancy, state_values, trajectories
+from rlspec.reference import moments
+from rlspec.reference.decision_process import (
+    TabularMDP,
+    action_values,
+    expected_return,
+    occupancy,
+    state_values,
+    trajectories,
+)
 from rlspec.reference.differentiation import derivatives_in_logits, gradient_of_polynomial, rational
-from rlspec.reference.natural_gradient import fisher, natural_gradient, times
+from rlspec.reference.natural_gradient import (
+    fisher,
+    fisher_of_features,
+    gradient_of_features,
+    natural_direction,
+    natural_gradient,
+    times,
+)
 from rlspec.reference.policy_gradient import (
     conventional_weights,
     credited,
@@ -38,6 +55,7 @@ from rlspec.reference.policy_gradient import (
     n_step,
     n_step_bias,
     per_decision,
+    policy_gradient,
     score,
     undiscounted_reward_to_go,
     whole_return,
@@ -379,6 +397,245 @@ def test_a_compatible_critic_in_place_of_the_action_values_leaves_the_gradient_a
         return [gamma**t * fit[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
 
     assert expected_gradient(task.mdp, task.pi, compatible) == derivative_of_return(task)
+
+
+# Means and covariances without a list of trajectories.
+
+
+def tables(numbers):
+    """Nested lists of rationals as an array."""
+    found: np.ndarray = np.array(numbers, dtype=object)
+    return found
+
+
+def estimates(task, weights, behaviour=None):
+    """Every trajectory's probability and estimate, [S A]."""
+    return [
+        (probability, tables(policy_gradient(task.pi, states, actions, rewards, task.mdp.gamma, weights)).reshape(-1))
+        for probability, states, actions, rewards in trajectories(task.mdp, behaviour or task.pi)
+    ]
+
+
+def listed_moments(outcomes):
+    """E[x] and Cov[x], from pairs of probability and x."""
+    mean = sum(p * x for p, x in outcomes)
+    return mean, sum(p * np.multiply.outer(x, x) for p, x in outcomes) - np.multiply.outer(mean, mean)
+
+
+def same(left, right):
+    """Whether two means and covariances are equal."""
+    return all(np.array_equal(x, y) for x, y in zip(left, right, strict=True))
+
+
+def table_of(numbers, task):
+    """Numbers for states, [S, 1], of the task's kind."""
+    return np.array(rational(numbers[: task.shape[0]]), dtype=object)[:, None]
+
+
+def critic_of(numbers, task):
+    """A critic [H][S], in the task's kind of number."""
+    return rational([row[: task.shape[0]] for row in numbers[: task.horizon]])
+
+
+@clause("PG-40", examples=40)
+@given(finite, baselines, st.booleans())
+def test_the_covariance_of_reward_to_go_is_the_one_over_all_trajectories(task, numbers, discounting):
+    given = moments.process(task.mdp, task.pi)
+    credit = moments.reward_to_go(given, table_of(numbers, task), None if discounting else 1)
+
+    def with_numbers(states, actions, rewards, gamma):
+        returns = reward_to_go(rewards, gamma)
+        powers = [gamma**t if discounting else 1 for t, _ in enumerate(returns)]
+        return [k * (g - numbers[s]) for k, g, s in zip(powers, returns, states, strict=True)]
+
+    assert same(moments.moments(given, credit), listed_moments(estimates(task, with_numbers)))
+
+
+@clause("PG-40", examples=40)
+@given(tasks(infinite=False), critics, mixtures)
+def test_the_covariance_of_gae_is_the_one_over_all_trajectories(task, numbers, lam):
+    given, critic = moments.process(task.mdp, task.pi), critic_of(numbers, task)
+    credit = moments.generalized(given, critic, rational(lam))
+    assert same(moments.moments(given, credit), listed_moments(estimates(task, generalized(critic, rational(lam)))))
+
+
+@clause("PG-41", examples=40)
+@given(tasks(infinite=False), st.integers(-9, 9))
+def test_the_covariance_of_whole_returns_is_the_one_over_all_trajectories(task, constant):
+    def less(*episode):
+        return [weight - constant for weight in whole_return(*episode)]
+
+    answer = moments.whole_return(moments.process(task.mdp, task.pi), constant)
+    assert same(answer, listed_moments(estimates(task, less)))
+
+
+def group_estimates(task, size, centre):
+    """Every group's probability, and 1/N sum_i (R_i - b_i) Psi_i with the baselines b that `centre` makes of the R."""
+    returns = [reward_to_go(rewards, task.mdp.gamma)[0] for *_, rewards in trajectories(task.mdp, task.pi)]
+    psis = estimates(task, lambda states, *_: [1] * len(states))
+    scored = [(p, number, psi) for number, (p, psi) in zip(returns, psis, strict=True)]
+    for group in every(scored, repeat=size):
+        chances, earned, scores = zip(*group, strict=True)
+        weighed = [(r - b) * psi for r, b, psi in zip(earned, centre(earned), scores, strict=True)]
+        yield prod(chances), sum(weighed) * rational(Fraction(1, size))
+
+
+def without_own(returns):
+    """The mean of the others' returns, for each."""
+    return [(sum(returns) - own) / (len(returns) - 1) for own in returns]
+
+
+def with_own(returns):
+    """The mean of all returns, for each."""
+    return [sum(returns) / len(returns)] * len(returns)
+
+
+@clause("PG-42", examples=40)
+@given(tasks(infinite=False), st.integers(2, 4), st.booleans())
+def test_the_covariance_of_a_group_is_that_of_a_u_statistic(task, size, leaving_out):
+    while task.horizon > 1 and len(list(trajectories(task.mdp, task.pi))) ** 2 > 400:
+        task = task.but(horizon=task.horizon - 1)
+    while size > 2 and len(list(trajectories(task.mdp, task.pi))) ** size > 400:
+        size -= 1
+    known = moments.episodes(moments.process(task.mdp, task.pi))
+    answer = (moments.leave_one_out if leaving_out else moments.mean_centred)(known, size)
+    assert same(answer, listed_moments(list(group_estimates(task, size, without_own if leaving_out else with_own))))
+
+
+@clause("PG-43", examples=40)
+@given(tasks(infinite=False), critics, st.integers(1, MOST_STEPS + 1))
+def test_the_covariance_of_n_steps_is_the_one_over_all_trajectories(task, numbers, n):
+    given, critic = moments.process(task.mdp, task.pi), critic_of(numbers, task)
+    answer = moments.moments(given, moments.n_step(given, critic, n))
+    assert same(answer, listed_moments(estimates(task, n_step(critic, n))))
+
+
+@clause("PG-44", examples=40)
+@given(finite, behaviours)
+def test_the_covariance_of_per_decision_ratios_is_the_one_over_all_trajectories(task, data):
+    behaviour = other_policy(task, data)
+    given = moments.process(task.mdp, task.pi, behaviour=behaviour)
+    answer = moments.moments(given, moments.per_decision(given))
+    assert same(answer, listed_moments(estimates(task, per_decision(task.pi, behaviour), behaviour)))
+
+
+def unrolled(task):
+    """The same process for ever, with the step as a part of the state, and one more state where nothing happens."""
+    (states, actions), steps = task.shape, task.horizon
+    end = [0] * (steps * states) + [1]
+    moves = [
+        [[0] * (states * (t + 1)) + list(row) + [0] * (states * (steps - t - 2) + 1) if t < steps - 1 else end
+         for row in rows]
+        for t in range(steps) for rows in task.mdp.transition
+    ]  # fmt: skip
+    rewards, begun = [*task.mdp.reward * steps, [0] * actions], [*task.mdp.initial, *[0] * (states * (steps - 1) + 1)]
+    mdp = TabularMDP([*moves, [end] * actions], rewards, begun, task.mdp.gamma)
+    logits = np.eye(states * actions, dtype=object).reshape(states, actions, -1)
+    return mdp, [*task.pi * steps, task.pi[0]], np.concatenate([*[logits] * steps, 0 * logits[:1]])
+
+
+@clause("PG-45", examples=40)
+@given(tasks(infinite=False, gammas=st.sampled_from([0.5, 0.75, 0.0])), baselines, mixtures, st.integers(0, 2))
+def test_an_endless_process_that_comes_to_rest_has_the_moments_of_its_episodes(task, numbers, lam, n):
+    mdp, pi, logits = unrolled(task)
+    endless, lam = moments.process(mdp, pi, logits), rational(lam)
+    values = rational([numbers[: task.shape[0]]] * task.horizon)
+    critic = [[number for row in values for number in row] + [0]]
+    credit, weights = moments.generalized(endless, critic, lam), generalized(values, lam)
+    if n:
+        credit, weights = moments.n_step(endless, critic, n), n_step(values, n)
+    assert same(moments.moments(endless, credit), listed_moments(estimates(task, weights)))
+
+
+@clause("PG-46", examples=40)
+@given(finite, critics, st.booleans())
+def test_baselines_that_know_the_step_make_parabolas_of_the_variance(task, numbers, discounting):
+    given, discount = moments.process(task.mdp, task.pi), None if discounting else 1
+    best = moments.best_baselines(given, discount)
+    of_steps = np.array(critic_of(numbers, task), dtype=object)
+
+    def variance_with(baselines):
+        credit = moments.reward_to_go(given, baselines[:, :, None], discount)
+        return moments.moments(given, credit).variance
+
+    for parabolas, baselines in (
+        (best, of_steps), (best.of_states(), of_steps[:1]), (best.of_all(), of_steps[:1, :1])
+    ):  # fmt: skip
+        assert variance_with(baselines) == variance_with(parabolas.vertex) + parabolas.above(baselines)
+
+
+@clause("PG-46", examples=40)
+@given(tasks(full=True, finite=False), baselines)
+def test_the_variance_of_an_endless_process_is_a_parabola_too(task, numbers):
+    given = moments.process(task.mdp, task.pi)
+    best, other = moments.best_baselines(given), table_of(numbers, task).T
+
+    def variance_with(baselines):
+        return moments.moments(given, moments.reward_to_go(given, baselines[:, :, None])).variance
+
+    assert variance_with(other) == variance_with(best.vertex) + best.above(other)
+
+
+features = st.binary(min_size=3 * MOST_STATES * MOST_ACTIONS, max_size=3 * MOST_STATES * MOST_ACTIONS)
+finite_or_discounted = tasks(full=True, gammas=st.sampled_from([1.0, 0.5, 0.0]))
+
+
+def features_of(data, task):
+    """Three small whole numbers for each state and action, [S][A][3], in the task's kind of number."""
+    numbers = np.frombuffer(data, np.uint8).reshape(MOST_STATES, MOST_ACTIONS, 3)[: task.shape[0], : task.shape[1]]
+    return rational((numbers.astype(int) % 5 - 2).tolist())
+
+
+@clause("PG-47", examples=40)
+@given(finite, features, baselines)
+def test_the_moments_with_features_are_those_of_the_table_seen_through_them(task, data, numbers):
+    phi = np.array(features_of(data, task), dtype=object).reshape(-1, 3)
+    answer = moments.process(task.mdp, task.pi, features_of(data, task))
+    mean, covariance = moments.moments(answer, moments.reward_to_go(answer, table_of(numbers, task)))
+    listed = estimates(task, with_baseline(lambda state, action: numbers[state]))
+    assert same((mean, covariance), listed_moments([(p, phi.T @ x) for p, x in listed]))
+
+
+@clause("PG-47", examples=40)
+@given(finite_or_discounted, features)
+def test_the_gradient_with_features_is_the_derivative_of_the_return(task, data):
+    phi = features_of(data, task)
+    answer = moments.process(task.mdp, task.pi, phi)
+    assert gradient_of_features(answer).tolist() == [
+        derivative_along([[cell[i] for cell in row] for row in phi], task) for i in range(3)
+    ]
+
+
+def derivative_along(direction, task):
+    """The derivative of J where each logit grows by the direction's number: pi's weights by 1 + number epsilon."""
+
+    def nudged(row, numbers):
+        weights = [fmpq_series([p, p * x], prec=2) for p, x in zip(row, numbers, strict=True)]
+        return [weight / sum(weights) for weight in weights]
+
+    policy = [nudged(row, numbers) for row, numbers in zip(task.pi, direction, strict=True)]
+    return (fmpq_series([0, 0], prec=2) + expected_return(task.mdp, policy))[1]
+
+
+@clause("PG-48", examples=40)
+@given(finite, features)
+def test_a_compatible_critic_of_features_gives_the_gradient_though_it_is_no_advantage(task, data):
+    given = moments.process(task.mdp, task.pi, features_of(data, task))
+    critic = (given.scores @ natural_direction(given)).tolist()
+
+    def compatible(states, actions, rewards, gamma):
+        return [gamma**t * critic[s][a] for t, (s, a) in enumerate(zip(states, actions, strict=True))]
+
+    phi = np.array(features_of(data, task), dtype=object)
+    mean = np.array(expected_gradient(task.mdp, task.pi, compatible), dtype=object)
+    assert np.tensordot(mean, phi, 2).tolist() == gradient_of_features(given).tolist()
+
+
+@clause("PG-48", examples=40)
+@given(finite_or_discounted, features)
+def test_the_natural_direction_solves_its_equation_whatever_the_features(task, data):
+    given = moments.process(task.mdp, task.pi, features_of(data, task))
+    assert (fisher_of_features(given) @ natural_direction(given)).tolist() == gradient_of_features(given).tolist()
 
 
 # What `exact_policy_gradient` owes.

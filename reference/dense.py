@@ -1,8 +1,9 @@
-"""J and grad J of a large process with an infinite horizon: float64 arrays, one factorisation, two solves.
+"""J and grad J of a large process: float64 arrays; for an infinite horizon one factorisation and two solves.
 
 The formulas are those of `decision_process` and `policy_gradient`.  What differs is that I - gamma P_pi is factorised
-by LAPACK.  All products go through SciPy's BLAS: NumPy has a thread pool of its own, and two pools in turn on the same
-cores cost more than the products do.
+by LAPACK, and that a finite horizon takes one product with all rows of the transition table per step.  All products go
+through SciPy's BLAS: NumPy has a thread pool of its own, and two pools in turn on the same cores cost more than the
+products do.
 """
 
 import numpy as np
@@ -32,3 +33,24 @@ def return_and_gradient(
     following = dgemv(gamma, transition.reshape(states * actions, states).T, values, trans=1)
     advantages = reward + following.reshape(states, actions) - values[:, None]
     return float((initial * values).sum()), weights[:, None] * policy * advantages
+
+
+def finite_return_and_gradient(
+    transition: Array, reward: Array, initial: Array, policy: Array, gamma: float, horizon: int
+) -> tuple[float, Array]:
+    """J, and its gradient with respect to the policy's logits [S, A], for a finite horizon.
+
+    Arguments as above; gamma: in [0, 1].  grad J[s, a] = pi(a|s) sum_t d_t(s) (Q_t(s, a) - V_t(s)), with Q_t = reward +
+    gamma P V_{t+1} for all states and actions at once.  Arguments are not checked.
+    """
+    states, actions = reward.shape
+    rows = transition.reshape(states * actions, states).T
+    visits = [initial]
+    for _ in range(horizon - 1):
+        visits.append(dgemv(gamma, rows, (visits[-1][:, None] * policy).ravel()))
+    following, gradient = np.zeros(states), np.zeros((states, actions))
+    for weights in reversed(visits):
+        in_actions = reward + dgemv(gamma, rows, following, trans=1).reshape(states, actions)
+        following = (policy * in_actions).sum(axis=1)
+        gradient += weights[:, None] * policy * (in_actions - following[:, None])
+    return float((initial * following).sum()), gradient

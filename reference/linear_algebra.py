@@ -48,7 +48,7 @@ def lu(matrix: Matrix) -> LU:
         factors, rest = [], list(row)
         for pivot, *pivot_row in upper:
             entry, *rest = rest
-            factor = _quotient(entry, pivot)
+            factor = quotient(entry, pivot)
             factors.append(factor)
             rest = [x - factor * y for x, y in zip(rest, pivot_row, strict=True)]
         lower.append(factors)
@@ -63,7 +63,7 @@ def solve(factors: LU, right: Vector) -> list[Number]:
         middle.append(number - dot(row, middle))
     solution: list[Number] = []
     for (pivot, *row), number in zip(reversed(factors.upper), reversed(middle), strict=True):
-        solution.insert(0, _quotient(number - dot(row, solution), pivot))
+        solution.insert(0, quotient(number - dot(row, solution), pivot))
     return solution
 
 
@@ -76,7 +76,7 @@ def solve_transposed(factors: LU, right: Vector) -> list[Number]:
     rest: list[Number] = list(right)
     middle: list[Number] = []
     for pivot, *row in factors.upper:
-        number = _quotient(rest[0], pivot)
+        number = quotient(rest[0], pivot)
         middle.append(number)
         rest = [x - number * y for x, y in zip(rest[1:], row, strict=True)]
     solution: list[Number] = []
@@ -87,7 +87,7 @@ def solve_transposed(factors: LU, right: Vector) -> list[Number]:
     return solution
 
 
-def _quotient(dividend: Number, divisor: Number) -> Number:
+def quotient(dividend: Number, divisor: Number) -> Number:
     """dividend / divisor, without leaving the rationals: int / int would be a float."""
     if divisor == 1:
         return dividend

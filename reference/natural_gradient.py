@@ -1,13 +1,17 @@
-"""The Fisher matrix of a tabular softmax policy, and the direction that it makes of the gradient.
+"""The Fisher matrix of a softmax policy, and the direction that it makes of the gradient.
 
-A direction is a number for each logit, [S][A].  The matrix is singular, since the softmax does not notice a number that
-is added to all logits of a state; directions that differ by no more than that are one direction.
+For a table a direction is a number for each logit, [S][A].  The matrix is singular, since the softmax does not notice a
+number that is added to all logits of a state; directions that differ by no more than that are one direction.  With
+given features it is a number for each of them, [D], and the matrix has no blocks.
 """
 
 from math import prod
 
+import numpy as np
+
 from .decision_process import Evaluation, TabularMDP
-from .linear_algebra import Matrix, Number, Vector, dot, transposed
+from .linear_algebra import Matrix, Number, Vector, dot, quotient, transposed
+from .moments import Array, Process, exact_values, fixed_point
 from .policy_gradient import evaluation_by_step, score
 
 
@@ -47,3 +51,54 @@ def _mean_advantage(steps: Evaluation, s: int, a: int) -> Number:
     weights = [d[s] for d in steps.occupancy]
     above = [q[s][a] - v[s] for v, q in zip(steps.state_values, steps.action_values, strict=True)]
     return dot(weights, above) / sum(weights) if sum(weights) else 0
+
+
+def fisher_of_features(given: Process) -> Array:
+    """F = sum_t gamma^t E[grad log pi(a_t|s_t) grad log pi(a_t|s_t)^T], [D, D], of a policy with features (PG-47)."""
+    weights = (np.sum(_occupancy(given), axis=0)[:, None] * given.policy)[:, :, None]
+    return np.tensordot(weights * given.scores, given.scores, ((0, 1), (0, 1)))
+
+
+def gradient_of_features(given: Process) -> Array:
+    """grad J = sum_t gamma^t E[(Q_t - V_t) grad log pi(a_t|s_t)], [D] (PG-47)."""
+    steps = zip(_occupancy(given), _advantages(given), strict=True)
+    credit = [visits[:, None] * given.policy * above for visits, above in steps]
+    return np.tensordot(np.sum(credit, axis=0), given.scores, 2)
+
+
+def natural_direction(given: Process) -> Array:
+    """A solution w of F w = grad J, [D], whatever the rank of F (PG-48): 0 in the components that are not needed.
+
+    Gradients are combinations of scores that are met, and so a solution exists.  It is found by elimination, exactly
+    for rationals; for float64 it is the shortest, by least squares.
+    """
+    matrix, gradient = fisher_of_features(given), gradient_of_features(given)
+    if matrix.dtype != object:
+        return np.linalg.lstsq(matrix, gradient, rcond=None)[0]
+    # Where a pivot is 0 its row and column are: what elimination leaves of F is positive semidefinite.
+    rows = [[*row, number] for row, number in zip(matrix.tolist(), gradient.tolist(), strict=True)]
+    for place, row in enumerate(rows):
+        if row[place] == 0:
+            continue
+        row[:] = [quotient(number, row[place]) for number in row]
+        for other in rows:
+            if other is not row and other[place] != 0:
+                factor = other[place]
+                other[:] = [x - factor * y for x, y in zip(other, row, strict=True)]
+    return np.array([row[-1] if row[place] != 0 else 0 for place, row in enumerate(rows)], dtype=object)
+
+
+def _occupancy(given: Process) -> list[Array]:
+    """gamma^t P(s_t = s), [S], for each step; for an infinite horizon the sum over t, as the only step."""
+    if given.horizon is None:
+        return [fixed_point(given.gamma * given.chain.T, given.initial[:, None])[:, 0]]
+    rows = [given.initial]
+    for _ in range(given.horizon - 1):
+        rows.append(given.gamma * given.chain.T @ rows[-1])
+    return rows
+
+
+def _advantages(given: Process) -> list[Array]:
+    """Q_t(s, a) - V_t(s), the mean of the exact values' TD error."""
+    values = exact_values(given)
+    return [(given.transition * given.errors(values, step)).sum(axis=2) for step, _ in enumerate(values)]

@@ -1,16 +1,20 @@
-"""The command line: ``python -m rlspec check WHAT``."""
+"""The command line: ``python -m rlspec check WHAT``, ``distinguish A B`` and ``ledger MDP``."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from . import __version__
-from .candidate import NotLoaded, short_names
+
+PROCESSES = ("bandit", "chain", "gridworld", "token_tree")
+"""The processes that the ledger knows by name."""
 
 PASSED_ON = {
     "verdicts": ("FILE", "write the verdicts to FILE as JSON"),
@@ -22,7 +26,6 @@ PASSED_ON = {
 
 def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the arrays are tiny; idle threads would only be in the way
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     asked = [f"--candidate={arguments.what}"]
@@ -33,7 +36,7 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def tell_apart(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Print what distinguishes two implementations; 0 if something does, 1 if nothing was found."""
-    from .distinguish import distinguish  # Hypothesis and the libraries are slow to import
+    from .distinguish import NotLoaded, distinguish  # with NumPy, SciPy and Hypothesis
 
     differ = False
     try:
@@ -46,8 +49,57 @@ def tell_apart(arguments: argparse.Namespace, rest: list[str]) -> int:
     return int(not differ)
 
 
+def numbers(kind: Callable[[str], Any], least: float, most: float = inf) -> Callable[[str], list[Any]]:
+    """A reader of numbers with commas in between, none of them out of bounds."""
+
+    def read(text: str) -> list[Any]:
+        try:
+            found = [kind(part) for part in text.split(",") if part.strip()]
+        except ValueError:
+            found = []
+        if not found or not all(least <= number <= most for number in found):
+            between = f"of at least {least}" if most == inf else f"between {least} and {most}"
+            whole = "whole numbers" if kind is int else "numbers"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of {whole} {between}, with commas in between")
+        return found
+
+    return read
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+LISTS = {
+    "lambdas": (numbers(float, 0, 1), "0,0.5,1", "the lambdas of GAE"),
+    "steps": (numbers(int, 1), "1,2,4", "the n of n-step returns"),
+    "groups": (numbers(int, 2), "2,4,8", "how many trajectories are each other's baseline"),
+    "horizons": (numbers(int, 1), "1,2,4", "horizons to compare"),
+}
+"""The ledger's lists: how they are read, what they look like, and what they are."""
+
+
+def ledger(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Print a process's ledger of bias and variance; 2 for input that is refused."""
+    from . import ledger as books  # with NumPy and SciPy
+
+    given = {name: value for name in (*LISTS, "error") if (value := getattr(arguments, name)) is not None}
+    return books.run(arguments.what, books.Asked(**given), arguments.json, arguments.plot)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    # Before NumPy is imported, which reads it then: most arrays are tiny, and threads on busy cores wait for others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from .candidate import short_names
+
     parser = argparse.ArgumentParser(prog="rlspec", description="The arbiter of reinforcement learning's formulas.")
     parser.add_argument("--version", action="version", version=f"rlspec {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -72,7 +124,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         telling.add_argument(name, help="a candidate (as for check), a fault's slug or id, or CONVENTION=CHOICE")
     telling.add_argument("--examples", metavar="N", type=int, default=500, help="how many inputs to try (500)")
     telling.set_defaults(run=tell_apart)
+    keeping = commands.add_parser(
+        "ledger",
+        help="bias and variance of every estimate of a policy's gradient",
+        description="Bias, variance and the trajectories needed, for every estimator of the family in one process, "
+        "exactly. Exit status: 0 done, 2 the input is refused, 130 interrupted.",
+    )
+    keeping.add_argument("what", help=f"a JSON file, or one of: {', '.join(PROCESSES)}")
+    for name, (reads, example, does) in LISTS.items():
+        keeping.add_argument(f"--{name}", metavar=example, type=reads, help=does)
+    keeping.add_argument("--error", metavar="0.1", type=positive, help="the error to get down to, relative to |grad J|")
+    keeping.add_argument("--json", metavar="FILE", help="write the ledger to FILE as JSON")
+    keeping.add_argument("--plot", metavar="FILE", help="draw the ledger into FILE (needs matplotlib)")
+    keeping.set_defaults(run=ledger)
     arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.run is not check:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(arguments.run(arguments, rest))
     except BrokenPipeError:  # whoever reads has read enough

@@ -22,6 +22,7 @@ from rlspec.reference import (
     group,
     kl,
     language,
+    moments,
     natural_gradient,
     policy_gradient,
     preference,
@@ -85,6 +86,27 @@ def times(factor):
     return lambda rate, size, divisor: group.success_weight(rate, size, divisor) * factor(size)
 
 
+def weighed_twice(given, k):
+    """How often states are met, discounted twice more than a mean of squares is."""
+    return sum_of_visits(given, k * k)
+
+
+sum_of_visits = moments._visits
+
+
+def as_if_the_mean_were_known(known, size):
+    """The covariance of N independent episodes with E[R] as their baseline."""
+    outer = moments.np.multiply.outer(known.gradient, known.gradient)
+    return moments.Moments(known.gradient, moments._over(known.square - outer, size))
+
+
+def values_for_the_best(given, discount=None):
+    """The parabolas as if the values were the best baselines."""
+    return moments.Parabolas(best_baselines(given, discount).curvature, moments.exact_values(given))
+
+
+best_baselines, moments_of_n_steps = moments.best_baselines, moments.n_step
+
 WRONG = [
     ("derivative_of_log_pi", policy_gradients, "score", lambda row, a: [int(b == a) for b, _ in enumerate(row)]),
     ("score_of_a_trajectory", policy_gradients, "score", lambda row, a: [int(b == a) for b, _ in enumerate(row)]),
@@ -139,6 +161,25 @@ WRONG = [
 
     ("success_rate_grows_with_the_group", groups, "success_weight", times(lambda size: arb(1) / size)),
     ("success_rate_grows_with_the_group", groups, "success_weight", times(lambda size: arb(size) / (size - 1))),
+
+
+    ("compatible_critic_in_place", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
+    ("covariance_of_reward_to_go", moments, "_visits", weighed_twice),
+    ("covariance_of_gae", moments, "_visits", weighed_twice),
+    ("covariance_of_whole_returns", moments, "whole_return",
+     lambda given, constant: moments.moments(given, moments.reward_to_go(given, constant))),
+    ("covariance_of_a_group", moments, "leave_one_out", as_if_the_mean_were_known),
+    ("covariance_of_n_steps", moments, "n_step", lambda given, critic, n: moments_of_n_steps(given, critic, n + 1)),
+    ("covariance_of_per_decision_ratios", moments, "_ratios", lambda policy, behaviour: 0 * policy + 1),
+    ("endless_process_that_comes_to_rest", moments, "_visits", weighed_twice),
+    ("baselines_that_know_the_step", moments, "best_baselines", values_for_the_best),
+    ("seen_through_them", moments, "scores", lambda policy, features: features),
+    ("gradient_with_features", natural_gradient, "_advantages",
+     lambda given: [0 * given.reward for _ in moments.exact_values(given)]),
+    ("compatible_critic_of_features", policy_gradients, "natural_direction",
+     lambda given: 2 * natural_gradient.natural_direction(given)),
+    ("natural_direction_solves", policy_gradients, "natural_direction", natural_gradient.gradient_of_features),
+    ("variance_of_an_endless_process", moments, "best_baselines", values_for_the_best),
 ]  # fmt: skip
 """Part of a theorem's name, and where which wrong formula is put."""
 
