@@ -53,7 +53,7 @@ def widened(array):
 
 
 @every_operation
-@clause("OPS-1", examples=40)
+@clause("OPS-1", examples=20)
 @given(data=st.data())
 def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -61,7 +61,7 @@ def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, o
 
 
 @every_operation
-@clause("OPS-2", examples=40)
+@clause("OPS-2", examples=20)
 @given(data=st.data())
 def test_arguments_are_read_and_never_written(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -73,7 +73,7 @@ def test_arguments_are_read_and_never_written(candidate, operation, data):
 
 
 @every_operation
-@clause("OPS-3", examples=40)
+@clause("OPS-3", examples=20)
 @given(data=st.data())
 def test_the_same_question_has_the_same_answer(candidate, operation, data):
     question, other = data.draw(QUESTIONS[operation]), data.draw(QUESTIONS[operation])
@@ -84,7 +84,7 @@ def test_the_same_question_has_the_same_answer(candidate, operation, data):
 
 
 @every_operation
-@clause("OPS-4", examples=40)
+@clause("OPS-4", examples=20)
 @given(data=st.data())
 def test_float64_arguments_are_answered_to_float64_precision(candidate, operation, data):
     question = data.draw(PLAIN_QUESTIONS[operation])
@@ -96,7 +96,7 @@ def test_float64_arguments_are_answered_to_float64_precision(candidate, operatio
 
 
 @every_operation
-@clause("OPS-5", examples=40)
+@clause("OPS-5", examples=20)
 @given(data=st.data(), layout=st.sampled_from(sorted(LAYOUTS)))
 def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, data, layout):
     question = data.draw(QUESTIONS[operation])
@@ -106,7 +106,7 @@ def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, dat
 
 
 @every_operation
-@clause("OPS-5", examples=40)
+@clause("OPS-5", examples=20)
 @given(data=st.data())
 def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -117,7 +117,7 @@ def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candid
 
 
 @pytest.mark.parametrize("operation", [name for name in QUESTIONS if "rewards" in OPERATIONS[name].parameters])
-@clause("OPS-5", examples=40)
+@clause("OPS-5", examples=20)
 @given(data=st.data())
 def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -136,7 +136,7 @@ row_by_row = [name for name in QUESTIONS if "B" in OPERATIONS[name].result and O
 
 
 @pytest.mark.parametrize("operation", row_by_row)
-@clause("OPS-6", examples=40)
+@clause("OPS-6", examples=20)
 @given(data=st.data())
 def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
@@ -153,7 +153,7 @@ with_conventions = [name for name in QUESTIONS if conventions_of(name)]
 
 
 @pytest.mark.parametrize("operation", with_conventions)
-@clause("OPS-8", examples=40)
+@clause("OPS-8", examples=20)
 @given(data=st.data())
 def test_the_answers_are_those_of_the_choices_that_were_declared_or_found(candidate, operation, data):
     question = data.draw(PLAIN_QUESTIONS[operation])
