@@ -9,18 +9,29 @@ declined; at the end of a row it is what the end of a sequence is anyway.
 `truncated_generalized_advantage_estimation` and ``vtrace`` is `vtrace_td_error_and_advantage`, whose errors are added
 to the values; its trace is clipped at 1, and another ``c_clip`` is declined.
 
+``entropy`` is minus `entropy_loss` of a sequence of one step; the library knows no illegal action but the logit minus
+infinity, and a legal mask that forbids anything is declined.
+
+``policy_gradient_loss`` is the library's of the same name.  That takes logits: a step's are those of a softmax over
+two actions, the first of which has the log-probability that is given, log p - log(1 - p) and 0, and JAX takes the
+derivative through both.  A log-probability of 0 or more is declined: no two finite logits have it.  The library's
+weights are no mask, its mean being over all steps whatever they weigh: the adapter hands over the steps that count,
+with the weight 1, as one sequence; a batch without any is declined.
+
 Converted: every number to float64, which JAX is told to allow; ratios from their logarithms.  Rows are added to a batch
 until their number is a power of four, and taken off again, so that few shapes have to be compiled.
 """
 
 import math
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import jax
 import numpy as np
 import rlax
 from jax import numpy as jnp
+
+from rlspec.jax import differentiated
 
 jax.config.update("jax_enable_x64", True)
 
@@ -62,6 +73,25 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     return _by_rows(_vtrace, *arrays, scalars=(gamma, lam, rho_clip))
 
 
+def entropy(logits, legal):
+    if not np.all(legal):
+        raise NotImplementedError("every action is legal")
+    return _by_rows(_entropy_and_derivative, logits, scalars=())
+
+
+def policy_gradient_loss(logp, advantages, mask):
+    counted = np.array(mask, dtype=bool)
+    logp, advantages = (np.array(array, dtype=np.float64)[counted] for array in (logp, advantages))
+    if not counted.any():
+        raise NotImplementedError("a sequence has a step")
+    if (logp >= 0).any():
+        raise NotImplementedError("the logits of an action that is certain")
+    loss, found = _policy_gradient_loss(logp, advantages)
+    slopes = np.zeros(counted.shape)
+    slopes[counted] = found
+    return loss, slopes
+
+
 def _decline_truncations(truncated, terminated):
     if np.logical_and(truncated, np.logical_not(terminated))[:, :-1].any():  # a termination outweighs it
         raise NotImplementedError("a sequence has no truncation inside")
@@ -97,6 +127,19 @@ def _vtrace(rewards, values, next_values, terminated, log_ratio, gamma, lam, rho
     clips = {"clip_rho_threshold": rho_clip, "clip_pg_rho_threshold": rho_clip}
     found = rlax.vtrace_td_error_and_advantage(values, next_values, rewards, discounts, ratio, lam, **clips)
     return found.errors + values, found.pg_advantage
+
+
+@jax.value_and_grad
+def _entropy_and_derivative(logits):
+    return -rlax.entropy_loss(logits[None], jnp.ones(1))
+
+
+@partial(differentiated, wrt=["logp"])
+@jax.jit
+def _policy_gradient_loss(logp, advantages):
+    log_odds = logp - jnp.log(-jnp.expm1(logp))
+    logits = jnp.stack([log_odds, jnp.zeros_like(logp)], axis=1)
+    return rlax.policy_gradient_loss(logits, jnp.zeros(len(logp), int), advantages, jnp.ones_like(logp))
 
 
 def _by_rows(function, *arrays, scalars):
