@@ -1,4 +1,4 @@
-"""What a trial costs from start to exit status, and what having rlspec installed costs those who do not use it.
+"""What a trial costs, whole and until the first violation, and what an installed rlspec costs those who do not use it.
 
     python benchmarks/whole_run.py [CANDIDATE]
 
@@ -47,6 +47,24 @@ def trials(folder: Path, candidate: str, rounds: int = 3) -> Iterator[Row]:
         yield what, own, "pytest that imports torch", other
 
 
+FAULTY = """
+from rlspec.candidates.reference import *
+from rlspec.faults import museum
+
+{operation} = next(fault.implementation for fault in museum().values() if fault.operation == "{operation}")
+"""
+
+
+def first_violations(folder: Path, rounds: int = 5) -> Iterator[Row]:
+    """A candidate with one known mistake until the first violation, beside the whole trial of the same candidate."""
+    for operation in ("gae", "lambda_return"):
+        candidate = folder / f"faulty_{operation}.py"
+        candidate.write_text(FAULTY.format(operation=operation), encoding="utf-8")
+        check = ["-m", "rlspec", "check", str(candidate)]
+        own = [seconds([*check, "-x"], folder, fine=(1,)) for _ in range(rounds)]
+        yield f"first violation of a faulty {operation}", own, "all verdicts", [seconds(check, folder, fine=(1,))]
+
+
 def strangers(folder: Path, rounds: int = 20) -> Iterator[Row]:
     """Somebody else's run, in an environment in which rlspec is installed."""
     theirs = folder / "test_theirs.py"
@@ -65,7 +83,11 @@ def main() -> None:
     print(f"{os.cpu_count()} cores; medians, and in brackets the shortest")
     print(f"{'run':42}{'time':>18}   {'rival':26}{'time':>18}{'run / rival':>14}")
     with TemporaryDirectory() as folder:
-        for table in (strangers(Path(folder)), trials(Path(folder), candidate)):
+        for table in (
+            strangers(Path(folder)),
+            first_violations(Path(folder)),
+            trials(Path(folder), candidate),
+        ):
             for what, own, rival, other in table:
                 times = [f"{median(runs):7.3f} s ({min(runs):.3f})" for runs in (own, other)]
                 ratio = median(own) / median(other)

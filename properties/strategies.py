@@ -6,6 +6,7 @@ Hypothesis shrinks a rollout to few rows, few steps and small integers.
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import hypothesis.strategies as st
@@ -48,13 +49,20 @@ def windows(draw: st.DrawFn, fields: int) -> np.ndarray:
 
     A step keeps its bytes while the window shrinks around it; Hypothesis trades a window's size for its place.
     """
-    size = MOST_ROWS * MOST_STEPS * fields
-    data = draw(st.binary(min_size=size, max_size=size))
-    table = np.frombuffer(data, np.uint8).reshape(MOST_ROWS, MOST_STEPS, fields)
-    for axis, most in enumerate((MOST_ROWS, MOST_STEPS)):
-        length, start = draw(st.integers(1, most)), draw(st.integers(0, most - 1))
+    table = np.frombuffer(draw(_bytes(MOST_ROWS * MOST_STEPS * fields)), np.uint8)
+    table = table.reshape(MOST_ROWS, MOST_STEPS, fields)
+    for axis, (lengths, starts) in enumerate(_LENGTHS_AND_STARTS):
+        length, start = draw(lengths), draw(starts)
         table = table.take(range(start, start + length), axis, mode="wrap")
     return table
+
+
+@cache  # made once, not for every input
+def _bytes(count: int) -> st.SearchStrategy[bytes]:
+    return st.binary(min_size=count, max_size=count)
+
+
+_LENGTHS_AND_STARTS = [(st.integers(1, most), st.integers(0, most - 1)) for most in (MOST_ROWS, MOST_STEPS)]
 
 
 @st.composite
