@@ -48,7 +48,6 @@ def trials(folder: Path, candidate: str, rounds: int = 3) -> Iterator[Row]:
 
 
 FAULTY = """
-from rlspec.candidates.reference import *
 from rlspec.faults import museum
 
 {operation} = next(fault.implementation for fault in museum().values() if fault.operation == "{operation}")
@@ -56,7 +55,7 @@ from rlspec.faults import museum
 
 
 def first_violations(folder: Path, rounds: int = 5) -> Iterator[Row]:
-    """A candidate with one known mistake until the first violation, beside the whole trial of the same candidate."""
+    """A candidate that has one operation, with a known mistake, until the first violation and until all verdicts."""
     for operation in ("gae", "lambda_return"):
         candidate = folder / f"faulty_{operation}.py"
         candidate.write_text(FAULTY.format(operation=operation), encoding="utf-8")

@@ -1,0 +1,247 @@
+"""trl: the losses of `GRPOTrainer`, `DPOTrainer`, `KTOTrainer` and the experimental `ORPOTrainer` and `CPOTrainer`.
+
+Written against 1.16.0.  trl's losses are methods of trainers.  Each is called unbound, on an object that has the
+configuration that it reads and a model, or a forward pass, that answers with the log-probabilities that are given.
+
+``token_logp`` is `selective_log_softmax` and ``entropy`` is `entropy_from_logits`, which has no illegal action.
+
+The group losses and ``ppo_loss`` are `GRPOTrainer._compute_loss` in training, with one process and one micro-batch:
+the loss types ``grpo``, ``dr_grpo``, ``dapo`` and ``cispo``, ``grpo`` with the importance sampling level ``sequence``
+for ``gspo_loss``, and ``bnpo`` for ``ppo_loss``, whose dual clip is ``delta``; advantages [B, T] are for trainers that
+inherit from it.  The library's CISPO has no lower clip, and inputs are declined where one would act.  ``kl_loss`` is
+``bnpo`` with no advantages and the coefficient 1; it has the estimator k3 and no other.
+
+The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
+are the same.  ``dpo_loss`` and ``ipo_loss`` are `DPOTrainer._compute_loss` with the loss types ``sigmoid`` (``robust``
+where labels are smoothed) and ``ipo``; ``kto_loss`` is `KTOTrainer._compute_loss`.  ``orpo_loss`` is
+`ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of the chosen answers' tokens, which its forward
+pass takes from `torch.nn.CrossEntropyLoss`; ``simpo_loss`` is `CPOTrainer.get_batch_loss_metrics` with the loss type
+``simpo`` and without that likelihood.  No trainer has a flag for a pair that does not count: the adapter hands over
+those that do, and declines a batch without any.
+
+Converted: every number to float64; `ORPOTrainer` makes it float32.
+"""
+
+import warnings
+from collections import defaultdict
+from functools import partial
+from importlib.metadata import version
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from trl import DPOTrainer, GRPOTrainer, KTOTrainer
+from trl.trainer.utils import entropy_from_logits, selective_log_softmax
+
+from rlspec.torch import differentiated
+
+with warnings.catch_warnings(action="ignore"):  # experimental, they say
+    from trl.experimental.cpo import CPOTrainer
+    from trl.experimental.orpo import ORPOTrainer
+
+NAME = f"trl {version('trl')}"
+
+
+def token_logp(logits, tokens, temperature):
+    tokens = torch.from_numpy(np.array(tokens, dtype=np.int64))
+    return selective_log_softmax(torch.from_numpy(_array(logits)), tokens, temperature).numpy()
+
+
+def entropy(logits, legal):
+    if not np.all(legal):
+        raise NotImplementedError("every action is legal")
+    logits = torch.from_numpy(_array(logits)).requires_grad_()
+    value = entropy_from_logits(logits)
+    return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
+
+
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    batch = logp, old_logp, ref_logp, advantages, mask
+    return _grpo(batch, loss_type="grpo", epsilon_low=clip_low, epsilon_high=clip_high, beta=kl_coef)
+
+
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    how = {"loss_type": "dr_grpo", "max_completion_length": length}
+    return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
+
+
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    batch = logp, old_logp, logp, advantages, mask
+    return _grpo(batch, loss_type="dapo", epsilon_low=clip_low, epsilon_high=clip_high)
+
+
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    how = {"loss_type": "grpo", "importance_sampling_level": "sequence"}
+    return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
+
+
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    counted = np.asarray(mask, dtype=bool)
+    if (np.exp(np.subtract(logp, old_logp)[counted]) < 1 - clip_low).any():
+        raise NotImplementedError("a lower clip")
+    return _grpo((logp, old_logp, logp, advantages, mask), loss_type="cispo", epsilon_high=1 + clip_high)
+
+
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    how = {"loss_type": "bnpo", "delta": dual_clip}
+    return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
+
+
+def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+    if estimator != "k3":
+        raise NotImplementedError("k3 only")
+    batch = logp, old_logp, ref_logp, np.zeros(len(mask)), mask
+    return _grpo(batch, loss_type="bnpo", epsilon_low=0.2, epsilon_high=0.2, beta=1.0)
+
+
+def _grpo(batch, **how):
+    *numbers, mask = batch
+    return _grpo_loss(*map(_array, numbers), np.array(mask, dtype=np.int64), how)
+
+
+@partial(differentiated, wrt=["logp"])
+def _grpo_loss(logp, old_logp, ref_logp, advantages, mask, how):
+    nothing = torch.zeros(len(mask), 0, dtype=torch.int64)
+    inputs = {
+        "prompt_ids": nothing,
+        "prompt_mask": nothing,
+        "completion_ids": torch.zeros_like(mask),
+        "completion_mask": mask,
+        "advantages": advantages,
+        "old_per_token_logps": old_logp,
+        "ref_per_token_logps": ref_logp,
+        "num_items_in_batch": mask.sum(),
+    }
+    return GRPOTrainer._compute_loss(_grpo_trainer(logp, **how), None, inputs)
+
+
+def _grpo_trainer(logp, delta=None, **how):
+    """What `GRPOTrainer._compute_loss` reads of itself: its defaults, but for what a loss is told."""
+    args = SimpleNamespace(delta=delta, use_bias_correction_kl=False, steps_per_generation=1)
+    defaults = {
+        "importance_sampling_level": "token",
+        "epsilon_low": 0.2,
+        "beta": 0.0,
+        "max_completion_length": 256,
+        "top_entropy_quantile": 1.0,
+        "off_policy_mask_threshold": None,
+        "aux_loss_enabled": False,
+        "use_vllm": False,
+        "_entropy_bonus_enabled": False,
+        "current_gradient_accumulation_steps": 1,
+    }
+    forward = {"_get_per_token_logps_and_entropies": lambda *_, **__: (logp, torch.zeros_like(logp), None)}
+    return SimpleNamespace(**{**_trainer(args), **defaults, **forward, **how})
+
+
+def _trainer(args=None):
+    """What every trainer has: one process, which gathers nothing from others, and a model that is being trained."""
+
+    def own(tensor, **_):
+        return tensor
+
+    accelerator = SimpleNamespace(num_processes=1, device="cpu", gather=own, gather_for_metrics=own, reduce=own)
+    return {
+        "accelerator": accelerator,
+        "args": args,
+        "model": SimpleNamespace(training=True),
+        "_metrics": {"train": defaultdict(list)},
+        "_total_train_tokens": 0,
+        "_tp_size": 1,
+        "aux_loss_enabled": False,
+        "label_smoothing": 0.0,
+    }
+
+
+def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
+    pairs = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    kind = "robust" if label_smoothing else "sigmoid"
+    return _of_valid(_dpo, valid, 2, *pairs, loss_types=[kind], beta=beta, label_smoothing=label_smoothing)
+
+
+def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
+    pairs = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_valid(_dpo, valid, 2, *pairs, loss_types=["ipo"], beta=tau)
+
+
+def _dpo(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, **how):
+    defaults = {"loss_weights": [1.0], "ld_alpha": None, "f_divergence_type": "reverse_kl", "use_weighting": False}
+    trainer = SimpleNamespace(**{**_trainer(), **defaults, "precompute_ref_logps": True, **how})
+    inputs = _answers_of_one_token(2 * len(chosen_logp))
+    inputs |= {"ref_chosen_logps": ref_chosen_logp, "ref_rejected_logps": ref_rejected_logp}
+    return DPOTrainer._compute_loss(trainer, _model(torch.cat([chosen_logp, rejected_logp])), inputs, False)
+
+
+def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
+    weights = {"desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
+    return _of_valid(_kto, valid, 1, logp, ref_logp, desirable, beta=beta, kl=kl, **weights)
+
+
+def _kto(logp, ref_logp, desirable, kl, **how):
+    defaults = {"loss_type": "kto", "calculate_KL": True, "precompute_ref_logps": True}
+    distance = {"_compute_kl_logps": lambda *_: torch.tensor([kl], dtype=torch.float64)}
+    trainer = SimpleNamespace(**{**_trainer(), **defaults, **distance, **how})
+    inputs = _answers_of_one_token(len(logp))
+    inputs |= {"label": desirable.bool(), "ref_logps": ref_logp, "ref_KL_logps": torch.zeros(1, dtype=torch.float64)}
+    return KTOTrainer._compute_loss(trainer, _model(logp), inputs, False)
+
+
+def _answers_of_one_token(rows):
+    """Prompts and answers of one token each."""
+    ids = torch.zeros(rows, 2, dtype=torch.int64)
+    return {"input_ids": ids, "attention_mask": ids + 1, "completion_mask": torch.tensor([0, 1]).expand(rows, 2)}
+
+
+def _model(logp):
+    """A model that gives the answers, of one token, the log-probabilities that are given."""
+    column = logp[:, None]
+    nothing = torch.zeros_like(column).detach()
+    outputs = {"log_probs": column, "entropy": nothing, "mean_logits": nothing, "is_top1": nothing.bool()}
+    return lambda **_: SimpleNamespace(**outputs)
+
+
+def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
+    return _of_valid(_orpo, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length, beta=lam)
+
+
+def _orpo(chosen_logp, rejected_logp, chosen_length, rejected_length, beta):
+    likelihood = -chosen_logp.sum() / chosen_length.sum()
+    means = chosen_logp / chosen_length, rejected_logp / rejected_length
+    trainer = SimpleNamespace(**_trainer(), beta=beta, concatenated_forward=_forward(*means, likelihood))
+    trainer.odds_ratio_loss = partial(ORPOTrainer.odds_ratio_loss, trainer)
+    return ORPOTrainer.get_batch_loss_metrics(trainer, None, {})[0]
+
+
+def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
+    pairs = chosen_logp, rejected_logp, chosen_length, rejected_length
+    return _of_valid(_simpo, valid, 2, *pairs, beta=beta, simpo_gamma=gamma)
+
+
+def _simpo(chosen_logp, rejected_logp, chosen_length, rejected_length, **how):
+    forward = _forward(chosen_logp / chosen_length, rejected_logp / rejected_length, torch.zeros(()))
+    how |= {"loss_type": "simpo", "alpha": 0.0, "cpo_alpha": 0.0, "concatenated_forward": forward}
+    trainer = SimpleNamespace(**_trainer(), **how)
+    trainer.cpo_loss = partial(CPOTrainer.cpo_loss, trainer)
+    return CPOTrainer.get_batch_loss_metrics(trainer, None, {})[0]
+
+
+def _forward(chosen, rejected, likelihood):
+    """A forward pass that answers with mean log-probabilities, without logits, and with a likelihood."""
+    return lambda *_: (chosen, rejected, torch.zeros(1), torch.zeros(1), likelihood)
+
+
+def _of_valid(loss, valid, differentiable, *arrays, **how):
+    """The loss of the rows that count, and its derivatives in so many of the arrays, which are 0 in the other rows."""
+    counted = np.array(valid, dtype=bool)
+    if not counted.any():
+        raise NotImplementedError("a batch without a pair")
+    tensors = [torch.from_numpy(_array(array)[counted]) for array in arrays]
+    inputs = [tensor.requires_grad_() for tensor in tensors[:differentiable]]
+    value = loss(*tensors, **how)
+    slopes = np.zeros((differentiable, len(counted)))
+    slopes[:, counted] = [slope.numpy() for slope in torch.autograd.grad(value, inputs)]
+    return value.item(), *slopes
+
+
+def _array(array):
+    return np.array(array, dtype=np.float64)
