@@ -44,6 +44,7 @@ from verl.workers.config import ActorConfig
 from rlspec.torch import differentiated
 
 NAME = f"verl {version('verl')}"
+CONVENTIONS = {"normalize_advantages.precision": "float32"}  # n / (n - 1), of a number of tokens that is an integer
 
 
 def token_logp(logits, tokens, temperature):
