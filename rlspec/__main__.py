@@ -16,6 +16,10 @@ PASSED_ON = {
     "verdicts": ("FILE", "write the verdicts to FILE as JSON"),
     "expect": ("FILE", "fail unless the verdicts are those that --verdicts wrote to FILE"),
     "require": ("RET,ADV-3", "chapters (by their prefix) or clauses that must have been tested"),
+    "explore": ("N", "let each property draw N random examples, new ones"),
+    "seed": ("S", "draw the random examples of an earlier --explore again"),
+    "budget": ("SECONDS", "judge a property on what it has seen in this time (default: 20 for every 100 examples)"),
+    "patience": ("SECONDS", "how long one call of the candidate may take (default: 10)"),
 }
 """The harness's options that ``check`` passes on, with what they take and do."""
 

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from .drawing import same_everywhere
+from .limits import Stopped
 from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
 from .properties.questions import PLAIN_QUESTIONS
 from .properties.questions.question import Question
@@ -38,6 +39,7 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
 def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
     """A few questions and their answers, the same ones for every candidate; those without an answer are left out."""
     answered = []
+    candidate.start_trial()
 
     @settings(
         max_examples=PROBES,
@@ -57,8 +59,8 @@ def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
     try:
         with same_everywhere():
             ask()
-    except Unsatisfiable:
-        return []  # every question was declined
+    except (Unsatisfiable, Stopped):
+        pass  # every further question was declined, or would not have been answered
     return answered
 
 
