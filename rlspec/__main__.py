@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,12 @@ PASSED_ON = {
 }
 """The harness's options that ``check`` passes on, with what they take and do."""
 
+JOBS = min(os.cpu_count() or 1, 4)
+"""How many processes ask the candidate, so that its end is not that of the run."""
+
+RESTARTS = 100
+"""How many of those processes may end: more than a candidate can bring about that does so with every operation."""
+
 
 def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
@@ -31,7 +36,7 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     asked = [f"--candidate={arguments.what}"]
     asked += [f"--{name}={value}" for name in PASSED_ON if (value := getattr(arguments, name))]
-    parallel = ["-n", str(arguments.jobs)] if arguments.jobs and find_spec("xdist") else []
+    parallel = ["-n", str(arguments.jobs), "--max-worker-restart", str(RESTARTS)] if arguments.jobs else []
     return int(pytest.main([*own, *quiet, *asked, *parallel, *rest, "--pyargs", "rlspec.properties"]))
 
 
@@ -49,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     checking.add_argument("what", help=f"a .py file, a module, or one of: {', '.join(short_names())}")
     for name, (takes, does) in PASSED_ON.items():
         checking.add_argument(f"--{name}", metavar=takes, help=does)
-    checking.add_argument("--jobs", metavar="N", type=int, help="run on N processes (with pytest-xdist)")
+    checking.add_argument(
+        "--jobs", metavar="N", type=int, default=JOBS,
+        help="ask the candidate in N processes (default: %(default)s); with 0 in this one, which it can end",
+    )  # fmt: skip
     checking.set_defaults(run=check)
     arguments, rest = parser.parse_known_args(argv)
     return int(arguments.run(arguments, rest))

@@ -289,7 +289,7 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
     if not np.isfinite(value).all() and all(np.isfinite(argument).all() for argument in _numeric(call.arguments)):
         spot = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
         refuse(f"{show(value[spot])}{f' at {list(spot)}' if spot else ''} for finite arguments")
-    return value
+    return value.astype(np.float64 if value.dtype.kind == "f" else np.int64)  # what laws compute with it is not narrow
 
 
 def _numeric(arguments: tuple[Any, ...]) -> list[Any]:

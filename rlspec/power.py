@@ -20,10 +20,15 @@ from .drawing import same_everywhere, seed_by_name
 from .faults import Fault
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
+from .spec.operations import OPERATIONS
 
 
 class _Found(BaseException):
     """A violation on its way out, past Hypothesis, which would first look for a smaller one."""
+
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(violation)
+        self.violation = violation
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,20 @@ class Property:
         """Whether it is about the mathematics, and asks no candidate."""
         return "candidate" not in signature(self.test.hypothesis.inner_test).parameters
 
+    def asks(self, operation: str) -> bool:
+        """Whether the operation is asked: the case's own, else those that the code names, else any."""
+        if self.parameters:
+            return operation in self.parameters.values()
+        code = self.test.hypothesis.inner_test.__code__
+        named = set(OPERATIONS) & {*code.co_names, *code.co_consts}
+        return operation in named or not named
+
     def violated_by(self, candidate: Candidate) -> bool:
         """Whether the candidate violates the property; the first input that shows it will do."""
+        return self.violation_by(candidate) is not None
+
+    def violation_by(self, candidate: Candidate) -> Violation | None:
+        """How the candidate violates the property, by the first input that shows it; None if it does not."""
         candidate.start_trial()
         seed_by_name(self.test, self.name)
         check = self.test.hypothesis.inner_test
@@ -58,18 +75,18 @@ class Property:
             try:
                 check(*arguments, **named)
             except Violation as violation:
-                raise _Found from violation
+                raise _Found(violation) from violation
 
         try:
             with same_everywhere(), patch.object(self.test.hypothesis, "inner_test", until_violated):
                 self.test(candidate=candidate, **self.parameters)
-        except _Found:
-            return True
+        except _Found as found:
+            return found.violation
         except Unsatisfiable:
-            return candidate.unusable is not None and not candidate.answers
+            return None if candidate.answers else candidate.unusable
         except pytest.skip.Exception:
-            return False  # it asks for an operation that the candidate lacks
-        return False
+            return None  # it asks for an operation that the candidate lacks
+        return None
 
 
 def every_property() -> Iterator[Property]:
