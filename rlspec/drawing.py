@@ -47,7 +47,8 @@ def explored(test: Any, name: str, examples: int, seed: int) -> AbstractContextM
         raise NotImplementedError("this version of Hypothesis does not let a test's settings be replaced")
     fresh = settings(getattr(test, SETTINGS), max_examples=examples, derandomize=False)
     own = int.from_bytes(sha256(f"{seed} {name}".encode()).digest()[:8], "big")
-    return patch.multiple(test, **{SETTINGS: fresh, SEED: own})
+    instead: dict[str, Any] = {SETTINGS: fresh, SEED: own}
+    return patch.multiple(test, **instead)
 
 
 def require_exploration() -> None:

@@ -300,7 +300,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     with ExitStack() as while_it_runs:
         while_it_runs.enter_context(same_everywhere())
         while_it_runs.enter_context(kept(test))
-        if trial.run.explore:
+        if trial.run.explore is not None and trial.run.seed is not None:
             while_it_runs.enter_context(explored(test, item.name, trial.run.explore, trial.run.seed))
         return (yield)
 

@@ -39,7 +39,7 @@ class Survivor:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
         """Make an outcome of what the worker was doing, or have the property checked by another one."""
-        doing = read(Path(self._folder.name, report.node.gateway.id), self._patience)  # type: ignore[attr-defined]
+        doing = read(Path(self._folder.name, report.node.gateway.id), self._patience)
         if doing.loading:
             if doing.operation:
                 self._not_probed.add(doing.operation)
