@@ -86,6 +86,7 @@ class Trial:
                     self._candidate.inferred |= infer(self._candidate, operation)
             self._candidate.lost |= self.briefing.lost()
             self.about = self._candidate.about()
+            self.doing(Doing())
         return self._candidate
 
     def doing(self, what: Doing) -> None:
@@ -298,6 +299,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     trial.doing(Doing(name=item.name, clauses=_clauses(item), about=trial.about))
     seed_by_name(test, item.name)
     with ExitStack() as while_it_runs:
+        while_it_runs.callback(trial.doing, Doing())
         while_it_runs.enter_context(same_everywhere())
         while_it_runs.enter_context(kept(test))
         if trial.run.explore is not None and trial.run.seed is not None:

@@ -178,8 +178,9 @@ def test_whatever_is_raised_is_charged_and_the_run_goes_on(check, how):
     assert f"reward_to_go {message}" in result.clauses["OPS-1"]["message"]
 
 
-def test_a_keyboard_interrupt_ends_the_run_since_it_may_be_the_users(check):
-    result = check("raise KeyboardInterrupt", "--jobs=0")
+@pytest.mark.parametrize("jobs", ["--jobs=0", "--jobs=2"])
+def test_a_keyboard_interrupt_ends_the_run_since_it_may_be_the_users(check, jobs):
+    result = check("raise KeyboardInterrupt", jobs)
     assert result.status == pytest.ExitCode.INTERRUPTED
 
 
@@ -211,6 +212,16 @@ def test_an_import_that_ends_the_process_is_said_to_do_so(check):
     result = check("", "--jobs=2", source="import os\nos._exit(1)\n")
     assert (result.status, result.verdicts) == (5, {})
     assert result.clauses["RET-2"]["message"] == "candidate adapter.py ended the process that imported it"
+
+
+def test_somebody_elses_test_that_ends_the_process_is_not_held_against_a_property(tmp_path):
+    (tmp_path / "test_theirs.py").write_text("import os\n\ndef test_own_exit():\n    os._exit(3)\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-n1", "-p", "no:cacheprovider", "--verdicts=verdicts.json"]
+    command += ["--pyargs", "rlspec.properties", "test_theirs.py", "-k", f"own_exit or {ADV_1}"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
+    found = json.loads((tmp_path / "verdicts.json").read_text())["clauses"]["ADV-1"]
+    assert (found["verdict"], found["answers"]) == ("holds", 100)
 
 
 # Exploring
