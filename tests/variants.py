@@ -122,7 +122,7 @@ def reward_to_go(rewards, gamma):
 
 def scan(terms, factors):
     """x_t = terms_t + factors_t x_{t+1} by recursive doubling."""
-    terms, factors, stride = np.array(terms), np.array(factors), 1
+    terms, factors, stride = np.array(terms, dtype=float), np.array(factors, dtype=float), 1
     while stride < terms.shape[1]:
         terms[:, :-stride] = terms[:, :-stride] + factors[:, :-stride] * terms[:, stride:]
         factors[:, :-stride] = factors[:, :-stride] * factors[:, stride:]
@@ -624,7 +624,7 @@ def entropy(logits, legal):
 @variant("in float32 throughout, by autograd", admitted=("OPS-4",))
 def entropy(logits, legal):
     logits = torch.tensor(np.array(logits), dtype=torch.float32).requires_grad_()
-    legal = torch.tensor(np.array(legal)).bool()
+    legal = torch.tensor(np.array(legal)).bool() & (logits > -torch.inf)
     logp = logits.masked_fill(~legal, -torch.inf).log_softmax(-1)
     value = -(logp.exp() * logp.masked_fill(~legal, 0)).sum(-1)
     return value.detach(), torch.autograd.grad(value.sum(), logits)[0]
@@ -633,7 +633,7 @@ def entropy(logits, legal):
 @variant("by log_softmax, a row at a time")
 def entropy(logits, legal):
     values, slopes = [], np.zeros(np.shape(logits))
-    for row, allowed in enumerate(np.array(legal, dtype=bool)):
+    for row, allowed in enumerate(np.array(legal, dtype=bool) & (logits > -np.inf)):
         logp = log_softmax(np.asarray(logits, dtype=float)[row, allowed])
         values.append(float(-(np.exp(logp) * logp).sum()))
         slopes[row, allowed] = -np.exp(logp) * (logp + values[-1])
