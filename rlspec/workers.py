@@ -1,6 +1,7 @@
 """When a candidate ends the process that asks it: with pytest-xdist another one goes on, and a verdict is left."""
 
 import pickle
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,8 +46,9 @@ class Survivor:
                 self._not_probed.add(doing.operation)
             else:
                 self._problem = f"candidate {self._name} ended the process that imported it"
-            report.outcome = "rerun"  # type: ignore[assignment]
-            sched.mark_test_pending(crashitem)
+            with suppress(NotImplementedError):  # not every --dist can have a test run again; it stays a failure then
+                sched.mark_test_pending(crashitem)
+                report.outcome = "rerun"  # type: ignore[assignment]
         elif doing.name:
             if doing.operation:
                 self._lost.setdefault(doing.operation, []).append(doing.lost())
@@ -76,9 +78,8 @@ class Briefing:
     def __init__(self, workerinput: dict[str, Any]) -> None:
         if "rlspec" not in workerinput:
             workerinput = {"rlspec": pickle.dumps(("", {}, set(), "")), "workerid": ""}
-        folder, self._lost, self.not_probed, self.problem = pickle.loads(
-            workerinput["rlspec"]
-        )  # from the process that started this one
+        said = pickle.loads(workerinput["rlspec"])  # by the process that started this one
+        folder, self._lost, self.not_probed, self.problem = said
         self.note = Note(Path(folder, workerinput["workerid"])) if folder and Path(folder).is_dir() else None
 
     def lost(self) -> dict[str, list[Violation]]:
