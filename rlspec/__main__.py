@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,18 @@ PASSED_ON = {
     "verdicts": ("FILE", "write the verdicts to FILE as JSON"),
     "expect": ("FILE", "fail unless the verdicts are those that --verdicts wrote to FILE"),
     "require": ("RET,ADV-3", "chapters (by their prefix) or clauses that must have been tested"),
+    "explore": ("N", "let each property draw N random examples, new ones"),
+    "seed": ("S", "draw the random examples of an earlier --explore again"),
+    "budget": ("SECONDS", "judge a property on what it has seen in this time (default: 20 for every 100 examples)"),
+    "patience": ("SECONDS", "how long one call of the candidate may take (default: 10)"),
 }
 """The harness's options that ``check`` passes on, with what they take and do."""
+
+JOBS = min(os.cpu_count() or 1, 4)
+"""How many processes ask the candidate, so that its end is not that of the run."""
+
+RESTARTS = 100
+"""How many of those processes may end: more than a candidate can bring about that does so with every operation."""
 
 
 def check(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -30,7 +39,7 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     asked = [f"--candidate={arguments.what}"]
     asked += [f"--{name}={value}" for name in PASSED_ON if (value := getattr(arguments, name))]
-    parallel = ["-n", str(arguments.jobs)] if arguments.jobs and find_spec("xdist") else []
+    parallel = ["-n", str(arguments.jobs), "--max-worker-restart", str(RESTARTS)] if arguments.jobs else []
     return int(pytest.main([*own, *quiet, *asked, *parallel, *rest, "--pyargs", "rlspec.properties"]))
 
 
@@ -112,7 +121,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     checking.add_argument("what", help=f"a .py file, a module, or one of: {', '.join(short_names())}")
     for name, (takes, does) in PASSED_ON.items():
         checking.add_argument(f"--{name}", metavar=takes, help=does)
-    checking.add_argument("--jobs", metavar="N", type=int, help="run on N processes (with pytest-xdist)")
+    checking.add_argument(
+        "--jobs", metavar="N", type=int, default=JOBS,
+        help="ask the candidate in N processes (default: %(default)s); with 0 in this one, which it can end",
+    )  # fmt: skip
     checking.set_defaults(run=check)
     telling = commands.add_parser(
         "distinguish",

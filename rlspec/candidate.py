@@ -5,9 +5,11 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import copy
 from fractions import Fraction
 from functools import partial
@@ -20,6 +22,8 @@ import pytest
 from hypothesis import reject
 
 from . import candidates
+from .limits import HANGS, UNLIMITED, Limits, Overdue, Stopped, within
+from .notes import Note
 from .properties.checking import DOUBLE, SINGLE, Answer, Call, Violation, show
 from .spec.clauses import clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
@@ -93,11 +97,15 @@ class Candidate:
     """A module of operations, asked with care: ``candidate.gae(...)`` gives an Answer or raises what is wrong.
 
     An operation that the module lacks skips the property; one that raises NotImplementedError declines that input.
+    A property that has used up its time, or whose call does not return, is stopped.
     Raises NotLoaded for a CONVENTIONS or KNOWN_FAILURES that says nothing.
     """
 
-    def __init__(self, module: Any, name: str) -> None:
+    def __init__(self, module: Any, name: str, limits: Limits = UNLIMITED, note: Note | None = None) -> None:
         self.module = module
+        self.limits = limits
+        self.note = note
+        self.lost: dict[str, list[Violation]] = {}
         self.name = str(getattr(module, "NAME", name))
         self.declared = _declaration(module, "CONVENTIONS")
         self.inferred: dict[str, str] = {}
@@ -117,6 +125,7 @@ class Candidate:
 
     def start_trial(self) -> None:
         """Forget what the last property left behind."""
+        self.begun = time.monotonic()
         self.answers = self.declined = self.unanswered = 0
         self.unusable: Violation | None = None
         self.reason = ""
@@ -169,6 +178,8 @@ class Candidate:
 
         A call without a usable answer is left out of the property that asks, and charged to the one that demands.
         """
+        if lost := self._given_up(operation):
+            raise Stopped(f"{lost[0]} and is not asked any more")
         try:
             return self.demand(operation, *arguments)
         except Violation as unusable:
@@ -191,27 +202,53 @@ class Candidate:
 
         Raises Declined, or Violation if there is no usable answer: the candidate raised, or returned something else
         than real numbers of the stated shape, finite for finite arguments.
+        Raises Stopped if the property's time is over, and, with the violation as its charge, if the call did not
+        return or earlier ones have not.
         """
         implementation = getattr(self.module, operation.name, None)
         if implementation is None:
             self.reason = f"{self.name} has no {operation.name}"
             pytest.skip(self.reason)
+        if time.monotonic() - self.begun > self.limits.budget:
+            raise Stopped(f"stopped after {self.limits.budget:g} s, {self.answers} answers")
+        if lost := self._given_up(operation):
+            raise Stopped(str(lost[0]), lost[0])
         before = [copy(argument) for argument in arguments]
         call = Call(operation, tuple(before))
         try:
-            with warnings.catch_warnings(action="ignore"):  # the verdict is the same under every warnings filter
-                returned = implementation(*arguments)
+            with (
+                self.note.asking(call, self.limits.patience) if self.note else nullcontext(),
+                warnings.catch_warnings(action="ignore"),  # the verdict is the same under every warnings filter
+            ):
+                returned = within(self.limits.patience, implementation, *arguments)
         except NotImplementedError as declined:
             self.reason = f"{operation.name} declines: {_said(declined)}"
             self.declined += 1
             raise Declined from declined
-        except (Exception, SystemExit) as error:
+        except Overdue:
+            raise self._lose(
+                Violation(f"{operation.name} did not return within {self.limits.patience:g} s", call)
+            ) from None
+        except KeyboardInterrupt:  # which may be the user's
+            raise
+        except BaseException as error:
             raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
         values = _results(returned, call)
         self.answers += 1
         judged = (self._roundoff(operation, arguments), _restored(operation, arguments, before))
         answers = tuple(Answer(call, value, *judged, name) for name, value in values.items())
         return answers if len(answers) > 1 else answers[0]
+
+    def _given_up(self, operation: Operation) -> list[Violation]:
+        """The calls of an operation that were lost, if there are too many to ask it again."""
+        lost = self.lost.get(operation.name, [])
+        return lost if len(lost) >= HANGS else []
+
+    def _lose(self, hung: Violation) -> Stopped:
+        """Remember a call that did not return."""
+        self.lost.setdefault(hung.call.operation.name, []).append(hung)
+        self.unanswered += 1
+        return Stopped(str(hung), hung)
 
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
@@ -282,7 +319,7 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
     if not np.isfinite(value).all() and all(np.isfinite(argument).all() for argument in _numeric(call.arguments)):
         spot = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
         refuse(f"{show(value[spot])}{f' at {list(spot)}' if spot else ''} for finite arguments")
-    return value
+    return value.astype(np.float64 if value.dtype.kind == "f" else np.int64)  # what laws compute with it is not narrow
 
 
 def _numeric(arguments: tuple[Any, ...]) -> list[Any]:

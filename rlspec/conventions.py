@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from .candidate import Declined
 from .drawing import same_everywhere
+from .limits import Stopped
 from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
 from .properties.questions import PLAIN_QUESTIONS
 from .properties.questions.question import Question
@@ -43,10 +44,12 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
 
 def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
     """A few questions and their answers; those without an answer are left out."""
+    candidate.start_trial()
     answered = []
-    for question in drawn(PLAIN_QUESTIONS[operation], PROBES):
-        with suppress(Violation, Declined):  # the properties will say so
-            answered.append((question, candidate.answer(question.operation, *question.arguments)))
+    with suppress(Stopped):  # further questions would not be answered
+        for question in drawn(PLAIN_QUESTIONS[operation], PROBES):
+            with suppress(Violation, Declined):  # the properties will say so
+                answered.append((question, candidate.answer(question.operation, *question.arguments)))
     return answered
 
 

@@ -1,9 +1,10 @@
 """The pytest side of a trial: options, the ``candidate`` fixture, a verdict for every clause, the exit status."""
 
 import json
+import random
 from collections.abc import Generator
-from contextlib import nullcontext
-from dataclasses import asdict
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,34 @@ from . import report
 from .candidate import Candidate, NotLoaded, load
 from .conventions import infer
 from .diagnosis import Diagnosis
-from .drawing import same_everywhere, seed_by_name
+from .drawing import explored, require_exploration, same_everywhere, seed_by_name
+from .limits import Limits, Stopped, kept
+from .notes import Doing
+from .power import operations_asked
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
 from .spec.clauses import clauses
 from .verdicts import Outcome, Verdict, differences, exit_status, judge, missing
+from .workers import Briefing, Survivor
+
+BUDGET, PATIENCE = 20.0, 10.0
+"""Seconds that a property of 100 examples may take, and one call of the candidate."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the properties are run: as --verdicts writes it."""
+
+    budget: float
+    patience: float
+    explore: int | None = None
+    """How many random inputs each property draws, in the place of those that it always draws."""
+    seed: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What the candidate may take."""
+        return Limits(self.budget, self.patience)
 
 
 class Trial:
@@ -27,14 +51,24 @@ class Trial:
     Under pytest-xdist every process has a candidate of its own, and the first one has all the outcomes.
     """
 
-    def __init__(self, what: str, required: list[str], file: str | None, recorded: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        what: str,
+        required: list[str],
+        file: str | None,
+        recorded: dict[str, str] | None,
+        run: Run,
+        briefing: Briefing,
+    ) -> None:
         self.what = what
+        self.run = run
+        self.briefing = briefing
         self.required = required
         self.file = file
         self.recorded = recorded
         self.outcomes: list[Outcome] = []
         self.about: dict[str, Any] = {"name": what, "declared": {}, "inferred": {}, "known_failures": {}}
-        self.problem = ""
+        self.problem = briefing.problem
         self.other_failures = 0
         self._candidate: Candidate | None = None
         self._diagnoses: dict[str, Diagnosis] = {}
@@ -44,15 +78,24 @@ class Trial:
         if self.problem:
             raise NotLoaded(self.problem)
         if self._candidate is None:
+            self.doing(Doing(loading=True))
             try:
-                self._candidate = Candidate(load(self.what), self.what)
+                self._candidate = Candidate(load(self.what), self.what, self.run.limits, self.briefing.note)
             except NotLoaded as error:
                 self.problem = str(error)
                 raise
             for operation in filter(self._candidate.provides, QUESTIONS):
-                self._candidate.inferred |= infer(self._candidate, operation)
+                if operation not in self.briefing.not_probed:
+                    self._candidate.inferred |= infer(self._candidate, operation)
+            self._candidate.lost |= self.briefing.lost()
             self.about = self._candidate.about()
+            self.doing(Doing())
         return self._candidate
+
+    def doing(self, what: Doing) -> None:
+        """Write down what is being done, in a process of which another one takes care."""
+        if self.briefing.note:
+            self.briefing.note.begin(what)
 
     def outcome(self, item: pytest.Item, error: BaseException | None) -> Outcome:
         """What a property found, from what became of its run."""
@@ -70,10 +113,17 @@ class Trial:
                 return found("untested", "the property asked nothing")
             case pytest.skip.Exception():
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
-            case Unsatisfiable() if on_trial and on_trial.unusable:
+            case Stopped(charge=Violation() as charge):
+                why = "" if str(charge) == str(error) else f" (perhaps not the smallest input: {error})"
+                return found("violated", f"{charge}{why}", **self.evidence(charge))
+            case Stopped(judged=judged) if judged:
+                return found("holds", str(error))
+            case Unsatisfiable() | Stopped() if on_trial and on_trial.unusable:
                 return found("violated", str(on_trial.unusable), **self.evidence(on_trial.unusable))
-            case Unsatisfiable() if reason:
+            case Unsatisfiable() | Stopped() if reason:
                 return found("declined", reason)
+            case Stopped():
+                return found("untested", str(error))
             case Unsatisfiable():
                 return found("untested", "no input that was drawn could be judged")
             case Violation():
@@ -84,12 +134,15 @@ class Trial:
                 return found("untested", f"the property itself failed: {type(error).__name__}: {error}")
 
     def evidence(self, violation: Violation) -> dict[str, Any]:
-        """What shows the violation, and which known mistakes of the candidate's would."""
-        operation = violation.call.operation.name
-        if operation not in self._diagnoses:
-            self._diagnoses[operation] = Diagnosis(self.candidate(), operation)
-        mistakes = self._diagnoses[operation].mistakes(violation.call)
-        return report.evidence(violation) | {"diagnosis": [mistake.as_json() for mistake in mistakes]}
+        """What shows the violation, and which known mistakes would, if the candidate can be asked for more."""
+        shown, operation, candidate = report.evidence(violation), violation.call.operation.name, self.candidate()
+        candidate.start_trial()
+        diagnosis = self._diagnoses.setdefault(operation, Diagnosis(candidate, operation))
+        try:
+            mistakes = diagnosis.mistakes(violation.call)
+        except Stopped:
+            return shown
+        return shown | {"diagnosis": [mistake.as_json() for mistake in mistakes]}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect an outcome; those of other processes come with their reports."""
@@ -109,7 +162,7 @@ class Trial:
             return
         verdicts = self.verdicts()
         if self.file:
-            Path(self.file).write_text(report.as_json(self.about, verdicts), encoding="utf-8")
+            Path(self.file).write_text(report.as_json(self.about, asdict(self.run), verdicts), encoding="utf-8")
         if exitstatus <= pytest.ExitCode.TESTS_FAILED and not self.other_failures:
             if self.recorded is None:
                 session.exitstatus = exit_status(verdicts, self.required)
@@ -123,6 +176,9 @@ class Trial:
             terminalreporter.section(f"rlspec: {self.about['name']}")
             for line, colour in report.summary(self.about, verdicts, self.required, self.problem):
                 terminalreporter.write_line(line, **colour)
+            if self.run.explore:
+                again = f"--explore={self.run.explore} --seed={self.run.seed}"
+                terminalreporter.write_line(f"{self.run.explore:,} random examples a property; again with {again}")
             if self.recorded is not None:
                 for line in differences(verdicts, self.recorded) or ["as recorded"]:
                     terminalreporter.write_line(line)
@@ -136,7 +192,7 @@ TRIAL = pytest.StashKey[Trial]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--candidate``, ``--verdicts``, ``--expect`` and ``--require``."""
+    """Add ``--candidate``, ``--verdicts``, ``--expect``, ``--require``, and how the properties are to be run."""
     group = parser.getgroup("rlspec")
     group.addoption(
         "--candidate",
@@ -152,10 +208,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="RET,ADV-3",
         help="chapters (by their prefix) or clauses that must have been tested",
     )
+    group.addoption("--explore", metavar="N", type=int, help="let each property draw N random examples, new ones")
+    group.addoption("--seed", metavar="S", type=int, help="draw the random examples of an earlier --explore again")
+    group.addoption(
+        "--budget",
+        metavar="SECONDS",
+        type=float,
+        help=f"judge a property on what it has seen in this time (default: {BUDGET:g} for every 100 examples)",
+    )
+    group.addoption(
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        default=PATIENCE,
+        help="how long one call of the candidate may take (default: %(default)s)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set up the trial.  Raises UsageError for an unknown requirement or a file that cannot be written."""
+    """Set up the trial.  Raises UsageError for an option that makes no sense or a file that cannot be written."""
     required = [name.strip() for name in config.getoption("--require").split(",") if name.strip()]
     known = {name for clause in clauses().values() for name in (clause.id, clause.prefix)}
     if unknown := sorted(set(required) - known):
@@ -166,9 +237,30 @@ def pytest_configure(config: pytest.Config) -> None:
     if file and not Path(file).absolute().parent.is_dir():
         raise pytest.UsageError(f"--verdicts: there is no folder {Path(file).parent}")
     recorded = _recorded(config.getoption("--expect"))
-    trial = config.stash[TRIAL] = Trial(config.getoption("--candidate"), required, file, recorded)
+    briefing = Briefing(getattr(config, "workerinput", {}))
+    trial = config.stash[TRIAL] = Trial(
+        config.getoption("--candidate"), required, file, recorded, _run(config), briefing
+    )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
+        config.pluginmanager.register(Survivor(trial.what, trial.run.patience))
+
+
+def _run(config: pytest.Config) -> Run:
+    options = config.option
+    if any(given is not None and given <= 0 for given in (options.explore, options.budget, options.patience)):
+        raise pytest.UsageError("--explore, --budget and --patience have to be more than 0")
+    if options.explore is None and options.seed is not None:
+        raise pytest.UsageError("--seed is for --explore; without it the examples are the same in every run")
+    if options.explore is not None:
+        if options.seed is None:
+            options.seed = random.SystemRandom().getrandbits(32)  # pytest-xdist hands it on to its processes
+        try:
+            require_exploration()
+        except NotImplementedError as error:
+            raise pytest.UsageError(f"--explore: {error}") from error
+    budget = options.budget or BUDGET * max(1, (options.explore or 0) / 100)
+    return Run(budget, options.patience, options.explore, options.seed)
 
 
 def _recorded(file: str | None) -> dict[str, str] | None:
@@ -191,6 +283,11 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     except NotLoaded as error:
         pytest.skip(str(error))
     on_trial.start_trial()
+    if _clauses(request.node):
+        parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+        asked = operations_asked(request.function, parameters)
+        if not any(map(on_trial.provides, asked)):  # said at once, without drawing anything
+            pytest.skip(f"{on_trial.name} has no {' and no '.join(sorted(asked))}")
     return on_trial
 
 
@@ -214,10 +311,18 @@ def _clauses(item: pytest.Item) -> tuple[str, ...]:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Let a property draw the same inputs on every machine."""
-    if _clauses(item):
-        seed_by_name(item.function, item.name)  # type: ignore[attr-defined]
-    with same_everywhere() if _clauses(item) else nullcontext():
+    """Let a property draw the same inputs on every machine, and end it when the candidate takes too long."""
+    if not _clauses(item):
+        return (yield)
+    test, trial = item.function, item.config.stash[TRIAL]  # type: ignore[attr-defined]
+    trial.doing(Doing(name=item.name, clauses=_clauses(item), about=trial.about))
+    seed_by_name(test, item.name)
+    with ExitStack() as while_it_runs:
+        while_it_runs.callback(trial.doing, Doing())
+        while_it_runs.enter_context(same_everywhere())
+        while_it_runs.enter_context(kept(test))
+        if trial.run.explore is not None and trial.run.seed is not None:
+            while_it_runs.enter_context(explored(test, item.name, trial.run.explore, trial.run.seed))
         return (yield)
 
 
@@ -239,7 +344,9 @@ def pytest_runtest_makereport(
             known = [trial.about["known_failures"].get(id) for id in outcome.clauses]
             if all(known):
                 result.outcome, result.wasxfail = "skipped", known[0]
-        elif isinstance(error, pytest.skip.Exception | Unsatisfiable):
+        elif outcome.status == "holds":
+            result.outcome, result.longrepr = "passed", None  # of one that was stopped, too
+        elif isinstance(error, pytest.skip.Exception | Unsatisfiable | Stopped):
             result.outcome = "skipped"
             result.longrepr = (str(item.path), 0, outcome.message)
     return result

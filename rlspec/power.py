@@ -1,6 +1,6 @@
 """What the properties catch: running them outside pytest, on a candidate that has one operation wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
@@ -48,10 +48,8 @@ class Property:
         return f"{self.function}[{case}]" if case else self.function
 
     def asks(self, operation: str) -> bool:
-        """Whether it asks a candidate for the operation: that of its case, those that its code names, or else any."""
-        code = self.test.hypothesis.inner_test.__code__
-        named = OPERATIONS.keys() & self.parameters.values() or OPERATIONS.keys() & {*code.co_names, *code.co_consts}
-        return not self.theorem and operation in (named or OPERATIONS)
+        """Whether it asks a candidate for the operation."""
+        return not self.theorem and operation in operations_asked(self.test, self.parameters)
 
     @property
     def theorem(self) -> bool:
@@ -60,9 +58,9 @@ class Property:
 
     def violated_by(self, candidate: Candidate) -> bool:
         """Whether the candidate violates the property."""
-        return self.violation(candidate) is not None
+        return self.violation_by(candidate) is not None
 
-    def violation(self, candidate: Candidate) -> Violation | None:
+    def violation_by(self, candidate: Candidate) -> Violation | None:
         """How the candidate violates the property; the first input that shows it will do."""
         candidate.start_trial()
         seed_by_name(self.test, self.name)
@@ -85,6 +83,13 @@ class Property:
         except pytest.skip.Exception:
             return None  # it asks for an operation that the candidate lacks
         return None
+
+
+def operations_asked(test: Any, parameters: Mapping[str, Any]) -> Set[str]:
+    """The operations that a property may ask for: that of its case, those that its code names, or else any."""
+    code = test.hypothesis.inner_test.__code__
+    named = OPERATIONS.keys() & parameters.values() or OPERATIONS.keys() & {*code.co_names, *code.co_consts}
+    return named or OPERATIONS.keys()
 
 
 def every_property() -> Iterator[Property]:

@@ -71,11 +71,12 @@ def _indented(text: str) -> str:
     return fill(text, width=100, initial_indent="  ", subsequent_indent="  ")
 
 
-def as_json(about: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
+def as_json(about: Mapping[str, Any], run: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
     """The file that ``--verdicts`` writes (its schema is in the README)."""
     content = {
         "candidate": about["name"],
         "rlspec": __version__,
+        "run": run,
         "conventions": {"declared": about["declared"], "inferred": about["inferred"]},
         "clauses": {id: verdict.as_json() for id, verdict in verdicts.items()},
     }

@@ -76,7 +76,7 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
     status = next((status for status in order if status in statuses), "untested")
     deciding = [outcome for outcome in outcomes if outcome.status == status]
     first = deciding[0] if deciding else Outcome("", (), "untested")
-    verdict, message = status, first.message
+    verdict, message = status, next((outcome.message for outcome in deciding if outcome.message), "")
     if known is not None and status in ("violated", "holds"):
         verdict = "known" if status == "violated" else "stale"
         message = (

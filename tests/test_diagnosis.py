@@ -17,7 +17,7 @@ SEEN = [fault for fault in museum().values() if fault.seen]
 
 def first_violation(candidate, *clauses):
     """The first violation of any property of the clauses."""
-    found = (checked.violation(candidate) for checked in PROPERTIES if set(clauses) & set(checked.clauses))
+    found = (checked.violation_by(candidate) for checked in PROPERTIES if set(clauses) & set(checked.clauses))
     return next(filter(None, found))
 
 

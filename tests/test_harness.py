@@ -88,7 +88,7 @@ def check(tmp_path, capsys, monkeypatch):
         file.unlink(missing_ok=True)
         capsys.readouterr()
         try:
-            status = main(["check", what, f"--verdicts={file}", *arguments])
+            status = main(["check", what, f"--verdicts={file}", "--jobs=0", *arguments])
         finally:
             sys.path[:] = path
         said = json.loads(file.read_text()) if file.exists() else {"clauses": {}}

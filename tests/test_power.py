@@ -5,6 +5,7 @@ from inspect import signature
 import pytest
 
 from rlspec.candidate import Candidate, load
+from rlspec.drawing import explored
 from rlspec.faults import museum
 from rlspec.matrix import MARKER, README
 from rlspec.power import every_property, faulty
@@ -59,6 +60,22 @@ def test_a_fault_names_a_known_clause_and_has_the_signature_of_a_known_operation
     assert tuple(signature(fault.implementation).parameters) == OPERATIONS[fault.operation].parameters
     assert fault.effect.endswith(".")
     assert fault.seen or fault.id.startswith("M-"), "one that was seen says where; one that was made up says so"
+
+
+def test_a_property_asks_for_no_operation_but_those_that_its_code_names(monkeypatch):
+    asked, answer = set(), Candidate.answer
+
+    def noted(self, operation, *arguments):
+        asked.add(operation.name)
+        return answer(self, operation, *arguments)
+
+    monkeypatch.setattr(Candidate, "answer", noted)
+    honest = Candidate(load("reference"), "reference")
+    for checked in PROPERTIES:
+        asked.clear()
+        with explored(checked.test, checked.name, examples=4, seed=0):
+            checked.test(candidate=honest, **checked.parameters)
+        assert all(map(checked.asks, asked)), checked.name
 
 
 def test_the_matrix_in_the_readme_is_of_these_faults_and_has_no_empty_row():

@@ -1,0 +1,113 @@
+"""What a candidate may take, and what ends a property early: time that is used up, a call that does not return."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from .properties.checking import Violation
+
+HANGS = 3
+"""How many calls of an operation may be lost, without a return, before it is not asked any more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a property may take in all, and that one call may take."""
+
+    budget: float = math.inf
+    patience: float = math.inf
+
+
+UNLIMITED = Limits()
+
+
+class Stopped(BaseException):
+    """The end of a property before it has drawn all its inputs.
+
+    Not an Exception: it passes through Hypothesis, which would otherwise ask again and look for a smaller input, and
+    through most of what a candidate catches.
+    """
+
+    def __init__(self, reason: str, charge: Violation | None = None) -> None:
+        super().__init__(reason)
+        self.charge = charge
+        """What the property is violated by."""
+        self.judged = 0
+        """How many inputs it had judged."""
+
+
+class Overdue(BaseException):
+    """Raised inside a call that takes too long."""
+
+
+def within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's value; raises Overdue inside it once the seconds are over, and again each second thereafter.
+
+    Only Python code can be interrupted, only in the main thread, and only where there is SIGALRM; elsewhere the call
+    takes as long as it takes.  A timer that runs already waits for the end of the call.
+    """
+    if not _interruptible(seconds):
+        return function(*arguments)
+    waiting = True
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            raise Overdue
+
+    handler = signal.signal(signal.SIGALRM, ring)
+    begun, (delay, interval) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        try:
+            return function(*arguments)
+        finally:
+            waiting = False
+    finally:  # the inner one may itself be interrupted, by the first alarm; the next is a second away
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        if delay:
+            signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - begun), 1e-6), interval)
+
+
+def _interruptible(seconds: float) -> bool:
+    return (
+        math.isfinite(seconds)
+        and hasattr(signal, "setitimer")
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
+@contextmanager
+def kept(test: Any) -> Iterator[None]:
+    """While it lasts, a Stopped that leaves the property says how many inputs it judged and what had violated it.
+
+    test: the property as Hypothesis made it.
+    """
+    check = test.hypothesis.inner_test
+    judged, charge = 0, None
+
+    @wraps(check)
+    def watched(*arguments: Any, **named: Any) -> None:
+        nonlocal judged, charge
+        try:
+            check(*arguments, **named)
+        except Violation as violation:
+            charge = violation
+            raise
+        judged += 1
+
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(test.hypothesis, "inner_test", watched)
+            yield
+    except Stopped as stopped:
+        stopped.judged, stopped.charge = judged, stopped.charge or charge
+        raise
