@@ -15,42 +15,53 @@ from .properties.questions import PLAIN_QUESTIONS
 from .properties.questions.question import Question
 from .spec.clauses import conventions_of
 
-PROBES = 20
-"""Questions asked of an operation to find out its conventions."""
+PROBES = (20, 60, 180)
+"""Questions asked of an operation to find out its conventions: the later ones if the earlier leave several open."""
 
 
 def infer(candidate: Any, operation: str) -> dict[str, str]:
     """The conventions under which the operation's answers are explained, by convention's name.
 
-    Each combination of choices is tried on a few questions, those that the candidate declares before the others; the
-    first that explains all answers is taken, to float64's precision if there is one and else to float32's, and where
-    none does, nothing is said.  ``OPERATION.precision`` is
-    float32 where answers are right to float32 only.
+    Each combination of choices is tried on a few questions, those that the candidate declares before the others, and
+    while several explain all answers, on more of them; then the first is taken.  Where none explains the answers to
+    float64's precision, nor to float32's, nothing is said.  ``OPERATION.precision`` is float32 where answers are right
+    to float32 only.
     """
-    answered = probe(candidate, operation)
     free = conventions_of(operation)
-    combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
-    combinations.sort(
-        key=lambda chosen: sum(candidate.declared.get(name, choice) != choice for name, choice in chosen.items())
-    )
-    explaining = (
-        chosen
-        for roundoff, chosen in product((DOUBLE, SINGLE), combinations)
-        if all(_explained(answer, question, chosen, roundoff) for question, answer in answered)
-    )
-    found = next(explaining, {})
-    return found | {f"{operation}.precision": _precision(answered, found or combinations[0])}
+    default, *_ = combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
+    combinations.sort(key=lambda chosen: len(candidate.declared.items() & chosen.items()), reverse=True)
+    answered: list[tuple[Question, Any]] = []
+    for count in PROBES:
+        asked = probe(candidate, operation, count)
+        answered += asked
+        combinations = _explaining(asked, combinations)
+        if len(combinations) < 2:
+            break
+    found = combinations[0] if combinations else {}
+    return found | {f"{operation}.precision": _precision(answered, found or default)}
 
 
-def probe(candidate: Any, operation: str) -> list[tuple[Question, Any]]:
-    """A few questions and their answers; those without an answer are left out."""
+def probe(candidate: Any, operation: str, count: int) -> list[tuple[Question, Any]]:
+    """So many questions and their answers; those without an answer are left out."""
     candidate.start_trial()
     answered = []
     with suppress(Stopped):  # further questions would not be answered
-        for question in drawn(PLAIN_QUESTIONS[operation], PROBES):
+        for question in drawn(PLAIN_QUESTIONS[operation], count):
             with suppress(Violation, Declined):  # the properties will say so
                 answered.append((question, candidate.answer(question.operation, *question.arguments)))
     return answered
+
+
+def _explaining(answered: list[tuple[Question, Any]], combinations: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The combinations that explain all answers, to float64's precision if any does and else to float32's."""
+    for roundoff in (DOUBLE, SINGLE):
+        if found := [
+            chosen
+            for chosen in combinations
+            if all(_explained(answer, question, chosen, roundoff) for question, answer in answered)
+        ]:
+            return found
+    return []
 
 
 def drawn(questions: st.SearchStrategy[Question], count: int) -> list[Question]:
