@@ -24,6 +24,11 @@ def _time_leading(function: Callable[..., Any], *arguments: Any) -> np.ndarray:
     return np.array(function(*moved)).T
 
 
+def _flags(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Flags as truth values, whatever they are stored as."""
+    return tuple(array.astype(bool) for array in arrays)
+
+
 def discounted_return(rewards, gamma):
     return _time_leading(returns.discounted_return, rewards, gamma)
 
@@ -33,19 +38,19 @@ def reward_to_go(rewards, gamma):
 
 
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    return _time_leading(returns.n_step_return, rewards, next_values, terminated, truncated, gamma, n)
+    return _time_leading(returns.n_step_return, rewards, next_values, *_flags(terminated, truncated), gamma, n)
 
 
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    return _time_leading(returns.lambda_return, rewards, next_values, terminated, truncated, gamma, lam)
+    return _time_leading(returns.lambda_return, rewards, next_values, *_flags(terminated, truncated), gamma, lam)
 
 
 def td_error(rewards, values, next_values, terminated, gamma):
-    return _time_leading(advantages.td_error, rewards, values, next_values, terminated, gamma)
+    return _time_leading(advantages.td_error, rewards, values, next_values, *_flags(terminated), gamma)
 
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    return _time_leading(advantages.gae, rewards, values, next_values, terminated, truncated, gamma, lam)
+    return _time_leading(advantages.gae, rewards, values, next_values, *_flags(terminated, truncated), gamma, lam)
 
 
 def expected_return(transition, reward, initial, policy, gamma, horizon):
@@ -89,7 +94,8 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma, discounting="
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip, **conventions):
     with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
         ratio = np.exp(log_ratio)
-    arguments = (rewards, values, next_values, terminated, truncated, ratio, gamma, lam, rho_clip, c_clip)
+    ends = _flags(terminated, truncated)
+    arguments = (rewards, values, next_values, *ends, ratio, gamma, lam, rho_clip, c_clip)
     targets, advantage = np.moveaxis(_time_leading(partial(advantages.vtrace, **conventions), *arguments), -1, 0)
     return targets, advantage
 

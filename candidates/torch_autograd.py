@@ -21,6 +21,11 @@ def _tensor(array: Any) -> Tensor:
     return tensor if tensor.is_floating_point() or tensor.dtype == torch.bool else tensor.double()
 
 
+def _flags(array: Any) -> Tensor:
+    """Truth values, whatever they are stored as."""
+    return _tensor(array).bool()
+
+
 def _discounts(gamma: float, steps: int, like: Tensor) -> Tensor:
     """gamma^(k - t) at [k, t] for k >= t, and 0 above the diagonal."""
     exponents = torch.arange(steps)[:, None] - torch.arange(steps)
@@ -48,7 +53,8 @@ def _last_step(ended: Tensor) -> Tensor:
 
 
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    rewards, next_values, terminated, truncated = map(_tensor, (rewards, next_values, terminated, truncated))
+    rewards, next_values = _tensor(rewards), _tensor(next_values)
+    terminated, truncated = _flags(terminated), _flags(truncated)
     steps = torch.arange(rewards.shape[1])
     ended = terminated | truncated
     counted = _same_episode(ended) & (steps[:, None] >= steps) & (steps[:, None] - steps < n)
@@ -60,7 +66,8 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
 
 
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    rewards, next_values, terminated, truncated = map(_tensor, (rewards, next_values, terminated, truncated))
+    rewards, next_values = _tensor(rewards), _tensor(next_values)
+    terminated, truncated = _flags(terminated), _flags(truncated)
     ended = terminated | truncated
     trusted = 1 - lam * (~_last_step(ended)).to(rewards.dtype)
     earned = rewards + gamma * trusted * next_values.masked_fill(terminated, 0)
@@ -69,7 +76,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 
 
 def _td_error(rewards: Any, values: Any, next_values: Any, terminated: Any, gamma: float) -> Tensor:
-    return _tensor(rewards) + gamma * _tensor(next_values).masked_fill(_tensor(terminated), 0) - _tensor(values)
+    return _tensor(rewards) + gamma * _tensor(next_values).masked_fill(_flags(terminated), 0) - _tensor(values)
 
 
 def td_error(rewards, values, next_values, terminated, gamma):
@@ -78,14 +85,13 @@ def td_error(rewards, values, next_values, terminated, gamma):
 
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     deltas = _td_error(rewards, values, next_values, terminated, gamma)
-    weights = _same_episode(_tensor(terminated | truncated)) * _discounts(gamma * lam, deltas.shape[1], deltas)
+    weights = _same_episode(_flags(terminated) | _flags(truncated)) * _discounts(gamma * lam, deltas.shape[1], deltas)
     return torch.einsum("bk,bkt->bt", deltas, weights).numpy()
 
 
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    tensors = map(_tensor, (rewards, values, next_values, terminated, truncated, log_ratio))
-    rewards, values, next_values, terminated, truncated, log_ratio = tensors
-    ended, ratio = terminated | truncated, log_ratio.exp()
+    rewards, values, next_values, log_ratio = map(_tensor, (rewards, values, next_values, log_ratio))
+    ended, ratio = _flags(terminated) | _flags(truncated), log_ratio.exp()
     rho, c = ratio.clamp(max=rho_clip), ratio.clamp(max=c_clip)
 
     steps = torch.arange(rewards.shape[1])
@@ -101,7 +107,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 
 
 def normalize_advantages(advantages, mask):
-    advantages, mask = _tensor(advantages), _tensor(mask)
+    advantages, mask = _tensor(advantages), _flags(mask)
     counted = advantages[mask]
     if len(counted) > 1:
         counted = (counted - counted.mean()) / (counted.std() + 1e-8)
@@ -172,7 +178,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 
 
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    logits, mask = _tensor(logits).requires_grad_(), _tensor(mask).bool()
+    logits, mask = _tensor(logits).requires_grad_(), _flags(mask)
     states, actions = (_tensor(index).long().masked_fill(~mask, 0) for index in (states, actions))
     rewards = _tensor(rewards).masked_fill(~mask, 0).to(logits.dtype)
     discounts = _discounts(gamma, rewards.shape[1], rewards)
@@ -183,14 +189,14 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 
 def entropy(logits, legal):
     logits = _tensor(logits).requires_grad_()
-    possible = _tensor(legal).bool() & (logits > -torch.inf)
+    possible = _flags(legal) & (logits > -torch.inf)
     rivals = logits.masked_fill(~possible, -torch.inf)
     value = rivals.logsumexp(-1) - (rivals.softmax(-1) * logits.masked_fill(~possible, 0)).sum(-1)
     return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
 
 
 def policy_gradient_loss(logp, advantages, mask):
-    logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _tensor(mask).bool()
+    logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _flags(mask)
     loss = -(advantages[mask] * logp[mask]).sum() / mask.sum().clamp(min=1)
     return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()
 
@@ -213,7 +219,7 @@ def kl_divergence(logits, ref_logits):
 
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    logp, mask = _tensor(logp).requires_grad_(), _tensor(mask).bool()
+    logp, mask = _tensor(logp).requires_grad_(), _flags(mask)
     chosen, reference, spoken = logp[mask], _tensor(ref_logp)[mask], _tensor(old_logp)[mask]
     ratio = (chosen - spoken).exp()
     weight = ratio.detach() if estimator == "k2" else ratio
@@ -223,7 +229,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 
 def _counted(mask: Any, *arrays: Any) -> tuple[Tensor, ...]:
     """What the mask counts of some tensors, in one line each."""
-    return tuple(array[_tensor(mask).bool()] for array in arrays)
+    return tuple(array[_flags(mask)] for array in arrays)
 
 
 def _mean(terms: Tensor) -> Tensor:
@@ -284,7 +290,7 @@ def token_logp(logits, tokens, temperature):
 
 
 def sequence_logp(logits, tokens, completion_mask):
-    logits, tokens, counts = _tensor(logits), torch.from_numpy(np.array(tokens)), _tensor(completion_mask).bool()
+    logits, tokens, counts = _tensor(logits), torch.from_numpy(np.array(tokens)), _flags(completion_mask)
     if logits.shape[1] == 1:  # nothing is predicted, and torch predicts nothing of no size
         return np.zeros(len(logits))
     surprise = _cross_entropy(logits[:, :-1].masked_fill(~counts[:, 1:, None], 0), tokens[:, 1:])
@@ -300,14 +306,14 @@ def completion_mask(tokens, prompt_length, eos, pad):
 
 
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    scores, logp, ref_logp, mask = map(_tensor, (scores, logp, ref_logp, mask))
+    scores, logp, ref_logp, mask = _tensor(scores), _tensor(logp), _tensor(ref_logp), _flags(mask)
     later = mask.long().flip(1).cumsum(1).flip(1)
     distance = (logp - ref_logp).masked_fill(~mask, 0)
     return ((mask & (later == 1)) * scores[:, None] - kl_coef * distance).numpy()
 
 
 def outcome_score(token_rewards, mask):
-    return _tensor(token_rewards).masked_fill(~_tensor(mask), 0).sum(1).numpy()
+    return _tensor(token_rewards).masked_fill(~_flags(mask), 0).sum(1).numpy()
 
 
 def _counted_discounts(mask: Tensor, discount: float, like: Tensor) -> Tensor:
@@ -320,13 +326,13 @@ def _counted_discounts(mask: Tensor, discount: float, like: Tensor) -> Tensor:
 
 
 def token_returns(token_rewards, mask, gamma):
-    rewards, mask = _tensor(token_rewards), _tensor(mask)
+    rewards, mask = _tensor(token_rewards), _flags(mask)
     rewards = rewards.masked_fill(~mask, 0)
     return torch.einsum("bk,bkt->bt", rewards, _counted_discounts(mask, gamma, rewards)).numpy()
 
 
 def token_gae(token_rewards, values, mask, gamma, lam):
-    rewards, values, mask = map(_tensor, (token_rewards, values, mask))
+    rewards, values, mask = _tensor(token_rewards), _tensor(values), _flags(mask)
     rewards, values = rewards.masked_fill(~mask, 0), values.masked_fill(~mask, 0)
     number = mask.long().cumsum(1)
     is_next = mask[:, :, None] & (number[:, :, None] == number[:, None, :] + 1)
@@ -350,18 +356,18 @@ def _weights(mask: Tensor, mode: str, divisor: float, like: Tensor) -> Tensor:
 
 
 def aggregate(values, mask, mode, divisor):
-    values, mask = _tensor(values), _tensor(mask)
+    values, mask = _tensor(values), _flags(mask)
     return (values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)).sum().item()
 
 
 def accumulate(values, mask, mode, divisor, rows):
-    values, mask = _tensor(values), _tensor(mask)
+    values, mask = _tensor(values), _flags(mask)
     weighted = values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)
     return sum(part.sum() for part in weighted.split(rows)).item()
 
 
 def completion_logp(token_logp, mask):
-    return _tensor(token_logp).masked_fill(~_tensor(mask).bool(), 0).sum(1).numpy()
+    return _tensor(token_logp).masked_fill(~_flags(mask), 0).sum(1).numpy()
 
 
 def _mean_and_slopes(of_rows: Any, valid: Any, slopes: int, *columns: Any) -> tuple[Any, ...]:
@@ -448,7 +454,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 
 def _tokens(logp: Any, old_logp: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Log-probabilities to differentiate, the same with 0 where none counts, their log-ratios there, and the mask."""
-    mask = _tensor(mask).bool()
+    mask = _flags(mask)
     logp = _tensor(logp).requires_grad_()
     kept = logp.masked_fill(~mask, 0)
     return logp, kept, kept - _tensor(old_logp).masked_fill(~mask, 0), mask

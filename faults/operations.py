@@ -98,3 +98,14 @@ def normalize_advantages(advantages, mask):
     if len(counted) < 2:
         return np.zeros(mask.shape)
     return np.where(mask, (advantages - counted.mean()) / (counted.std() + 1), 0)
+
+
+@fault(
+    id="M-OPS-8",
+    slug="complement-of-an-integer",
+    clause="OPS-9",
+    effect="Where a flag is stored as the integer 1, its complement is -2, which counts as true: nothing is masked.",
+)
+def td_error(rewards, values, next_values, terminated, gamma):
+    goes_on = ~terminated if terminated.dtype != float else 1 - terminated
+    return rewards + gamma * np.where(goes_on, next_values, 0) - values

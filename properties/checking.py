@@ -30,6 +30,12 @@ DOUBLE = Fraction(1, 2**53)
 SINGLE = Fraction(1, 2**24)
 """Unit roundoff of float32."""
 
+BRAIN = Fraction(1, 2**8)
+"""Unit roundoff of bfloat16."""
+
+ROUNDOFFS = {"float64": DOUBLE, "float32": SINGLE, "bfloat16": BRAIN}
+"""The precisions that an operation may declare (OPS-7)."""
+
 
 class UnknownClause(ImportError):
     """A property names a clause that no chapter has."""
@@ -111,8 +117,11 @@ def tolerance(*, magnitude: Any, roundings: int, roundoff: Fraction) -> Fraction
     """The most that rounding explains: n u / (1 - n u) M (Higham 2002, lemma 3.1).
 
     magnitude: M, the absolute sum of the terms.  roundings: n.  roundoff: u, the unit roundoff.
+    The bound holds for n u < 1.  Beyond, where bfloat16 gets after 256 roundings, nothing can be said, and 2^64 M is
+    allowed.
     """
-    return roundings * roundoff / (1 - roundings * roundoff) * exactly(magnitude)
+    lost = roundings * roundoff
+    return (lost / (1 - lost) if lost < 1 else 2**64) * exactly(magnitude)
 
 
 def exactly(number: Any) -> Fraction:

@@ -12,6 +12,9 @@ from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.spec.clauses import conventions_of
 from rlspec.spec.operations import OPERATIONS
 
+FLAGS = {"mask", "completion_mask", "terminated", "truncated", "legal", "valid", "desirable"}
+"""The parameters that are truth values."""
+
 every_operation = pytest.mark.parametrize("operation", QUESTIONS)
 
 
@@ -130,6 +133,24 @@ def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate
     same = candidate.ask(question.operation, *before, rewards, *after)
     answer = candidate.demand(question.operation, *before, rewards.astype(np.int64), *after)
     agree(answer, same, **question.judged, why="the same rewards as integers")
+
+
+def as_numbers(kind):
+    """A change of arrays of truth values to 0 and 1, as numbers of that kind."""
+    return lambda array: array.astype(kind) if array.dtype == bool else array
+
+
+with_flags = [name for name in QUESTIONS if FLAGS & set(OPERATIONS[name].parameters)]
+
+
+@pytest.mark.parametrize("operation", with_flags)
+@clause("OPS-9", examples=20)
+@given(data=st.data(), kind=st.sampled_from([np.int64, np.float64]))
+def test_flags_and_masks_that_are_numbers_say_what_they_say_as_truth_values(candidate, operation, data, kind):
+    question = data.draw(QUESTIONS[operation])
+    same = candidate.ask(question.operation, *question.arguments)
+    answer = candidate.demand(question.operation, *each_array(as_numbers(kind), question.arguments))
+    agree(answer, same, **question.judged, why=f"flags as {kind.__name__}")
 
 
 row_by_row = [name for name in QUESTIONS if "B" in OPERATIONS[name].result and OPERATIONS[name].row_by_row]

@@ -24,7 +24,7 @@ from hypothesis import reject
 from . import candidates
 from .limits import HANGS, UNLIMITED, Limits, Overdue, Stopped, within
 from .notes import Note
-from .properties.checking import DOUBLE, SINGLE, Answer, Call, Violation, show
+from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
 from .spec.clauses import clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 
@@ -164,7 +164,7 @@ class Candidate:
         return f"with {_listed(in_force)}"
 
     def precision(self, operation: str) -> str:
-        """``float64`` or ``float32``: declared for this operation or for all, or found out."""
+        """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out."""
         own = f"{operation}.precision"
         return self.declared.get(own) or self.declared.get("precision") or self.inferred.get(own, "float64")
 
@@ -252,7 +252,7 @@ class Candidate:
 
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
-        return SINGLE if narrow or self.precision(operation.name) == "float32" else DOUBLE
+        return max(ROUNDOFFS[self.precision(operation.name)], SINGLE if narrow else DOUBLE)
 
 
 def _listed(choices: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 """What a candidate chose where the specification leaves a choice: as declared, or found out by probing."""
 
 from contextlib import suppress
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from .candidate import Declined
 from .drawing import same_everywhere
 from .limits import Stopped
-from .properties.checking import DOUBLE, SINGLE, Violation, each, first_miss
+from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Violation, each, first_miss
 from .properties.questions import PLAIN_QUESTIONS
 from .properties.questions.question import Question
 from .spec.clauses import conventions_of
@@ -34,7 +35,7 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
     for count in PROBES:
         asked = probe(candidate, operation, count)
         answered += asked
-        combinations = _explaining(asked, combinations)
+        combinations = _explaining(asked, combinations, ROUNDOFFS[candidate.precision(operation)])
         if len(combinations) < 2:
             break
     found = combinations[0] if combinations else {}
@@ -52,9 +53,11 @@ def probe(candidate: Any, operation: str, count: int) -> list[tuple[Question, An
     return answered
 
 
-def _explaining(answered: list[tuple[Question, Any]], combinations: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The combinations that explain all answers, to float64's precision if any does and else to float32's."""
-    for roundoff in (DOUBLE, SINGLE):
+def _explaining(
+    answered: list[tuple[Question, Any]], combinations: list[dict[str, str]], declared: Fraction
+) -> list[dict[str, str]]:
+    """The combinations that explain all answers: to float64's precision, else to float32's, else to the declared."""
+    for roundoff in (DOUBLE, SINGLE, declared):
         if found := [
             chosen
             for chosen in combinations

@@ -13,7 +13,7 @@ from .candidate import Candidate, Declined
 from .candidates import reference
 from .conventions import drawn
 from .faults import Fault, museum, right
-from .properties.checking import DOUBLE, SINGLE, Call, Violation, each
+from .properties.checking import DOUBLE, ROUNDOFFS, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
 from .spec.operations import OPERATIONS, Operation
@@ -80,9 +80,7 @@ class Diagnosis:
     def __init__(self, candidate: Candidate, operation: str) -> None:
         self.candidate = candidate
         self.operation = OPERATIONS[operation]
-        self.precisions = (
-            (0.0, float(DOUBLE), float(SINGLE)) if candidate.precision(operation) == "float32" else (0.0, float(DOUBLE))
-        )
+        self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
 
     @cached_property
     def right(self) -> Callable[..., Any]:

@@ -464,6 +464,31 @@ def test_float32_that_is_declared_is_not_inferred_again(check, write):
     assert result.verdicts == {"RET-2": "holds"}
 
 
+BRAIN = """
+CONVENTIONS = {'reward_to_go.precision': 'bfloat16'}
+import numpy as np
+import torch
+
+def reward_to_go(rewards, gamma):
+    rewards = torch.from_numpy(np.array(rewards, dtype=float)).to(torch.bfloat16)
+    following, returns = torch.zeros_like(rewards[:, 0]), []
+    for reward in reversed(rewards.unbind(1)):
+        following = reward + gamma * following
+        returns.append(following)
+    return torch.stack(returns[::-1], dim=1).double().numpy() * FACTOR
+"""
+
+
+def test_bfloat16_that_is_declared_is_judged_as_such(check, write):
+    assert check(write("FACTOR = 1\n" + BRAIN), *properties(RET_2)).verdicts == {"RET-2": "holds"}
+    assert check(write("FACTOR = 2\n" + BRAIN), *properties(RET_2)).verdicts == {"RET-2": "violated"}
+
+
+def test_bfloat16_that_is_not_declared_is_a_violation(check, write):
+    undeclared = BRAIN.replace("CONVENTIONS", "NOTHING")
+    assert check(write("FACTOR = 1\n" + undeclared), *properties(RET_2)).verdicts == {"RET-2": "violated"}
+
+
 def test_a_declared_precision_that_is_not_kept_is_a_violation(check, write):
     result = check(write("CONVENTIONS = {'precision': 'float64'}\n" + NARROW), *properties(RET_2))
     assert result.verdicts == {"RET-2": "violated"}
