@@ -136,6 +136,8 @@ class Trial:
     def evidence(self, violation: Violation) -> dict[str, Any]:
         """What shows the violation, and which known mistakes would, if the candidate can be asked for more."""
         shown, operation, candidate = report.evidence(violation), violation.call.operation.name, self.candidate()
+        if operation in candidate.lost:  # calls of it do not return
+            return shown
         candidate.start_trial()
         diagnosis = self._diagnoses.setdefault(operation, Diagnosis(candidate, operation))
         try:

@@ -7,9 +7,8 @@ import pytest
 from rlspec.candidate import Candidate, load
 from rlspec.drawing import explored
 from rlspec.faults import museum
-from rlspec.matrix import MARKER, README
 from rlspec.power import every_property, faulty
-from rlspec.spec.clauses import CHAPTERS, clauses
+from rlspec.spec.clauses import clauses
 from rlspec.spec.operations import OPERATIONS
 
 FAULTS = list(museum().values())
@@ -76,17 +75,6 @@ def test_a_property_asks_for_no_operation_but_those_that_its_code_names(monkeypa
         with explored(checked.test, checked.name, examples=4, seed=0):
             checked.test(candidate=honest, **checked.parameters)
         assert all(map(checked.asks, asked)), checked.name
-
-
-def test_the_matrix_in_the_readme_is_of_these_faults_and_has_no_empty_row():
-    lines = README.read_text(encoding="utf-8").partition(MARKER)[2].splitlines()
-    rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ") for line in lines if line.startswith("| ")}
-    listed = {id: cells[1:5] for id, cells in rows.items() if id in museum()}
-    assert list(listed) == [fault.id for chapter in CHAPTERS for fault in FAULTS if of_chapter(fault) == chapter]
-    for fault in FAULTS:
-        slug, operation, clause, violated = listed[fault.id]
-        assert (slug, operation, clause) == (fault.slug, f"`{fault.operation}`", fault.clause)
-        assert clause in violated.split(", ")
 
 
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if "linear" in name])

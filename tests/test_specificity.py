@@ -47,15 +47,22 @@ def test_an_honest_implementation_is_not_flagged(asked, request, record_property
         drawn = explored(checked.test, checked.name, run.explore, run.seed) if run.explore else nullcontext()
         with drawn, noted(checked.test, judged):
             violation = checked.violation_by(candidate)
-        if violation and not set(checked.clauses) <= set(asked.admitted):
+        if violation and not set(checked.clauses) <= {*asked.admitted, FLAGS_AS_NUMBERS}:
             flagged[checked.name] = f"{violation}; {violation.call}"
     record_property("judged", len(judged))
     assert flagged == {}
     assert judged
 
 
-def test_every_operation_has_a_variant_that_is_always_asked_or_explored():
-    assert {one.operation for one in VARIANTS} == set(OPERATIONS)
+def test_every_operation_of_the_control_chapters_has_a_variant():
+    in_control = {name for name, operation in OPERATIONS.items() if operation.chapter in CONTROL}
+    assert {one.operation for one in VARIANTS} == in_control
+
+
+CONTROL = ("decision_process", "returns", "advantages", "policy_gradient")
+
+FLAGS_AS_NUMBERS = "OPS-9"
+"""Advice that these implementations need not take: whoever is promised truth values may count on them."""
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

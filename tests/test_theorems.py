@@ -145,7 +145,6 @@ WRONG = [
     ("mean_advantages_solve", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("a_direction_is_lost_only", policy_gradients, "fisher", blocks(abs)),
     ("least_squares_fit", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
-    ("compatible_critic", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("falls_short_of_the_tilted_one", preferences, "tilted", token_by_token),
     ("what_the_best_policy_stands_for", preferences, "tilted", token_by_token),
     ("what_the_best_policy_stands_for", preferences, "implicit_worth",
