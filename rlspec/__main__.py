@@ -45,7 +45,8 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def tell_apart(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Print what distinguishes two implementations; 0 if something does, 1 if nothing was found."""
-    from .distinguish import NotLoaded, distinguish  # with NumPy, SciPy and Hypothesis
+    from .candidate import NotLoaded  # with NumPy, SciPy and Hypothesis
+    from .distinguish import distinguish
 
     differ = False
     try:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def difference(one: Subject, other: Subject, operation: str, examples: int) -> Q
             with same_everywhere():
                 return find(
                     QUESTIONS[operation],
-                    lambda question, roundoff=roundoff: differs(question, roundoff),
+                    partial(differs, roundoff=roundoff),
                     settings=settings(
                         max_examples=examples, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
                     ),

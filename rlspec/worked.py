@@ -53,8 +53,10 @@ def _table(values: Row, names: Sequence[str]) -> list[str]:
 
 def readable(number: Any) -> str:
     """A number as one writes it by hand: 1/3 for a third, a decimal where the fraction is unwieldy; yes for a flag."""
-    if isinstance(number, str | bool | np.bool_):
-        return {True: "yes", False: ""}.get(number, str(number))  # type: ignore[call-overload]
+    if isinstance(number, str):
+        return number
+    if isinstance(number, bool | np.bool_):
+        return "yes" if number else ""
     if not np.isfinite(float(number)):
         return str(float(number))
     exact = exactly(number)

@@ -386,7 +386,6 @@ def simpo_loss(
     """The mean of -log sigmoid(beta (mean logp of the chosen less the rejected) - gamma), and its derivatives."""
 
 
-Name = Annotated[str, ()]
 Samples = Annotated[Array, ("N",)]
 Groups = Annotated[Array, ("N",)]
 
