@@ -467,10 +467,6 @@ def _surrogate(ratio: Tensor, advantages: Any, clip_low: float, clip_high: float
     return advantages.clamp(min=0) * up + advantages.clamp(max=0) * down
 
 
-def _with_derivative(loss: Tensor, logp: Tensor) -> tuple[Any, Any]:
-    return loss.detach().numpy(), torch.autograd.grad(loss, logp)[0].numpy()
-
-
 def _mean_of_means(terms: Tensor, mask: Tensor) -> Tensor:
     return ((terms * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
 
@@ -479,29 +475,29 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     logp, kept, log_ratio, mask = _tokens(logp, old_logp, mask)
     behind = _tensor(ref_logp).masked_fill(~mask, 0) - kept
     terms = kl_coef * (behind.expm1() - behind) - _surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
-    return _with_derivative(_mean_of_means(terms, mask), logp)
+    return _with_gradients(_mean_of_means(terms, mask), logp)
 
 
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
     terms = -_surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
-    return _with_derivative((terms * mask).sum(1).mean() / length, logp)
+    return _with_gradients((terms * mask).sum(1).mean() / length, logp)
 
 
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
     terms = -_surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
-    return _with_derivative((terms * mask).sum() / mask.sum().clamp(min=1), logp)
+    return _with_gradients((terms * mask).sum() / mask.sum().clamp(min=1), logp)
 
 
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
     ratio = (log_ratio.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)).exp()
     answered = mask.any(1, keepdim=True)
-    return _with_derivative((-_surrogate(ratio, advantages, clip_low, clip_high) * answered).mean(), logp)
+    return _with_gradients((-_surrogate(ratio, advantages, clip_low, clip_high) * answered).mean(), logp)
 
 
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     logp, kept, log_ratio, mask = _tokens(logp, old_logp, mask)
     weights = log_ratio.detach().exp().clamp(1 - clip_low, 1 + clip_high) * _tensor(advantages)[:, None]
-    return _with_derivative(-(weights * kept).sum() / mask.sum().clamp(min=1), logp)
+    return _with_gradients(-(weights * kept).sum() / mask.sum().clamp(min=1), logp)

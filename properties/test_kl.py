@@ -22,8 +22,8 @@ from rlspec.properties.divergences import (
     vocabularies,
 )
 from rlspec.properties.languages import in_line, speeches
-from rlspec.properties.questions.kl import balls, exact_estimates, middles
-from rlspec.properties.questions.question import PRECISION, nearest
+from rlspec.properties.questions.kl import exact_estimates, middles
+from rlspec.properties.questions.question import PRECISION, balls, nearest
 from rlspec.properties.strategies import FAR_LOGITS, LOGITS
 from rlspec.properties.tokens import Completions, completions
 from rlspec.reference.differentiation import derivatives_in_logits, rational
@@ -251,18 +251,13 @@ def test_k2_the_other_way_round_is_the_same(candidate, drawn):
 @given(compared(np.log([1, 2, 0.5, 4, 0.25, 3, 1.5, 0.125])))
 def test_k3_there_and_back_add_up_to_the_ratio_and_its_inverse_less_two(candidate, drawn):
     with ctx.workprec(PRECISION):
-        pairs = zip(balls_of(drawn.logp), balls_of(drawn.ref_logp), strict=True)
+        pairs = zip(balls(drawn.logp), balls(drawn.ref_logp), strict=True)
         log_ratios = [[x - y for x, y in zip(*row, strict=True)] for row in pairs]
         expected = middles([[x.exp() + (-x).exp() - 2 for x in row] for row in log_ratios])
     both = (drawn, backwards(drawn))
     there, back = (estimate(candidate, each, "k3") for each in both)
     judged = drawn.judged("k3") | {"magnitude": sum(each.judged("k3")["magnitude"] for each in both)}
     agree(there, rationals(expected) - rationals(back.value), **judged)
-
-
-def balls_of(array):
-    """Nested lists of balls around an array's numbers."""
-    return balls(array.tolist())
 
 
 @clause("KL-3")
@@ -342,7 +337,7 @@ def slope(logits, reference, place):
 @given(pairs(LOGITS))
 def test_the_divergence_is_that_of_log_sum_exp_from_the_policys_logits_to_the_references(candidate, drawn):
     with ctx.workprec(PRECISION):
-        rows = zip(*map(balls_of, drawn.arrays), strict=True)
+        rows = zip(*map(balls, drawn.arrays), strict=True)
         expected = [nearest(bregman(*row)) for row in rows]
     value, _ = candidate.kl_divergence(*drawn.arrays)
     agree(value, expected, **drawn.judged)
@@ -371,7 +366,7 @@ def test_the_divergence_is_zero_from_itself_and_never_negative(candidate, drawn)
 @given(pairs(LOGITS))
 def test_the_second_result_is_the_derivative_of_the_divergence(candidate, drawn):
     with ctx.workprec(PRECISION):
-        rows = zip(*map(balls_of, drawn.arrays), strict=True)
+        rows = zip(*map(balls, drawn.arrays), strict=True)
         expected = middles([[slope(ours, theirs, place) for place in range(len(ours))] for ours, theirs in rows])
     _, slopes = candidate.kl_divergence(*drawn.arrays)
     agree(slopes, expected, **drawn.judged)
@@ -381,7 +376,7 @@ def test_the_second_result_is_the_derivative_of_the_divergence(candidate, drawn)
 @given(pairs(FAR_LOGITS))
 def test_far_logits_have_the_divergence_and_the_derivative_that_the_formula_says(candidate, drawn):
     with ctx.workprec(PRECISION):
-        rows = list(zip(*map(balls_of, drawn.arrays), strict=True))
+        rows = list(zip(*map(balls, drawn.arrays), strict=True))
         expected = (
             [nearest(bregman(*row)) for row in rows],
             middles([[slope(ours, theirs, place) for place in range(len(ours))] for ours, theirs in rows]),

@@ -18,7 +18,7 @@ from rlspec.properties.groups import (
     scales,
     whole_batch_baselines,
 )
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
 from rlspec.reference import group
 from rlspec.spec.operations import OPERATIONS
 
@@ -73,17 +73,9 @@ def _losses(operation: str, numbers: np.ndarray) -> st.SearchStrategy[Question]:
 def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
     """The reference's loss and its derivatives, to hundreds of bits."""
     with ctx.workprec(PRECISION):
-        arguments = [_balls(argument) for argument in case.arguments(operation)]
+        arguments = map(balls, case.arguments(operation))
         total, slopes = getattr(group, operation)(*arguments, **last_names(chosen), exp=arb.exp)
         return nearest(total), [[nearest(slope) for slope in row] for row in slopes]
-
-
-def _balls(argument: Any) -> Any:
-    if not isinstance(argument, np.ndarray):
-        return argument
-    if argument.dtype == bool:
-        return argument.tolist()
-    return [_balls(row) for row in argument] if argument.ndim > 1 else [arb(number) for number in argument.tolist()]
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:

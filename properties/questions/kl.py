@@ -7,21 +7,12 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
-from rlspec.properties.checking import exactly
 from rlspec.properties.divergences import Compared, Pair, compared, estimators, loss_terms, pairs
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
 from rlspec.properties.strategies import FAR_LOGITS, LOGITS
 from rlspec.properties.tokens import Completions, completions
 from rlspec.reference import kl
 from rlspec.spec.operations import OPERATIONS
-
-
-def balls(numbers: Any) -> Any:
-    """Nested lists of numbers as balls around them, a float's digits taken at their word."""
-    if isinstance(numbers, list):
-        return [balls(number) for number in numbers]
-    fraction = exactly(numbers)
-    return arb(fraction.numerator) / fraction.denominator
 
 
 def middles(numbers: Any) -> Any:

@@ -10,7 +10,7 @@ from flint import arb, ctx
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.preferences import FAR_LOGPS, LOGPS, LOSSES, Preferences, preferences
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
 from rlspec.properties.tokens import Completions, completions
 from rlspec.reference import preference
 from rlspec.spec.operations import OPERATIONS
@@ -41,15 +41,8 @@ def exact_loss(loss: str, arguments: tuple[Any, ...], **chosen: str) -> tuple[An
     """The reference's loss and derivatives under the chosen conventions, to hundreds of bits."""
     functions = {} if loss == "ipo_loss" else {"functions": arb}  # IPO's is a polynomial
     with ctx.workprec(PRECISION):
-        value, *slopes = getattr(preference, loss)(*map(_as_balls, arguments), **chosen, **functions)
+        value, *slopes = getattr(preference, loss)(*map(balls, arguments), **chosen, **functions)
         return _nearest(value), *([_nearest(slope) for slope in column] for column in slopes)
-
-
-def _as_balls(argument: Any) -> Any:
-    """Numbers as balls that hold nothing else, flags as they are."""
-    if isinstance(argument, np.ndarray):
-        return argument.tolist() if argument.dtype == bool else [arb(number) for number in argument.tolist()]
-    return arb(argument)
 
 
 def _nearest(number: Any) -> Fraction:

@@ -81,3 +81,13 @@ def nearest(number: Any) -> Fraction:
     """The midpoint of a ball, which is exact to hundreds of bits."""
     mantissa, exponent = arb(number).mid().man_exp()
     return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+
+
+def balls(numbers: Any) -> Any:
+    """A number, or an array or nested lists of them, as balls that hold nothing else; flags and names as they are."""
+    if isinstance(numbers, np.ndarray | list):
+        return [balls(number) for number in (numbers.tolist() if isinstance(numbers, np.ndarray) else numbers)]
+    if isinstance(numbers, bool | str):
+        return numbers
+    fraction = exactly(numbers)
+    return arb(fraction.numerator) / fraction.denominator
