@@ -6,7 +6,7 @@ from functools import wraps
 from importlib import import_module
 from inspect import signature
 from pkgutil import iter_modules
-from types import SimpleNamespace
+from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -86,10 +86,25 @@ class Property:
 
 
 def operations_asked(test: Any, parameters: Mapping[str, Any]) -> Set[str]:
-    """The operations that a property may ask for: that of its case, those that its code names, or else any."""
-    code = test.hypothesis.inner_test.__code__
-    named = OPERATIONS.keys() & parameters.values() or OPERATIONS.keys() & {*code.co_names, *code.co_consts}
-    return named or OPERATIONS.keys()
+    """The operations that a property may ask for: that of its case, or those that its code and its helpers' name."""
+    return OPERATIONS.keys() & parameters.values() or OPERATIONS.keys() & _names(test.hypothesis.inner_test)
+
+
+def _names(function: FunctionType) -> set[str]:
+    """The names and the strings in the code of a function, and of those of its module that it calls."""
+    names = set(_names_in(function.__code__))
+    named = (function.__globals__.get(name) for name in names - {function.__name__})
+    helpers = [of for of in named if isinstance(of, FunctionType) and of.__module__ == function.__module__]
+    return names.union(*map(_names, helpers))
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+        elif isinstance(constant, str):
+            yield constant
 
 
 def every_property() -> Iterator[Property]:
