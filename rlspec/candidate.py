@@ -28,6 +28,9 @@ from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violat
 from .spec.clauses import clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 
+WHERE_RIGHT = " where right"
+"""What an inferred precision ends with if some answers are not right at all."""
+
 
 class NotLoaded(Exception):
     """A candidate that cannot be had; the message says why and what to do."""
@@ -166,7 +169,12 @@ class Candidate:
     def precision(self, operation: str) -> str:
         """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out."""
         own = f"{operation}.precision"
-        return self.declared.get(own) or self.declared.get("precision") or self.inferred.get(own, "float64")
+        found = self.inferred.get(own, "float64").removesuffix(WHERE_RIGHT)
+        return self.declared.get(own) or self.declared.get("precision") or found
+
+    def explained(self, operation: str) -> bool:
+        """Whether some choices were found that explain all answers, if only to float32, or none were looked for."""
+        return not self.inferred.get(f"{operation}.precision", "").endswith(WHERE_RIGHT)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in OPERATIONS:

@@ -8,7 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, given, settings
 
-from .candidate import Declined
+from .candidate import WHERE_RIGHT, Declined
 from .drawing import same_everywhere
 from .limits import Stopped
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Violation, each, first_miss
@@ -25,8 +25,8 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
 
     Each combination of choices is tried on a few questions, those that the candidate declares before the others, and
     while several explain all answers, on more of them; then the first is taken.  Where none explains the answers to
-    float64's precision, nor to float32's, nothing is said.  ``OPERATION.precision`` is float32 where answers are right
-    to float32 only.
+    float64's precision, nor to float32's, nothing is said.  ``OPERATION.precision`` is float32 if answers are right to
+    float32 only; where some are not even that, it is the precision of those that are right, and says so.
     """
     free = conventions_of(operation)
     default, *_ = combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
@@ -39,7 +39,8 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
         if len(combinations) < 2:
             break
     found = combinations[0] if combinations else {}
-    return found | {f"{operation}.precision": _precision(answered, found or default)}
+    precision = _precision(answered, found or default)
+    return found | {f"{operation}.precision": precision if combinations else precision + WHERE_RIGHT}
 
 
 def probe(candidate: Any, operation: str, count: int) -> list[tuple[Question, Any]]:

@@ -33,15 +33,15 @@ class Caught:
     answers: int
     """How many the first of them needed."""
     seconds: float
-    """From the first property that asks the operation to the first that is violated."""
+    """From the first question about its conventions to the first violation."""
 
 
 def caught(id: str) -> Caught:
     """Run every property that asks a fault's operation on the fault."""
     fault = museum()[id]
-    candidate = faulty(fault)
     asking = [checked for checked in every_property() if checked.asks(fault.operation)]
     violated, answers, seconds, begun = [], 0, 0.0, perf_counter()
+    candidate = faulty(fault)
     for checked in asking:
         if checked.violated_by(candidate):
             violated.append(checked)

@@ -111,7 +111,7 @@ def summary(
             yield from _lines(verdict)
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
-            if not (name.endswith(".precision") and choice == "float64"):  # as one would expect
+            if not (name.endswith(".precision") and choice.startswith("float64")):  # as one would expect
                 yield f"convention {name} = {choice} ({how})", {}
     if lacking := missing(verdicts, required):
         yield f"required, but not tested: {', '.join(lacking)}", {"red": True}

@@ -454,8 +454,16 @@ def test_float32_inside_is_inferred_judged_as_such_and_kept_as_one_finding(check
     inferred = {"reward_to_go.precision": "float32", "td_error.precision": "float64"}
     assert result.said["conventions"] == {"declared": {}, "inferred": inferred}
     assert result.verdicts == {"OPS-4": "violated", "RET-2": "holds", "RET-5": "holds"}
-    assert "accurate to float32 only" in result.clauses["OPS-4"].message
+    assert "not accurate to float64" in result.clauses["OPS-4"].message
     assert "convention reward_to_go.precision = float32 (inferred)" in result.text
+
+
+def test_a_wrong_answer_is_not_called_an_imprecise_one(check, write):
+    result = check(
+        write(NARROW.replace("gamma) *", "gamma) ** 2 *")), *properties(f"float64_precision and {TO_GO}", RET_2)
+    )
+    assert result.said["conventions"]["inferred"]["reward_to_go.precision"].endswith(" where right")
+    assert result.verdicts == {"RET-2": "violated"}
 
 
 def test_float32_that_is_declared_is_not_inferred_again(check, write):
