@@ -47,6 +47,11 @@ class Property:
         case = "-".join(map(str, self.parameters.values()))
         return f"{self.function}[{case}]" if case else self.function
 
+    @property
+    def sentence(self) -> str:
+        """What it says."""
+        return self.function.removeprefix("test_").replace("_", " ")
+
     def asks(self, operation: str) -> bool:
         """Whether it asks a candidate for the operation."""
         return not self.theorem and operation in operations_asked(self.test, self.parameters)

@@ -7,6 +7,7 @@ import pytest
 from rlspec.candidate import Candidate, load
 from rlspec.drawing import explored
 from rlspec.faults import museum
+from rlspec.matrix import MUSTS
 from rlspec.power import every_property, faulty
 from rlspec.spec.clauses import clauses
 from rlspec.spec.operations import OPERATIONS
@@ -19,9 +20,6 @@ FUNCTIONS = sorted({checked.function for checked in PROPERTIES})
 def of_chapter(fault):
     """The chapter of the operation that the fault gets wrong."""
     return OPERATIONS[fault.operation].chapter
-
-
-MUSTS = [clause.id for clause in clauses().values() if clause.level == "MUST"]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.id}-{fault.slug}")
