@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _k(log_ratio, estimator):
@@ -399,3 +399,13 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     values, slopes = _weighted(logp, ref_logp, old_logp, estimator)
     with np.errstate(invalid="ignore"):
         return np.where(mask, values, 0).sum() / mask.sum(), np.where(mask, slopes, 0) / mask.sum()
+
+
+@fault(
+    id="M-kl-19",
+    slug="log-ratio-cut-off-at-fifty",
+    clause="KL-9",
+    effect="How far a token has gone is not charged for beyond a bound that nobody states.",
+)
+def kl_estimate(logp, ref_logp, estimator):
+    return right.kl_estimate(ref_logp + np.clip(logp - ref_logp, -50, 50), ref_logp, estimator)

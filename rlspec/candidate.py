@@ -1,6 +1,7 @@
 """The candidate on trial: finding it, asking it, and noticing what is wrong with an answer before any law is."""
 
 import difflib
+import dis
 import importlib
 import importlib.util
 import pkgutil
@@ -230,6 +231,8 @@ class Candidate:
             ):
                 returned = within(self.limits.patience, implementation, *arguments)
         except NotImplementedError as declined:
+            if not _on_purpose(declined):
+                raise Violation(f"{operation.name} raised {_said(declined)}{_place(declined)}", call) from declined
             self.reason = f"{operation.name} declines: {_said(declined)}"
             self.declined += 1
             raise Declined from declined
@@ -261,6 +264,14 @@ class Candidate:
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
         return max(ROUNDOFFS[self.precision(operation.name)], SINGLE if narrow else DOUBLE)
+
+
+def _on_purpose(error: BaseException) -> bool:
+    """Whether a ``raise`` raised it, and not a library's compiled code, as torch's does for types that it cannot do."""
+    raised = error.__traceback__
+    while raised and raised.tb_next:
+        raised = raised.tb_next
+    return bool(raised) and dis.opname[raised.tb_frame.f_code.co_code[raised.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _listed(choices: dict[str, str]) -> str:

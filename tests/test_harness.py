@@ -341,6 +341,13 @@ def test_a_candidate_that_declines_everything_is_not_green(check, write):
     assert (result.status, result.verdicts) == (5, {"RET-2": "declined"})
 
 
+def test_what_a_librarys_compiled_code_cannot_do_is_not_declined_but_wrong(check, write):
+    source = "import torch\n\ndef reward_to_go(rewards, gamma):\n    return torch.ones(2) & torch.ones(2)\n"
+    result = check(write(source), *properties(RET_2))
+    assert result.verdicts == {"RET-2": "violated"}
+    assert "reward_to_go raised NotImplementedError: " in result.clauses["RET-2"].message
+
+
 def test_inputs_that_are_declined_leave_the_others_to_be_judged(check, write):
     few = "    if rewards.shape[1] > 2:\n        raise NotImplementedError\n    following,"
     source = HONEST.replace("    following,", few)
