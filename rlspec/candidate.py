@@ -271,7 +271,7 @@ def _on_purpose(error: BaseException) -> bool:
     raised = error.__traceback__
     while raised and raised.tb_next:
         raised = raised.tb_next
-    return bool(raised) and dis.opname[raised.tb_frame.f_code.co_code[raised.tb_lasti]] == "RAISE_VARARGS"
+    return raised is not None and dis.opname[raised.tb_frame.f_code.co_code[raised.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _listed(choices: dict[str, str]) -> str:
