@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _exp(logarithm):
@@ -785,3 +785,13 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     return _or_nothing(mask, *_mean(mask, _outside(logp, old_logp, clip_low, clip_high)))[0]
+
+
+@fault(
+    id="M-PPO-32",
+    slug="lower-clip-on-both-sides-of-the-fraction",
+    clause="PPO-45",
+    effect="With two clips the fraction counts tokens that the upper one leaves alone.",
+)
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_low)

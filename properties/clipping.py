@@ -24,7 +24,7 @@ FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1])
 lows = st.sampled_from([0.25, 0.125, 0.6875])
 highs = st.sampled_from([0.25, 0.125, 0.5])
 dual_clips = st.sampled_from([None, 3.0, 1.875])
-"""What clips are drawn from.  No ratio of `TOKEN_RATIOS` is within 1/16 of the edge of one."""
+"""What clips are drawn from.  No ratio of `TOKEN_RATIOS` is nearer than 1/16 to the edge of one."""
 
 VALUES = np.array([0, 1, -1, 0.5, 2, -0.25, 3, -2.5])
 """What values, old and new, are drawn from: multiples of a quarter."""
@@ -176,10 +176,10 @@ def surrogates(
     """
     table = draw(windows(4))
     old_logp = LOG_PROBABILITIES[table[..., 0] % 8]
-    which = table[..., 1] % 8
+    which = table[..., 1] % len(TOKEN_RATIOS)
     ratio, log_ratio = TOKEN_RATIOS[which], np.log(TOKEN_RATIOS[which])
     if far and draw(st.booleans()):
-        log_ratio = FAR_LOG_RATIOS[which]
+        log_ratio = FAR_LOG_RATIOS[which % len(FAR_LOG_RATIOS)]
         ratio = np.exp(log_ratio)
     limits = {None: dual_clips, True: st.sampled_from([3.0, 1.875]), False: st.none()}[dual]
     return Surrogates(

@@ -10,9 +10,9 @@ from hypothesis import assume
 
 from rlspec.properties.strategies import LOG_PROBABILITIES, LOGITS, NUMBERS, windows
 
-TOKEN_RATIOS = np.array([1, 2, 0.5, 1.0625, 0.9375, 1.75, 0.375, 4])
+TOKEN_RATIOS = np.array([1, 2, 0.5, 1.0625, 0.9375, 1.75, 0.375, 4, 1.1875, 0.8125, 1.375, 0.25])
 """What ratios of probabilities are drawn from: equal ones, some inside and some outside of every clip on either side,
-none of them at a clip's edge, where rounding would decide."""
+and some between any two of them; none at a clip's edge, where rounding would decide."""
 
 FAR_LOG_RATIOS = np.array([0, 200, -200, 0.5, -0.5, 30, -30, 1])
 """Logarithms of ratios, some of which stand for no ratio that a model trains on."""
@@ -71,9 +71,9 @@ def completions(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = Fals
     mask = table[..., 4] % 4 != 3
     mask &= ~(table[:, :1, 4] % 32 == 30)  # a row without any token
     return Completions(
-        logp=old_logp + log_ratios[table[..., 1] % 8],
+        logp=old_logp + log_ratios[table[..., 1] % len(log_ratios)],
         old_logp=old_logp,
-        ref_logp=old_logp + log_ratios[table[..., 2] % 8],
+        ref_logp=old_logp + log_ratios[table[..., 2] % len(log_ratios)],
         advantages=numbers[table[..., 3] % len(numbers)],
         mask=mask,
     )
