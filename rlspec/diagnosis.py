@@ -1,9 +1,8 @@
-"""Which known mistake a candidate makes: the one whose every answer is the candidate's own."""
+"""Which known mistakes a candidate makes: the fewest that together answer every question as the candidate does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import permutations
+from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ from .candidate import Candidate, Declined
 from .candidates import reference
 from .conventions import drawn
 from .faults import Fault, museum, right
-from .properties.checking import DOUBLE, ROUNDOFFS, Call, Violation, each
+from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
 from .spec.operations import OPERATIONS, Operation
@@ -22,14 +21,23 @@ LAST_DIGITS = 2.0**-48
 """By how much two answers that should be the same to the last digit may differ, relatively."""
 
 FRESH = 60
-"""Questions of each kind, plain ones and any, that a mistake has to answer like the candidate."""
+"""Questions of each kind, plain ones and any, that mistakes have to answer like the candidate."""
+
+MOST = 4
+"""How many mistakes at once are looked for."""
+
+IMPRECISE = "M-OPS-4"
+"""The fault of an operation that does nothing wrong but in single precision."""
+
+Stack = tuple[Fault, ...]
+"""Faults of one operation, the outer ones around the inner: each of them but the last calls what is right."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One known defect, or two at once."""
+    """One known defect, or several at once."""
 
-    faults: tuple[Fault, ...]
+    faults: Stack
 
     def as_json(self) -> list[dict[str, Any]]:
         """What is known of each of the defects."""
@@ -45,18 +53,19 @@ class Behaviour:
 
     results: tuple[np.ndarray, ...] | None
     modified: tuple[str, ...] = ()
+    raised: bool = False
 
     def like(self, other: "Behaviour", slack: float) -> bool:
         """Whether the two are the same, but for the last digits and for differences no larger than the slack."""
         if self.results is None or other.results is None:
-            return self.results is other.results
+            return self.results is other.results and self.raised == other.raised
         return self.modified == other.modified and all(
             mine.shape == its.shape and np.allclose(mine, its, rtol=LAST_DIGITS, atol=slack, equal_nan=True)
             for mine, its in zip(self.results, other.results, strict=True)
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """A call, what the candidate did, and how many unit roundoffs two evaluations of one formula may differ by."""
 
@@ -66,11 +75,11 @@ class Asked:
 
 
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
-    """What the candidate does when it is asked; a call that it declines is one without results."""
+    """What the candidate does when it is asked.  Raises Declined."""
     try:
         answers = each(candidate.answer(operation, *arguments))
-    except (Violation, Declined):
-        return Behaviour(None)
+    except Violation as unusable:
+        return Behaviour(None, raised=unusable.__cause__ is not None)
     return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
 
 
@@ -80,7 +89,45 @@ class Diagnosis:
     def __init__(self, candidate: Candidate, operation: str) -> None:
         self.candidate = candidate
         self.operation = OPERATIONS[operation]
+        self.faults = [fault for fault in museum().values() if fault.operation == operation]
         self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
+        self._done = cache(self._done)  # type: ignore[method-assign]
+
+    def mistakes(self, call: Call) -> list[Mistake]:
+        """The known mistakes that do on this call, and on every fresh one, what the candidate does.
+
+        The fewest that do, to as many digits as any do; those without which nothing else would change are left out.
+        """
+        calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
+        if not _finite(call.arguments):
+            calls += self.poisoned
+        for roundoff in self.precisions:
+            if self._explained(calls, (), roundoff) == len(calls):
+                return [Mistake((museum()[IMPRECISE],))] if roundoff == SINGLE else []
+            if found := self._explanations(calls, roundoff):
+                return [Mistake(stack) for stack in found]
+        return []
+
+    @cached_property
+    def battery(self) -> list[Asked]:
+        """Fresh calls, and what the candidate did."""
+        name = self.operation.name
+        questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
+        asked = (self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions)
+        return [call for calls in asked for call in calls]
+
+    @cached_property
+    def poisoned(self) -> list[Asked]:
+        """The fresh calls once more, NaN being the value of each successor that is not there."""
+        poisoned = ((_poisoned(self.operation, asked.arguments), asked.roundoffs) for asked in self.battery)
+        return [call for arguments, roundoffs in poisoned if arguments for call in self._asked(arguments, roundoffs)]
+
+    def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> list[Asked]:
+        """The call and what the candidate did; nothing if it declines."""
+        try:
+            return [Asked(arguments, behaviour(self.candidate, self.operation, arguments), roundoffs)]
+        except Declined:
+            return []
 
     @cached_property
     def right(self) -> Callable[..., Any]:
@@ -88,60 +135,73 @@ class Diagnosis:
         chosen = self.candidate.conventions(self.operation.name)
         return partial(getattr(reference, self.operation.name), **last_names(chosen))
 
-    @cached_property
-    def honest(self) -> Candidate:
-        """A candidate that makes no mistake."""
-        return self._with(self.right)
+    def _done(self, stack: Stack, asked: Asked) -> Behaviour:
+        """What a candidate does that makes these mistakes, and no other."""
+        name, layers = self.operation.name, (*(fault.implementation for fault in stack), self.right)
+        mistaken = Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
+        return behaviour(mistaken, self.operation, asked.arguments)
 
-    def _with(self, *layers: Callable[..., Any]) -> Candidate:
-        name = self.operation.name
-        return Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
+    def _explained(self, calls: Sequence[Asked], stack: Stack, roundoff: float) -> int:
+        """How many of the calls the mistakes explain, up to the first that they do not."""
+        return next((i for i, asked in enumerate(calls) if not self._explains(stack, asked, roundoff)), len(calls))
 
-    def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> Asked:
-        return Asked(arguments, behaviour(self.candidate, self.operation, arguments), roundoffs)
+    def _explains(self, stack: Stack, asked: Asked, roundoff: float) -> bool:
+        return self._done(stack, asked).like(asked.answered, asked.roundoffs * roundoff)
 
-    @cached_property
-    def battery(self) -> list[Asked]:
-        """Fresh calls, and what the candidate did."""
-        name = self.operation.name
-        questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
-        return [self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions]
+    def _showing(self, asked: Asked, roundoff: float) -> list[Fault]:
+        """The faults that, alone, change what is answered to the call."""
+        honest, slack = self._done((), asked), asked.roundoffs * roundoff
+        return [fault for fault in self.faults if not self._done((fault,), asked).like(honest, slack)]
 
-    def mistakes(self, call: Call) -> list[Mistake]:
-        """The known mistakes that do on this call, and on every fresh one, what the candidate does.
+    def _explanations(self, calls: list[Asked], roundoff: float) -> list[Stack]:
+        """The smallest stacks that explain all calls, one for each set of faults.
 
-        Pairs of mistakes are tried where no single one explains the answers.
+        A stack grows by a fault that shows on the first call that it does not explain, and has to explain more calls
+        than before; only the first two faults may come together.  Calls on which few faults show come first.
         """
-        calls = [self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
-        for roundoff in self.precisions:
-            for mistakes in (self.single, self.paired):
-                if found := [mistake for mistake in mistakes if self._explained(calls, mistake, roundoff)]:
-                    return found
+        wrong = [asked for asked in calls if not self._explains((), asked, roundoff)]
+        wrong.sort(key=lambda asked: len(self._showing(asked, roundoff)))
+        calls = wrong + [asked for asked in calls if asked not in wrong]
+        stacks: dict[Stack, int] = {(): 0}
+        for size in range(1, MOST + 1):
+            grown = {
+                taller: reach
+                for stack, explained in stacks.items()
+                for fault in self._showing(calls[explained], roundoff)
+                for taller in _with(fault, stack)
+                if (reach := self._explained(calls, taller, roundoff)) > explained or size == 1
+            }
+            if found := {frozenset(stack): stack for stack, reach in grown.items() if reach == len(calls)}:
+                return list(found.values())
+            stacks = grown
         return []
 
-    def _explained(self, calls: list[Asked], mistake: Mistake, roundoff: float) -> bool:
-        mistaken = self._with(*(fault.implementation for fault in mistake.faults), self.right)
-        return self._alike(calls, mistaken, roundoff) and not self._alike(calls, self.honest, roundoff)
 
-    def _alike(self, calls: list[Asked], other: Candidate, roundoff: float) -> bool:
-        return all(
-            behaviour(other, self.operation, asked.arguments).like(asked.answered, asked.roundoffs * roundoff)
-            for asked in calls
-        )
+def _with(fault: Fault, stack: Stack) -> Iterator[Stack]:
+    """The stack with the fault in each place that allows for it."""
+    if fault not in stack:
+        for place in range(len(stack) + 1):
+            taller = (*stack[:place], fault, *stack[place:])
+            if all(layer.wraps for layer in taller[:-1]):
+                yield taller
 
-    @cached_property
-    def single(self) -> list[Mistake]:
-        """The defects known of the operation."""
-        return [Mistake((fault,)) for fault in museum().values() if fault.operation == self.operation.name]
 
-    @cached_property
-    def paired(self) -> list[Mistake]:
-        """Two defects at once: one that changes what goes into the operation or comes out of it, around another."""
-        faults = [fault for mistake in self.single for fault in mistake.faults]
-        return [Mistake(pair) for pair in permutations(faults, 2) if pair[0].wraps]
+def _poisoned(operation: Operation, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with NaN for the value of each successor that is not there; nothing if all of them are."""
+    given = dict(zip(operation.parameters, arguments, strict=True))
+    if not {"next_values", "terminated"} <= given.keys() or not given["terminated"].any():
+        return ()
+    return tuple((given | {"next_values": np.where(given["terminated"], np.nan, given["next_values"])}).values())
+
+
+def _arrays(arguments: Sequence[Any]) -> list[np.ndarray]:
+    return [argument for argument in arguments if isinstance(argument, np.ndarray) and argument.dtype.kind in "iuf"]
+
+
+def _finite(arguments: Sequence[Any]) -> bool:
+    return all(np.isfinite(array).all() for array in _arrays(arguments))
 
 
 def _largest(arguments: Sequence[Any]) -> float:
     """The largest finite number among the arrays, and at least 1."""
-    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray) and argument.dtype.kind in "iuf"]
-    return max([1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in arrays)])
+    return max([1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in _arrays(arguments))])
