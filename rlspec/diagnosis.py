@@ -23,6 +23,9 @@ LAST_DIGITS = 2.0**-48
 FRESH = 60
 """Questions of each kind, plain ones and any, that mistakes have to answer like the candidate."""
 
+ENOUGH = 20
+"""Fresh questions that have to be answered before any mistake is named."""
+
 MOST = 4
 """How many mistakes at once are looked for."""
 
@@ -92,18 +95,21 @@ class Diagnosis:
         self.faults = [fault for fault in museum().values() if fault.operation == operation]
         self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
         self._done = cache(self._done)  # type: ignore[method-assign]
+        self._mistaken = cache(self._mistaken)  # type: ignore[method-assign]
 
     def mistakes(self, call: Call) -> list[Mistake]:
         """The known mistakes that do on this call, and on every fresh one, what the candidate does.
 
-        The fewest that do, to as many digits as any do; those without which nothing else would change are left out.
+        The fewest that do, to as many digits as any do.
         """
         calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
+        if len(self.battery) < ENOUGH:
+            return []
         if not _finite(call.arguments):
             calls += self.poisoned
         for roundoff in self.precisions:
             if self._explained(calls, (), roundoff) == len(calls):
-                return [Mistake((museum()[IMPRECISE],))] if roundoff == SINGLE else []
+                return [Mistake((museum()[IMPRECISE],))] if roundoff == SINGLE and self._imprecise(calls) else []
             if found := self._explanations(calls, roundoff):
                 return [Mistake(stack) for stack in found]
         return []
@@ -118,7 +124,7 @@ class Diagnosis:
 
     @cached_property
     def poisoned(self) -> list[Asked]:
-        """The fresh calls once more, NaN being the value of each successor that is not there."""
+        """The fresh calls once more, with NaN where nothing may be read."""
         poisoned = ((_poisoned(self.operation, asked.arguments), asked.roundoffs) for asked in self.battery)
         return [call for arguments, roundoffs in poisoned if arguments for call in self._asked(arguments, roundoffs)]
 
@@ -137,9 +143,11 @@ class Diagnosis:
 
     def _done(self, stack: Stack, asked: Asked) -> Behaviour:
         """What a candidate does that makes these mistakes, and no other."""
+        return behaviour(self._mistaken(stack), self.operation, asked.arguments)
+
+    def _mistaken(self, stack: Stack) -> Candidate:
         name, layers = self.operation.name, (*(fault.implementation for fault in stack), self.right)
-        mistaken = Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
-        return behaviour(mistaken, self.operation, asked.arguments)
+        return Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
 
     def _explained(self, calls: Sequence[Asked], stack: Stack, roundoff: float) -> int:
         """How many of the calls the mistakes explain, up to the first that they do not."""
@@ -153,45 +161,59 @@ class Diagnosis:
         honest, slack = self._done((), asked), asked.roundoffs * roundoff
         return [fault for fault in self.faults if not self._done((fault,), asked).like(honest, slack)]
 
+    def _imprecise(self, calls: Sequence[Asked]) -> bool:
+        """Whether answers that are right to float32 are right where float32 rounds nothing, and stay what they are."""
+        plain = [asked for asked in calls if _plain(asked.arguments) and _plain(self._done((), asked).results or ())]
+        again = behaviour(self.candidate, self.operation, calls[0].arguments)
+        return again.like(calls[0].answered, 0) and all(self._explains((), asked, float(DOUBLE)) for asked in plain)
+
     def _explanations(self, calls: list[Asked], roundoff: float) -> list[Stack]:
         """The smallest stacks that explain all calls, one for each set of faults.
 
         A stack grows by a fault that shows on the first call that it does not explain, and has to explain more calls
-        than before; only the first two faults may come together.  Calls on which few faults show come first.
+        then; only the first two faults may come together.  Calls on which few faults show come first.
         """
         wrong = [asked for asked in calls if not self._explains((), asked, roundoff)]
         wrong.sort(key=lambda asked: len(self._showing(asked, roundoff)))
         calls = wrong + [asked for asked in calls if asked not in wrong]
-        stacks: dict[Stack, int] = {(): 0}
-        for size in range(1, MOST + 1):
-            grown = {
-                taller: reach
-                for stack, explained in stacks.items()
-                for fault in self._showing(calls[explained], roundoff)
-                for taller in _with(fault, stack)
-                if (reach := self._explained(calls, taller, roundoff)) > explained or size == 1
-            }
-            if found := {frozenset(stack): stack for stack, reach in grown.items() if reach == len(calls)}:
-                return list(found.values())
+        stacks: dict[frozenset[Fault], tuple[Stack, int]] = {frozenset(): ((), -1)}
+        for _ in range(MOST):
+            grown: dict[frozenset[Fault], tuple[Stack, int]] = {}
+            for stack, explained in stacks.values():
+                asked = calls[max(explained, 0)]
+                for taller in self._taller(stack, asked, roundoff):
+                    if explained < 0 or self._explains(taller, asked, roundoff):  # which most do not
+                        _, most = grown.get(frozenset(taller), ((), explained))
+                        if (reach := self._explained(calls, taller, roundoff)) > most:
+                            grown[frozenset(taller)] = taller, reach
+            if found := [stack for stack, reach in grown.values() if reach == len(calls)]:
+                return found
             stacks = grown
         return []
 
-
-def _with(fault: Fault, stack: Stack) -> Iterator[Stack]:
-    """The stack with the fault in each place that allows for it."""
-    if fault not in stack:
-        for place in range(len(stack) + 1):
-            taller = (*stack[:place], fault, *stack[place:])
-            if all(layer.wraps for layer in taller[:-1]):
-                yield taller
+    def _taller(self, stack: Stack, asked: Asked, roundoff: float) -> Iterator[Stack]:
+        """The stack with one more fault, of those that show on the call, in each place that allows for it."""
+        for fault in self._showing(asked, roundoff):
+            for place in range(len(stack) + 1) if fault not in stack else ():
+                taller = (*stack[:place], fault, *stack[place:])
+                if all(layer.wraps for layer in taller[:-1]):
+                    yield taller
 
 
 def _poisoned(operation: Operation, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments with NaN for the value of each successor that is not there; nothing if all of them are."""
+    """The arguments with NaN for the successor's value at the last termination; nothing if there is none."""
     given = dict(zip(operation.parameters, arguments, strict=True))
     if not {"next_values", "terminated"} <= given.keys() or not given["terminated"].any():
         return ()
-    return tuple((given | {"next_values": np.where(given["terminated"], np.nan, given["next_values"])}).values())
+    next_values = np.array(given["next_values"], dtype=float)
+    next_values.flat[np.flatnonzero(given["terminated"])[-1]] = np.nan
+    return tuple((given | {"next_values": next_values}).values())
+
+
+def _plain(numbers: Sequence[Any]) -> bool:
+    """Whether all numbers are small and have few digits, so that float32 does not round what is computed with them."""
+    real = [np.asarray(number) for number in numbers if np.asarray(number).dtype.kind == "f"]
+    return all((np.abs(array) <= 64).all() and (array * 2**12 % 1 == 0).all() for array in real)
 
 
 def _arrays(arguments: Sequence[Any]) -> list[np.ndarray]:
