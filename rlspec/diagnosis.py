@@ -1,6 +1,6 @@
 """Which known mistakes a candidate makes: the fewest that together answer every question as the candidate does."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ Stack = tuple[Fault, ...]
 class Mistake:
     """One known defect, or several at once."""
 
-    faults: Stack
+    faults: tuple[Fault, ...]
 
     def as_json(self) -> list[dict[str, Any]]:
         """What is known of each of the defects."""
@@ -100,7 +100,7 @@ class Diagnosis:
     def mistakes(self, call: Call) -> list[Mistake]:
         """The known mistakes that do on this call, and on every fresh one, what the candidate does.
 
-        The fewest that do, to as many digits as any do.
+        The fewest that do, to as many digits as any do; of several at once, those that show on this call first.
         """
         calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
         if len(self.battery) < ENOUGH:
@@ -111,7 +111,8 @@ class Diagnosis:
             if self._explained(calls, (), roundoff) == len(calls):
                 return [Mistake((museum()[IMPRECISE],))] if roundoff == SINGLE and self._imprecise(calls) else []
             if found := self._explanations(calls, roundoff):
-                return [Mistake(stack) for stack in found]
+                here = self._showing(calls[0], roundoff)
+                return [Mistake(tuple(sorted(stack, key=lambda fault: fault not in here))) for stack in found]
         return []
 
     @cached_property
@@ -142,10 +143,11 @@ class Diagnosis:
         return partial(getattr(reference, self.operation.name), **last_names(chosen))
 
     def _done(self, stack: Stack, asked: Asked) -> Behaviour:
-        """What a candidate does that makes these mistakes, and no other."""
+        """What comes of the call where these mistakes are made, and no other."""
         return behaviour(self._mistaken(stack), self.operation, asked.arguments)
 
     def _mistaken(self, stack: Stack) -> Candidate:
+        """A candidate that makes these mistakes, and no other."""
         name, layers = self.operation.name, (*(fault.implementation for fault in stack), self.right)
         return Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
 
@@ -170,7 +172,7 @@ class Diagnosis:
     def _explanations(self, calls: list[Asked], roundoff: float) -> list[Stack]:
         """The smallest stacks that explain all calls, one for each set of faults.
 
-        A stack grows by a fault that shows on the first call that it does not explain, and has to explain more calls
+        A stack grows by a fault that shows on the first call that it does not explain, and has to explain that call
         then; only the first two faults may come together.  Calls on which few faults show come first.
         """
         wrong = [asked for asked in calls if not self._explains((), asked, roundoff)]
@@ -178,18 +180,25 @@ class Diagnosis:
         calls = wrong + [asked for asked in calls if asked not in wrong]
         stacks: dict[frozenset[Fault], tuple[Stack, int]] = {frozenset(): ((), -1)}
         for _ in range(MOST):
-            grown: dict[frozenset[Fault], tuple[Stack, int]] = {}
-            for stack, explained in stacks.values():
-                asked = calls[max(explained, 0)]
-                for taller in self._taller(stack, asked, roundoff):
-                    if explained < 0 or self._explains(taller, asked, roundoff):  # which most do not
-                        _, most = grown.get(frozenset(taller), ((), explained))
-                        if (reach := self._explained(calls, taller, roundoff)) > most:
-                            grown[frozenset(taller)] = taller, reach
-            if found := [stack for stack, reach in grown.values() if reach == len(calls)]:
+            stacks = self._grown(stacks.values(), calls, roundoff)
+            if found := [stack for stack, explained in stacks.values() if explained == len(calls)]:
                 return found
-            stacks = grown
         return []
+
+    def _grown(
+        self, stacks: Iterable[tuple[Stack, int]], calls: Sequence[Asked], roundoff: float
+    ) -> dict[frozenset[Fault], tuple[Stack, int]]:
+        """By the set of its faults, each stack with one more that explains more calls than before, and how many."""
+        grown: dict[frozenset[Fault], tuple[Stack, int]] = {}
+        for stack, before in stacks:
+            asked = calls[max(before, 0)]
+            for taller in self._taller(stack, asked, roundoff):
+                _, most = grown.get(frozenset(taller), ((), before))
+                if before < 0 or self._explains(taller, asked, roundoff):  # a single call refutes most of them
+                    explained = self._explained(calls, taller, roundoff)
+                    if explained > most:
+                        grown[frozenset(taller)] = taller, explained
+        return grown
 
     def _taller(self, stack: Stack, asked: Asked, roundoff: float) -> Iterator[Stack]:
         """The stack with one more fault, of those that show on the call, in each place that allows for it."""
