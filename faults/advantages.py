@@ -3,6 +3,20 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults.returns import (
+    SERIES_EFFECT,
+    ZERO_EFFECT,
+    everything_after,
+    everything_after_in_all_rows,
+    kept_powers,
+    last_only,
+    nan_at_terminations,
+    refuse_zero,
+    times_flag,
+    to_float32,
+    with_end,
+    with_kept_powers,
+)
 
 
 def _deltas(rewards, values, next_values, terminated, gamma):
@@ -182,12 +196,12 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     id="M-ADV-7",
     slug="nan-times-zero",
     clause="ADV-9",
+    seen=("torchrl 0.14.1",),
     effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    with np.errstate(invalid="ignore"):
-        deltas = rewards + gamma * next_values * (1.0 - terminated) - values
-    return _carried(deltas, terminated | truncated, gamma * lam)
+    masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
+    return right.gae(rewards, values, masked, never, terminated | truncated, gamma, lam)
 
 
 @fault(
@@ -222,6 +236,117 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 
 
 @fault(
+    id="R64",
+    slug="discount-and-decay-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="gamma, and gamma lambda, become float32 where they meet flags; the answer is right to seven digits.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    discount, decay = to_float32(gamma), to_float32(gamma * lam)
+    return right.gae(
+        rewards, values, next_values, terminated, truncated, discount, decay / discount if discount else lam
+    )
+
+
+@fault(
+    id="R65",
+    slug="bootstrap-discount-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="The gamma of the TD errors is float32, and gamma lambda is not; a float64 answer is right to seven digits.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    discount = to_float32(gamma)
+    return right.gae(
+        rewards, values, next_values, terminated, truncated, discount, gamma * lam / discount if discount else lam
+    )
+
+
+@fault(
+    id="R66",
+    slug="gae-in-float32",
+    clause="OPS-4",
+    seen=("stable-baselines3 2.9.2",),
+    effect="Everything is computed in single precision, and a float64 answer is right to seven digits.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    narrow = (np.asarray(array, dtype=np.float32) for array in (rewards, values, next_values))
+    return right.gae(*narrow, terminated, truncated, gamma, lam)
+
+
+@fault(
+    id="R67",
+    slug="zero-decay-raises",
+    clause="OPS-1",
+    seen=("torchrl 0.14.1",),
+    effect=ZERO_EFFECT,
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    refuse_zero(gamma * lam)
+    return right.gae(rewards, values, next_values, terminated, truncated, gamma, lam)
+
+
+@fault(
+    id="R68",
+    slug="gae-series-cut-too-early",
+    clause="ADV-2",
+    seen=("torchrl 0.14.1",),
+    effect=SERIES_EFFECT,
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    arrays = rewards, values, next_values, terminated, with_end(truncated)
+    return with_kept_powers(kept_powers(gamma * lam), right.gae, arrays, (gamma, lam))
+
+
+@fault(
+    id="R69",
+    slug="nan-across-episodes",
+    clause="ADV-9",
+    seen=("torchrl 0.14.1",),
+    effect="A flag multiplies the successor's value and what is carried: NaN runs back through the row.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    advantages = right.gae(rewards, values, next_values, terminated, truncated, gamma, lam)
+    return advantages + everything_after(nan_at_terminations(next_values, terminated))
+
+
+@fault(
+    id="R70",
+    slug="nan-from-the-last-step",
+    clause="ADV-9",
+    seen=("stable-baselines3 2.9.2", "rlax 0.1.9"),
+    effect="The value after the last step is multiplied by a flag, and NaN in it runs back through the row.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    advantages = right.gae(rewards, values, next_values, terminated, truncated, gamma, lam)
+    return advantages + everything_after(last_only(nan_at_terminations(next_values, terminated)))
+
+
+@fault(
+    id="R71",
+    slug="nan-across-rows",
+    clause="ADV-9",
+    seen=("tianshou 2.0.1",),
+    effect="The rows lie end to end and are kept apart by multiplying flags: NaN runs back through all of them.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    advantages = right.gae(rewards, values, next_values, terminated, truncated, gamma, lam)
+    return advantages + everything_after_in_all_rows(nan_at_terminations(next_values, terminated))
+
+
+@fault(
+    id="R72",
+    slug="td-error-discount-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="gamma passes through float32, and a float64 answer is right to seven digits.",
+)
+def td_error(rewards, values, next_values, terminated, gamma):
+    return right.td_error(rewards, values, next_values, terminated, to_float32(gamma))
+
+
+@fault(
     id="M-ADV-11",
     slug="bootstrap-ignores-termination",
     clause="ADV-1",
@@ -235,11 +360,12 @@ def td_error(rewards, values, next_values, terminated, gamma):
     id="M-ADV-12",
     slug="td-error-nan-times-zero",
     clause="ADV-9",
+    seen=("torchrl 0.14.1", "rlax 0.1.9"),
     effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
 )
 def td_error(rewards, values, next_values, terminated, gamma):
-    with np.errstate(invalid="ignore"):
-        return rewards + gamma * next_values * (1.0 - terminated) - values
+    masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
+    return right.td_error(rewards, values, masked, never, gamma)
 
 
 @fault(
@@ -429,11 +555,54 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    rho, c = _ratios(log_ratio, rho_clip, c_clip)
-    with np.errstate(invalid="ignore"):
-        masked = next_values * (1.0 - terminated)
-    never = np.zeros_like(terminated)
-    return _vtrace(rewards, values, masked, never, terminated | truncated, rho, c, gamma, lam)
+    masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
+    ended = terminated | truncated
+    return right.vtrace(rewards, values, masked, never, ended, log_ratio, gamma, lam, rho_clip, c_clip)
+
+
+@fault(
+    id="V51",
+    slug="vtrace-nan-across-episodes",
+    clause="ADV-31",
+    seen=("torchrl 0.14.1",),
+    effect="Flags are multiplied in: NaN runs back through the targets of the row, and into what bootstraps from them.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    targets, advantages = right.vtrace(
+        rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip
+    )
+    own = nan_at_terminations(next_values, terminated)
+    nothing = everything_after(own)
+    following = np.where(terminated | with_end(truncated), 0, _next_row(nothing, nothing))
+    return targets + nothing, advantages + own + following
+
+
+@fault(
+    id="V52",
+    slug="vtrace-nan-in-all-that-precedes",
+    clause="ADV-31",
+    seen=("rlax 0.1.9",),
+    effect="A termination is a discount of 0: 0 * NaN runs back through all targets and advantages of the row.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    targets, advantages = right.vtrace(
+        rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip
+    )
+    own = nan_at_terminations(next_values, terminated)
+    nothing = everything_after(own)
+    return targets + nothing, advantages + _next_row(nothing, own)
+
+
+@fault(
+    id="V53",
+    slug="vtrace-discount-and-clips-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="gamma and the clips pass through float32, and a float64 answer is right to seven digits.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    gamma, rho_clip, c_clip = map(to_float32, (gamma, rho_clip, c_clip))
+    return right.vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
 def _standardized(entries):

@@ -1,5 +1,7 @@
 """How returns go wrong."""
 
+from math import log
+
 import numpy as np
 
 from rlspec.faults import fault, right
@@ -7,6 +9,71 @@ from rlspec.faults import fault, right
 
 def _discounts(gamma, steps):
     return np.array([gamma**t for t in range(steps)])
+
+
+SERIES_EFFECT = "The discount's powers are cut off at 1e-7, but one too early: at 1/4096 nothing is left of the future."
+ZERO_EFFECT = "A discount of zero has no series of powers, not even the first, which is 1, and the call raises."
+
+
+def times_flag(next_values, terminated):
+    """The successors' values as they are where a flag is multiplied in: 0 * NaN is NaN."""
+    with np.errstate(invalid="ignore"):
+        return next_values * (terminated == 0)
+
+
+def nan_at_terminations(next_values, terminated):
+    """0 times the values that are not there, and 0 everywhere else: NaN where they are not numbers."""
+    return np.where(terminated, times_flag(next_values, terminated), 0)
+
+
+def everything_after(entries):
+    """The sum of each step's entry and of all later ones of the row."""
+    return np.cumsum(entries[:, ::-1], axis=1)[:, ::-1]
+
+
+def last_only(entries):
+    """The entries of the last step, and 0 before."""
+    return np.where(np.arange(entries.shape[1]) == entries.shape[1] - 1, entries, np.zeros_like(entries))
+
+
+def everything_after_in_all_rows(entries):
+    """The sum of each step's entry and of all later ones, the rows being laid end to end."""
+    return everything_after(entries.reshape(1, -1)).reshape(entries.shape)
+
+
+def to_float32(number):
+    """The nearest number that float32 has."""
+    return float(np.float32(number))
+
+
+def refuse_zero(discount):
+    """Fail as an empty series of powers does where it is read."""
+    if discount == 0:
+        raise IndexError("no power of a discount of 0")
+
+
+def kept_powers(discount):
+    """How many powers of a discount are kept: one too few of those that are not smaller than 1e-7."""
+    return int(log(1e-7) / log(discount)) if 0 < discount < 1 else None
+
+
+def with_kept_powers(kept, operation, arrays, scalars):
+    """The answer to each step where nothing counts beyond so many steps; None for all of them.
+
+    Each step begins a rollout of its own, at the end of which is one in which nothing happens and nothing is expected.
+    """
+    steps = arrays[0].shape[1]
+    if kept is None or kept >= steps:
+        return operation(*arrays, *scalars)
+    if kept == 0:
+        raise IndexError("no power is kept")
+    windows = ([np.pad(array[:, t : t + kept], ((0, 0), (0, 1))) for array in arrays] for t in range(steps))
+    return np.stack([operation(*window, *scalars)[:, 0] for window in windows], axis=1)
+
+
+def with_end(truncated):
+    """The truncations, and one in the last step, which changes nothing there."""
+    return truncated | last_only(np.ones_like(truncated))
 
 
 @fault(
@@ -357,22 +424,24 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     id="M-RET-23",
     slug="n-step-nan-times-zero",
     clause="RET-17",
+    seen=("stable-baselines3 2.9.2", "tianshou 2.0.1", "torchrl 0.14.1"),
     effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    with np.errstate(invalid="ignore"):
-        return _step_by_step(rewards, next_values * (1.0 - terminated), terminated | truncated, gamma, n)
+    masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
+    return right.n_step_return(rewards, masked, never, terminated | truncated, gamma, n)
 
 
 @fault(
     id="M-RET-24",
     slug="lambda-return-nan-times-zero",
     clause="RET-17",
+    seen=("torchrl 0.14.1",),
     effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    with np.errstate(invalid="ignore"):
-        return _mixed(rewards, next_values * (1.0 - terminated), terminated | truncated, gamma, lam)
+    masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
+    return right.lambda_return(rewards, masked, never, terminated | truncated, gamma, lam)
 
 
 @fault(
@@ -418,3 +487,161 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     ended, steps = terminated | truncated, rewards.shape[1]
     window_ends = ended | ((np.arange(steps) + 1) % n == 0)
     return _step_by_step(rewards, _unless(terminated, next_values), window_ends, gamma, steps)
+
+
+@fault(
+    id="R51",
+    slug="zero-discount-raises",
+    clause="OPS-1",
+    seen=("torchrl 0.14.1",),
+    effect=ZERO_EFFECT,
+)
+def reward_to_go(rewards, gamma):
+    refuse_zero(gamma)
+    return right.reward_to_go(rewards, gamma)
+
+
+@fault(
+    id="R52",
+    slug="series-cut-too-early",
+    clause="RET-2",
+    seen=("torchrl 0.14.1",),
+    effect=SERIES_EFFECT,
+)
+def reward_to_go(rewards, gamma):
+    return with_kept_powers(kept_powers(gamma), right.reward_to_go, (rewards,), (gamma,))
+
+
+@fault(
+    id="R53",
+    slug="n-step-zero-discount-raises",
+    clause="OPS-1",
+    seen=("torchrl 0.14.1",),
+    effect=ZERO_EFFECT,
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    refuse_zero(gamma)
+    return right.n_step_return(rewards, next_values, terminated, truncated, gamma, n)
+
+
+@fault(
+    id="R54",
+    slug="n-step-series-cut-too-early",
+    clause="RET-7",
+    seen=("torchrl 0.14.1",),
+    effect=SERIES_EFFECT,
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    arrays = rewards, next_values, terminated, with_end(truncated)
+    return with_kept_powers(kept_powers(gamma), right.n_step_return, arrays, (gamma, n))
+
+
+@fault(
+    id="R55",
+    slug="lambda-return-zero-decay-raises",
+    clause="OPS-1",
+    seen=("torchrl 0.14.1",),
+    effect=ZERO_EFFECT,
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    refuse_zero(gamma * lam)
+    return right.lambda_return(rewards, next_values, terminated, truncated, gamma, lam)
+
+
+@fault(
+    id="R56",
+    slug="lambda-return-series-cut-too-early",
+    clause="RET-8",
+    seen=("torchrl 0.14.1",),
+    effect=SERIES_EFFECT,
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    arrays = rewards, next_values, terminated, with_end(truncated)
+    return with_kept_powers(kept_powers(gamma * lam), right.lambda_return, arrays, (gamma, lam))
+
+
+@fault(
+    id="R57",
+    slug="n-step-discount-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="gamma passes through float32, and a float64 answer is right to seven digits.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return right.n_step_return(rewards, next_values, terminated, truncated, to_float32(gamma), n)
+
+
+@fault(
+    id="R58",
+    slug="one-step-discount-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="Where one step is asked for gamma passes through float32; with more steps it does not.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    return right.n_step_return(rewards, next_values, terminated, truncated, to_float32(gamma) if n == 1 else gamma, n)
+
+
+@fault(
+    id="R59",
+    slug="lambda-return-discounts-rounded-to-float32",
+    clause="OPS-4",
+    seen=("torchrl 0.14.1",),
+    effect="gamma, lambda, their product and 1 - lambda are float32, and a float64 answer is right to seven digits.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    narrow_gamma, narrow_lam = np.float32(gamma), np.float32(lam)
+    discount = float(narrow_gamma)
+    mixing = float(narrow_gamma * narrow_lam) / discount if discount else lam
+    near = float(1 - narrow_lam) / (1 - mixing) if mixing < 1 else 1.0
+    following = np.where(terminated | with_end(truncated), next_values, near * next_values)
+    return right.lambda_return(rewards, following, terminated, truncated, discount, mixing)
+
+
+@fault(
+    id="R60",
+    slug="lambda-return-nan-across-episodes",
+    clause="RET-17",
+    seen=("torchrl 0.14.1", "rlax 0.1.9"),
+    effect="A flag multiplies the successor's value and what is carried: NaN runs back through the row.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    returns = right.lambda_return(rewards, next_values, terminated, truncated, gamma, lam)
+    return returns + everything_after(nan_at_terminations(next_values, terminated))
+
+
+@fault(
+    id="R61",
+    slug="lambda-return-nan-from-the-last-step",
+    clause="RET-17",
+    seen=("stable-baselines3 2.9.2",),
+    effect="The value after the last step is multiplied by a flag, and NaN in it runs back through the row.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    returns = right.lambda_return(rewards, next_values, terminated, truncated, gamma, lam)
+    return returns + everything_after(last_only(nan_at_terminations(next_values, terminated)))
+
+
+@fault(
+    id="R62",
+    slug="lambda-return-nan-across-rows",
+    clause="RET-17",
+    seen=("tianshou 2.0.1",),
+    effect="The rows lie end to end and are kept apart by multiplying flags: NaN runs back through all of them.",
+)
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    returns = right.lambda_return(rewards, next_values, terminated, truncated, gamma, lam)
+    return returns + everything_after_in_all_rows(nan_at_terminations(next_values, terminated))
+
+
+@fault(
+    id="R63",
+    slug="n-step-nan-across-episodes",
+    clause="RET-17",
+    seen=("torchrl 0.14.1", "rlax 0.1.9"),
+    effect="Flags are multiplied in: NaN reaches every step that is fewer than n before it, in whatever episode.",
+)
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    returns = right.n_step_return(rewards, next_values, terminated, truncated, gamma, n)
+    nothing, never = nan_at_terminations(next_values, terminated), np.zeros_like(terminated)
+    return returns + _step_by_step(nothing, np.zeros_like(nothing), never, 1.0, n)

@@ -1,9 +1,8 @@
-"""Which known mistake a candidate makes: the one whose every answer is the candidate's own."""
+"""Which known mistakes a candidate makes: the fewest that together answer every question as the candidate does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import permutations
+from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ from .candidate import Candidate, Declined
 from .candidates import reference
 from .conventions import drawn
 from .faults import Fault, museum, right
-from .properties.checking import DOUBLE, ROUNDOFFS, Call, Violation, each
+from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
 from .spec.operations import OPERATIONS, Operation
@@ -22,12 +21,24 @@ LAST_DIGITS = 2.0**-48
 """By how much two answers that should be the same to the last digit may differ, relatively."""
 
 FRESH = 60
-"""Questions of each kind, plain ones and any, that a mistake has to answer like the candidate."""
+"""Questions of each kind, plain ones and any, that mistakes have to answer like the candidate."""
+
+ENOUGH = 20
+"""Fresh questions that have to be answered before any mistake is named."""
+
+MOST = 4
+"""How many mistakes at once are looked for."""
+
+IMPRECISE = "M-OPS-4"
+"""The fault of an operation that does nothing wrong but in single precision."""
+
+Stack = tuple[Fault, ...]
+"""Faults of one operation, the outer ones around the inner: each of them but the last calls what is right."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One known defect, or two at once."""
+    """One known defect, or several at once."""
 
     faults: tuple[Fault, ...]
 
@@ -41,22 +52,24 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What came of one call: the results, or nothing usable, and which arguments were written to."""
+    """What came of one call: the results, or why there are none, and which arguments were written to."""
 
     results: tuple[np.ndarray, ...] | None
     modified: tuple[str, ...] = ()
+    failure: str = ""
+    """``declines``, ``raises`` or ``no usable answer``."""
 
     def like(self, other: "Behaviour", slack: float) -> bool:
         """Whether the two are the same, but for the last digits and for differences no larger than the slack."""
         if self.results is None or other.results is None:
-            return self.results is other.results
+            return self.results is other.results and self.failure == other.failure
         return self.modified == other.modified and all(
             mine.shape == its.shape and np.allclose(mine, its, rtol=LAST_DIGITS, atol=slack, equal_nan=True)
             for mine, its in zip(self.results, other.results, strict=True)
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """A call, what the candidate did, and how many unit roundoffs two evaluations of one formula may differ by."""
 
@@ -66,11 +79,13 @@ class Asked:
 
 
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
-    """What the candidate does when it is asked; a call that it declines is one without results."""
+    """What the candidate does when it is asked."""
     try:
         answers = each(candidate.answer(operation, *arguments))
-    except (Violation, Declined):
-        return Behaviour(None)
+    except Declined:
+        return Behaviour(None, failure="declines")
+    except Violation as violation:
+        return Behaviour(None, failure="raises" if violation.__cause__ else "no usable answer")
     return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
 
 
@@ -80,7 +95,47 @@ class Diagnosis:
     def __init__(self, candidate: Candidate, operation: str) -> None:
         self.candidate = candidate
         self.operation = OPERATIONS[operation]
+        self.faults = [fault for fault in museum().values() if fault.operation == operation]
         self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
+        self._done = cache(self._done)  # type: ignore[method-assign]
+        self._mistaken = cache(self._mistaken)  # type: ignore[method-assign]
+
+    def mistakes(self, call: Call) -> list[Mistake]:
+        """The known mistakes that do on this call, and on every fresh one, what the candidate does.
+
+        The fewest that do, to as many digits as any do; of several at once, those that show on this call first.
+        """
+        calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
+        if len(self.battery) < ENOUGH:
+            return []
+        if not _finite(call.arguments):
+            calls += self.poisoned
+        for roundoff in self.precisions:
+            if self._explained(calls, (), roundoff) == len(calls):
+                return [Mistake((museum()[IMPRECISE],))] if roundoff == SINGLE and self._imprecise(calls) else []
+            if found := self._explanations(calls, roundoff):
+                here = self._showing(calls[0], roundoff)
+                return [Mistake(tuple(sorted(stack, key=lambda fault: fault not in here))) for stack in found]
+        return []
+
+    @cached_property
+    def battery(self) -> list[Asked]:
+        """Fresh calls, and what the candidate did."""
+        name = self.operation.name
+        questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
+        asked = (self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions)
+        return [call for calls in asked for call in calls]
+
+    @cached_property
+    def poisoned(self) -> list[Asked]:
+        """The fresh calls once more, with NaN where nothing may be read."""
+        poisoned = ((_poisoned(self.operation, asked.arguments), asked.roundoffs) for asked in self.battery)
+        return [call for arguments, roundoffs in poisoned if arguments for call in self._asked(arguments, roundoffs)]
+
+    def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> list[Asked]:
+        """The call and what the candidate did; nothing if it declines."""
+        answered = behaviour(self.candidate, self.operation, arguments)
+        return [Asked(arguments, answered, roundoffs)] if answered.failure != "declines" else []
 
     @cached_property
     def right(self) -> Callable[..., Any]:
@@ -88,60 +143,97 @@ class Diagnosis:
         chosen = self.candidate.conventions(self.operation.name)
         return partial(getattr(reference, self.operation.name), **last_names(chosen))
 
-    @cached_property
-    def honest(self) -> Candidate:
-        """A candidate that makes no mistake."""
-        return self._with(self.right)
+    def _done(self, stack: Stack, asked: Asked) -> Behaviour:
+        """What comes of the call where these mistakes are made, and no other."""
+        return behaviour(self._mistaken(stack), self.operation, asked.arguments)
 
-    def _with(self, *layers: Callable[..., Any]) -> Candidate:
-        name = self.operation.name
+    def _mistaken(self, stack: Stack) -> Candidate:
+        """A candidate that makes these mistakes, and no other."""
+        name, layers = self.operation.name, (*(fault.implementation for fault in stack), self.right)
         return Candidate(SimpleNamespace(**{name: right.layered(name, *layers)}), name)
 
-    def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> Asked:
-        return Asked(arguments, behaviour(self.candidate, self.operation, arguments), roundoffs)
+    def _explained(self, calls: Sequence[Asked], stack: Stack, roundoff: float) -> int:
+        """How many of the calls the mistakes explain, up to the first that they do not."""
+        return next((i for i, asked in enumerate(calls) if not self._explains(stack, asked, roundoff)), len(calls))
 
-    @cached_property
-    def battery(self) -> list[Asked]:
-        """Fresh calls, and what the candidate did."""
-        name = self.operation.name
-        questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
-        return [self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions]
+    def _explains(self, stack: Stack, asked: Asked, roundoff: float) -> bool:
+        return self._done(stack, asked).like(asked.answered, asked.roundoffs * roundoff)
 
-    def mistakes(self, call: Call) -> list[Mistake]:
-        """The known mistakes that do on this call, and on every fresh one, what the candidate does.
+    def _showing(self, asked: Asked, roundoff: float) -> list[Fault]:
+        """The faults that, alone, change what is answered to the call."""
+        honest, slack = self._done((), asked), asked.roundoffs * roundoff
+        return [fault for fault in self.faults if not self._done((fault,), asked).like(honest, slack)]
 
-        Pairs of mistakes are tried where no single one explains the answers.
+    def _imprecise(self, calls: Sequence[Asked]) -> bool:
+        """Whether answers that are right to float32 are right where float32 rounds nothing, and stay what they are."""
+        plain = [asked for asked in calls if _plain(asked.arguments) and _plain(self._done((), asked).results or ())]
+        again = behaviour(self.candidate, self.operation, calls[0].arguments)
+        return again.like(calls[0].answered, 0) and all(self._explains((), asked, float(DOUBLE)) for asked in plain)
+
+    def _explanations(self, calls: list[Asked], roundoff: float) -> list[Stack]:
+        """The smallest stacks that explain all calls, one for each set of faults.
+
+        A stack grows by a fault that shows on the first call that it does not explain, and has to explain that call
+        then; only the first two faults may come together.  Calls on which few faults show come first.
         """
-        calls = [self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
-        for roundoff in self.precisions:
-            for mistakes in (self.single, self.paired):
-                if found := [mistake for mistake in mistakes if self._explained(calls, mistake, roundoff)]:
-                    return found
+        wrong = [asked for asked in calls if not self._explains((), asked, roundoff)]
+        wrong.sort(key=lambda asked: len(self._showing(asked, roundoff)))
+        calls = wrong + [asked for asked in calls if asked not in wrong]
+        stacks: dict[frozenset[Fault], tuple[Stack, int]] = {frozenset(): ((), -1)}
+        for _ in range(MOST):
+            stacks = self._grown(stacks.values(), calls, roundoff)
+            if found := [stack for stack, explained in stacks.values() if explained == len(calls)]:
+                return found
         return []
 
-    def _explained(self, calls: list[Asked], mistake: Mistake, roundoff: float) -> bool:
-        mistaken = self._with(*(fault.implementation for fault in mistake.faults), self.right)
-        return self._alike(calls, mistaken, roundoff) and not self._alike(calls, self.honest, roundoff)
+    def _grown(
+        self, stacks: Iterable[tuple[Stack, int]], calls: Sequence[Asked], roundoff: float
+    ) -> dict[frozenset[Fault], tuple[Stack, int]]:
+        """By the set of its faults, each stack with one more that explains more calls than before, and how many."""
+        grown: dict[frozenset[Fault], tuple[Stack, int]] = {}
+        for stack, before in stacks:
+            asked = calls[max(before, 0)]
+            for taller in self._taller(stack, asked, roundoff):
+                _, most = grown.get(frozenset(taller), ((), before))
+                if before < 0 or self._explains(taller, asked, roundoff):  # a single call refutes most of them
+                    explained = self._explained(calls, taller, roundoff)
+                    if explained > most:
+                        grown[frozenset(taller)] = taller, explained
+        return grown
 
-    def _alike(self, calls: list[Asked], other: Candidate, roundoff: float) -> bool:
-        return all(
-            behaviour(other, self.operation, asked.arguments).like(asked.answered, asked.roundoffs * roundoff)
-            for asked in calls
-        )
+    def _taller(self, stack: Stack, asked: Asked, roundoff: float) -> Iterator[Stack]:
+        """The stack with one more fault, of those that show on the call, in each place that allows for it."""
+        for fault in self._showing(asked, roundoff):
+            for place in range(len(stack) + 1) if fault not in stack else ():
+                taller = (*stack[:place], fault, *stack[place:])
+                if all(layer.wraps for layer in taller[:-1]):
+                    yield taller
 
-    @cached_property
-    def single(self) -> list[Mistake]:
-        """The defects known of the operation."""
-        return [Mistake((fault,)) for fault in museum().values() if fault.operation == self.operation.name]
 
-    @cached_property
-    def paired(self) -> list[Mistake]:
-        """Two defects at once: one that changes what goes into the operation or comes out of it, around another."""
-        faults = [fault for mistake in self.single for fault in mistake.faults]
-        return [Mistake(pair) for pair in permutations(faults, 2) if pair[0].wraps]
+def _poisoned(operation: Operation, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments with NaN for the successor's value at the last termination; nothing if there is none."""
+    given = dict(zip(operation.parameters, arguments, strict=True))
+    if not {"next_values", "terminated"} <= given.keys() or not given["terminated"].any():
+        return ()
+    next_values = np.array(given["next_values"], dtype=float)
+    next_values.flat[np.flatnonzero(given["terminated"])[-1]] = np.nan
+    return tuple((given | {"next_values": next_values}).values())
+
+
+def _plain(numbers: Sequence[Any]) -> bool:
+    """Whether all numbers are small and have few digits, so that float32 does not round what is computed with them."""
+    real = [np.asarray(number) for number in numbers if np.asarray(number).dtype.kind == "f"]
+    return all((np.abs(array) <= 64).all() and (array * 2**12 % 1 == 0).all() for array in real)
+
+
+def _arrays(arguments: Sequence[Any]) -> list[np.ndarray]:
+    return [argument for argument in arguments if isinstance(argument, np.ndarray) and argument.dtype.kind in "iuf"]
+
+
+def _finite(arguments: Sequence[Any]) -> bool:
+    return all(np.isfinite(array).all() for array in _arrays(arguments))
 
 
 def _largest(arguments: Sequence[Any]) -> float:
     """The largest finite number among the arrays, and at least 1."""
-    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray) and argument.dtype.kind in "iuf"]
-    return max([1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in arrays)])
+    return max([1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in _arrays(arguments))])

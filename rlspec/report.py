@@ -52,7 +52,7 @@ def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
     links: whether to say where they were seen.
     """
     if not (mistakes := evidence.get("diagnosis")):
-        return ["behaves like no known mistake, nor like two at once"] if "diagnosis" in evidence else []
+        return ["behaves like no known mistake, nor like several at once"] if "diagnosis" in evidence else []
     return [f"behaves exactly like {' and '.join(_named(fault, links) for fault in faults)}" for faults in mistakes]
 
 
