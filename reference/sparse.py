@@ -1,12 +1,17 @@
-"""J and grad J of processes with very many states, each of which leads to a few others: float64 and sparse matrices.
+"""Processes with very many states, each of which leads to a few others: float64 and sparse matrices.
 
-The formulas are those of `decision_process` and `policy_gradient`, as in `dense`.  An infinite horizon takes one
-factorisation, ordered for a matrix whose pattern is nearly symmetric, as where most moves can be undone.
+J and grad J have the formulas of `decision_process` and `policy_gradient`, as in `dense`, and the covariance of
+estimates for a policy with a few features those of `moments`.  An infinite horizon takes a factorisation, ordered for a
+matrix whose pattern is nearly symmetric, as where most moves can be undone.
 """
 
+from typing import Any
+
 import numpy as np
-from scipy.sparse import csr_matrix, identity
+from scipy.sparse import csr_array, csr_matrix, identity
 from scipy.sparse.linalg import splu
+
+from .moments import Process
 
 Array = np.ndarray
 
@@ -66,9 +71,14 @@ def residuals(
 
 def _solved(transition: csr_matrix, initial: Array, policy: Array, gamma: float, paid: Array) -> tuple[Array, Array]:
     """V and d, from one factorisation."""
-    system = identity(len(paid), format="csc") - gamma * chain(transition, policy).tocsc()
-    factors = splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    factors = _factorised(gamma * chain(transition, policy))
     return factors.solve(paid), factors.solve(initial, trans="T")
+
+
+def _factorised(matrix: Any) -> Any:
+    """The factors of I - matrix, for a matrix whose rows, or columns, have absolute sums below 1."""
+    system = identity(matrix.shape[0], format="csc") - matrix.tocsc()
+    return splu(system, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
 def _credited(
@@ -77,3 +87,45 @@ def _credited(
     """d(s) pi(a|s) (Q(s, a) - V(s)), [S, A]."""
     advantages = reward + gamma * (transition @ following).reshape(reward.shape) - values[:, None]
     return visits[:, None] * policy * advantages
+
+
+class SparseProcess(Process):
+    """A `moments.Process` with features whose transition table is sparse: `moments.moments` takes it like any other.
+
+    Nothing with a row or column for each pair of states is formed but with the pattern of the table.
+    """
+
+    def averaged(self, weights: Array, rows: csr_array) -> csr_array:
+        """sum_a weights(s, a) rows(s, a), from rows [S A, S] to [S, S]."""
+        return csr_array(chain(rows, weights))
+
+    def weighed(self, rows: csr_array, here: Array, ahead: Array) -> csr_array:
+        """rows [S A, S], the number for s, a and s' multiplied by here(s, a) + ahead(s')."""
+        factors = np.repeat(here.ravel(), np.diff(rows.indptr)) + ahead[rows.indices]
+        return csr_array((rows.data * factors, rows.indices, rows.indptr), shape=rows.shape)
+
+    def arrivals(self, weights: Array, rows: csr_array) -> Array:
+        """sum_sa weights(s, a) psi(s, a) rows(s, a): for each s' the scores that lead there, [S, D]."""
+        return rows.T @ (weights[:, :, None] * self.scores).reshape(weights.size, -1)
+
+    def fixed_point(self, matrix: csr_array, constant: Array) -> Array:
+        """The x with x = matrix x + constant, [S, columns]."""
+        return _factorised(matrix).solve(constant)
+
+
+def process(
+    transition: csr_matrix,
+    reward: Array,
+    initial: Array,
+    policy: Array,
+    gamma: float,
+    horizon: int | None,
+    features: Array,
+) -> SparseProcess:
+    """A process for `moments.moments`, in float64.
+
+    transition: [S A, S], the row s A + a for P(. | s, a).  reward, policy: [S, A].  initial: [S].  features: [S, A, D],
+    of a policy proportional to exp(theta . phi(s, a)).  Arguments are not checked.  With n stored transitions a step
+    takes O((n + S A) D), and memory is a few arrays [S, A, D].
+    """
+    return SparseProcess(csr_array(transition), reward, initial, gamma, horizon, policy, policy, features)
