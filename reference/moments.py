@@ -80,13 +80,13 @@ class Process:
         """sum_a weights(s, a) rows(s, a), from rows [S A, S] to [S, S]."""
         return over_actions(weights, rows.reshape(*weights.shape, -1))
 
-    def weighed(self, rows: Array, here: Array, ahead: Array) -> Array:
-        """rows [S A, S], the number for s, a and s' multiplied by here(s, a) + ahead(s')."""
-        return rows * (here.reshape(-1, 1) + ahead)
+    def weighed(self, rows: Array, here: Array, ahead: Any = 0, share: Any = 1) -> Array:
+        """rows [S A, S], the number for s, a and s' multiplied by here(s, a) + share(s, a) ahead(s')."""
+        return rows * (here.reshape(-1, 1) + np.reshape(share, (-1, 1)) * ahead)
 
-    def arrivals(self, weights: Array, rows: Array) -> Array:
-        """sum_sa weights(s, a) psi(s, a) rows(s, a): for each s' the scores that lead there, [S, D]."""
-        return self.through(weights[:, :, None] * rows.reshape(*weights.shape, -1)).T
+    def arrivals(self, rows: Array) -> Array:
+        """sum_sa psi(s, a) rows(s, a): for each s' the scores that lead there, [S, D]."""
+        return self.through(rows.reshape(*self.policy.shape, -1)).T
 
     def fixed_point(self, matrix: Array, constant: Array) -> Array:
         """The x with x = matrix x + constant, [S, columns]."""
@@ -304,12 +304,12 @@ def _onwards(
 
     each: what a score that is added weighs, [S, A].  less: the part of its credit that is known already, likewise.
     """
-    rows, (earned, due) = given.transition, past
-    weighed = given.weighed(rows, *errors)
-    earned = given.chain.T @ earned + given.averaged(given.second, weighed).T @ due.sum(axis=1)
-    earned = earned + given.arrivals(each, weighed) + given.arrivals(less, rows)
+    rows, (earned, due), (here, ahead) = given.transition, past, errors
+    by_error = given.averaged(given.second, given.weighed(rows, here, ahead))
+    earned = given.chain.T @ earned + by_error.T @ due.sum(axis=1)
+    earned += given.arrivals(given.weighed(rows, each * here + less, ahead, each))
     due = (given.second_chain.T @ due.reshape(len(due), -1)).reshape(due.shape)
-    due[:, -1] += given.arrivals(each, rows)
+    due[:, -1] += given.arrivals(given.weighed(rows, each))
     return _Past(k * earned, k * carry.T @ due)
 
 
@@ -538,7 +538,8 @@ def _rests(given: Process, k: Number, pulls: list[Array]) -> list[Array]:
 def _earlier(given: Process, k: Number, visits: Array) -> list[Array]:
     """F_t(s) = sum_{j < t} k^(j+t) gamma^(t-j) E[psi_j; s_t = s], [S, D], at each step, or their sum over all t."""
     growth = k * given.gamma
-    arrivals = [growth * given.arrivals(row[:, None] * given.policy, given.transition) for row in visits]
+    shares = (given.weighed(given.transition, row[:, None] * given.policy) for row in visits)
+    arrivals = [growth * given.arrivals(rows) for rows in shares]
     if given.horizon is None:
         return [given.fixed_point(growth * given.chain.T, arrivals[0])]
     rows = [0 * arrivals[0]]

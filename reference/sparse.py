@@ -99,14 +99,16 @@ class SparseProcess(Process):
         """sum_a weights(s, a) rows(s, a), from rows [S A, S] to [S, S]."""
         return csr_array(chain(rows, weights))
 
-    def weighed(self, rows: csr_array, here: Array, ahead: Array) -> csr_array:
-        """rows [S A, S], the number for s, a and s' multiplied by here(s, a) + ahead(s')."""
-        factors = np.repeat(here.ravel(), np.diff(rows.indptr)) + ahead[rows.indices]
+    def weighed(self, rows: csr_array, here: Array, ahead: Any = 0, share: Any = 1) -> csr_array:
+        """rows [S A, S], the number for s, a and s' multiplied by here(s, a) + share(s, a) ahead(s')."""
+        stored = np.diff(rows.indptr)
+        of_here, of_share = (np.repeat(np.broadcast_to(x, self.policy.shape), stored) for x in (here, share))
+        factors = of_here + of_share * np.broadcast_to(ahead, self.initial.shape)[rows.indices]
         return csr_array((rows.data * factors, rows.indices, rows.indptr), shape=rows.shape)
 
-    def arrivals(self, weights: Array, rows: csr_array) -> Array:
-        """sum_sa weights(s, a) psi(s, a) rows(s, a): for each s' the scores that lead there, [S, D]."""
-        return rows.T @ (weights[:, :, None] * self.scores).reshape(weights.size, -1)
+    def arrivals(self, rows: csr_array) -> Array:
+        """sum_sa psi(s, a) rows(s, a): for each s' the scores that lead there, [S, D]."""
+        return rows.T @ self.scores.reshape(len(self.reward.ravel()), -1)
 
     def fixed_point(self, matrix: csr_array, constant: Array) -> Array:
         """The x with x = matrix x + constant, [S, columns]."""
