@@ -17,6 +17,7 @@ import numpy as np
 
 from .linear_algebra import Number, lu, quotient, solve
 from .policy_gradient import discounted
+from .tables import require_distributions, require_process, require_shape
 
 Array = np.ndarray
 
@@ -107,14 +108,20 @@ class Process:
 def process(mdp: Any, policy: Any, features: Any = None, behaviour: Any = None) -> Process:
     """The arrays of a process and a policy; float64 if there is a float in one of the tables, and objects otherwise.
 
-    mdp: a `TabularMDP`, or anything with its fields; of arrays that are none nothing but the shapes is checked.
+    mdp: a `TabularMDP`, or anything with its fields, which may be arrays.
     policy: pi, [S][A].  features: phi, [S][A][D], of a policy proportional to exp(theta . phi(s, a)); if they are not
     given, the policy is a table.  behaviour: mu, [S][A], whose actions are seen; if it is not given, they are pi's.
-    Raises ValueError for an action that pi takes and mu does not.
+    Raises ValueError, by name, for shapes that do not belong together, for distributions that do not sum to 1, and for
+    an action that pi takes and mu does not.
     """
     tables = [mdp.transition, mdp.reward, mdp.initial, [mdp.gamma], policy, policy if behaviour is None else behaviour]
     given = [] if features is None else [features]
     transition, reward, initial, (gamma,), pi, mu, *given = _of_one_kind(*tables, *given)
+    require_process(transition, reward, initial, pi, gamma, mdp.horizon)
+    if given:
+        require_shape("features", given[0], (*reward.shape, given[0].shape[-1]))
+    require_shape("behaviour", mu, reward.shape)
+    require_distributions("behaviour", mu)
     second = pi if behaviour is None else _ratios(pi, mu) * pi
     rows = transition.reshape(reward.size, len(initial))
     return Process(rows, reward, initial, gamma, mdp.horizon, pi, second, given[0] if given else None)

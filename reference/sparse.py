@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, csr_matrix, identity
 from scipy.sparse.linalg import splu
 
 from .moments import Process
+from .tables import require_process, require_shape
 
 Array = np.ndarray
 
@@ -22,7 +23,8 @@ def return_and_gradient(
     """J, and its gradient with respect to the policy's logits [S, A].
 
     transition: [S A, S], the row s A + a for P(. | s, a).  reward, policy: [S, A].  initial: [S].  gamma: in [0, 1],
-    below 1 for the infinite horizon, None.  Arguments are not checked.
+    below 1 for the infinite horizon, None.  Raises ValueError, by name, for shapes that do not belong together and
+    distributions that do not sum to 1; negative numbers are not looked for.
 
     For a finite horizon one product with all rows per step and direction, and rounding as in any recursion.  For an
     infinite one (I - gamma P_pi) V = r_pi and its transpose are solved from one LU.  The matrix is diagonally dominant
@@ -30,6 +32,7 @@ def return_and_gradient(
     so V is off by at most max |r_pi - (I - gamma P_pi) V| / (1 - gamma), and sum_s |d(s)| by the sum of its equations'
     residuals, likewise divided (`residuals`).
     """
+    require_process(transition, reward, initial, policy, gamma, horizon)
     paid = (policy * reward).sum(axis=1)
     if horizon is None:
         values, visits = _solved(transition, initial, policy, gamma, paid)
@@ -127,7 +130,9 @@ def process(
     """A process for `moments.moments`, in float64.
 
     transition: [S A, S], the row s A + a for P(. | s, a).  reward, policy: [S, A].  initial: [S].  features: [S, A, D],
-    of a policy proportional to exp(theta . phi(s, a)).  Arguments are not checked.  With n stored transitions a step
-    takes O((n + S A) D), and memory is a few arrays [S, A, D].
+    of a policy proportional to exp(theta . phi(s, a)).  With n stored transitions a step takes O((n + S A) D), and
+    memory is a few arrays [S, A, D].  Raises ValueError as `return_and_gradient` does.
     """
+    require_process(transition, reward, initial, policy, gamma, horizon)
+    require_shape("features", features, (*reward.shape, features.shape[-1]))
     return SparseProcess(csr_array(transition), reward, initial, gamma, horizon, policy, policy, features)

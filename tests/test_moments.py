@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -195,6 +197,73 @@ def test_what_has_no_moments_is_refused():
         moments.moments(other, moments.per_decision(other))
     with pytest.raises(ValueError, match=r"behaviour\[0\]\[1\] is 0 where policy\[0\]\[1\] is 1/2; no ratio exists"):
         moments.process(endless, even, behaviour=[[1, 0]])
+
+
+TRANSITION = np.array([[[0.5, 0.5], [0, 1]], [[1, 0], [0.25, 0.75]]])
+FITTING = {"transition": TRANSITION, "reward": np.eye(2), "initial": np.array([1.0, 0.0]), "gamma": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transition": TRANSITION[:, :, :1]}, r"transition has the shape \[2, 2, 1\] where \[2, 2, 2\] was expected"),
+        ({"reward": np.ones((2, 3))}, r"reward has the shape \[2, 3\] where \[2, 2\] was expected"),
+        ({"policy": np.full((3, 2), 0.5)}, r"policy has the shape \[3, 2\] where \[2, 2\] was expected"),
+        ({"transition": TRANSITION * [[[1], [0.5]], [[1], [1]]]}, r"transition\[0\]\[1\] sums to 0.5; a distribution"),
+        (
+            {"transition": TRANSITION * [[[1], [1]], [[1], [np.nan]]]},
+            r"transition\[1\]\[1\] sums to nan; a distribution",
+        ),
+        ({"initial": np.array([1.0, 1e-9])}, "initial sums to 1.000000001; a distribution must sum to 1"),
+        ({"policy": np.array([[0.5, 0.5], [1, 1]])}, r"policy\[1\] sums to 2.0; a distribution must sum to 1"),
+        ({"gamma": 1.5}, "gamma is 1.5; a discount lies in"),
+        ({"gamma": 1.0}, "gamma is 1.0 without a horizon|gamma is 1 without a horizon"),
+    ],
+)
+def test_arrays_that_are_no_process_are_refused_by_name(changes, message):
+    of = FITTING | {"policy": np.full((2, 2), 0.5)} | changes
+    tables = of["transition"], of["reward"], of["initial"], of["policy"], of["gamma"]
+    mdp = SimpleNamespace(**{name: of[name] for name in FITTING}, horizon=None)
+    for refuses in (
+        lambda: moments.process(mdp, of["policy"]),
+        lambda: dense.return_and_gradient(*tables),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refuses()
+
+
+def test_sparse_tables_features_and_behaviours_are_refused_by_name():
+    half, phi = np.full((2, 2), 0.5), np.ones((2, 2, 3))
+    rows = csr_matrix(TRANSITION.reshape(4, 2))
+    rest = np.eye(2), np.array([1.0, 0.0]), half, 0.5
+    with pytest.raises(ValueError, match=r"transition has the shape \[4, 1\] where \[4, 2\] was expected"):
+        sparse.return_and_gradient(rows[:, :1], *rest)
+    with pytest.raises(ValueError, match=r"transition\[0\] sums to 2.0"):
+        sparse.process(2 * rows, *rest, None, phi)
+    with pytest.raises(ValueError, match=r"features has the shape \[1, 2, 3\] where \[2, 2, 3\] was expected"):
+        sparse.process(rows, *rest, None, phi[:1])
+    mdp = SimpleNamespace(**FITTING, horizon=None)
+    with pytest.raises(ValueError, match=r"features has the shape \[1, 2, 3\] where \[2, 2, 3\] was expected"):
+        moments.process(mdp, half, phi[:1])
+    with pytest.raises(ValueError, match=r"behaviour\[0\] sums to 2.0"):
+        moments.process(mdp, half, behaviour=2 * half)
+
+
+@MANY
+@given(tasks(), st.lists(st.integers(-4, 4), min_size=3 * 9, max_size=3 * 9))
+def test_sparse_tables_and_features_have_the_moments_that_the_rationals_say(task, numbers):
+    states, actions = task.shape
+    phi = np.array(numbers, dtype=object).reshape(3, 3, 3)[:states, :actions]
+    exact = moments.process(task.mdp, task.pi, phi)
+    rows = csr_matrix(task.transition.reshape(states * actions, states))
+    tables = task.reward, task.initial, task.policy, float(task.gamma), task.horizon
+    found = sparse.process(rows, *tables, phi.astype(float))
+    for make in (lambda of: moments.reward_to_go(of, 1), lambda of: moments.n_step(of, 0, 2)):
+        left, right = make(found), make(exact)
+        # Scores of such features are at most 8, where a table's are at most 1, and enter twice.
+        allowed = 8**2 * roundings(task) * UNIT * scale(task, left.values, left.baselines)
+        for x, y in zip(moments.moments(found, left), moments.moments(exact, right), strict=True):
+            np.testing.assert_allclose(x, in_floats(y), rtol=0, atol=allowed)
 
 
 def test_a_finite_horizon_approaches_the_infinite_one():
