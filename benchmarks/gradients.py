@@ -5,6 +5,7 @@
 Each size and number of threads is a process of its own; in it the routes take turns, and medians are compared.
 """
 
+import math
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -133,14 +134,20 @@ def grid(side: int, gamma: float = 0.99) -> Iterator[Row]:
     rows = csr_matrix((np.ones(4 * states), np.stack(reached, axis=1).ravel(), np.arange(4 * states + 1)))
     reward, initial = np.random.default_rng(0).standard_normal((states, 4)), np.full(states, 1 / states)
     even = np.full((states, 4), 0.25)
+    route = f"J and grad J, grid of {states:,}"
     own = seconds(lambda: sparse.return_and_gradient(rows, reward, initial, even, gamma), budget=3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    other = None
+    peak = f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB in all"
+    chain, paid, sweeps = sparse.chain(rows, even), reward.mean(axis=1), math.ceil(math.log(1e-10, gamma))
+    sweep = seconds(lambda: paid + gamma * (chain @ paid))
+    yield route, own, f"{sweeps} sweeps, V alone to 1e-10", sweeps * sweep, f"extrapolated; {peak}"
     if side < 1000:
-        system = (identity(states) - gamma * sparse.chain(rows, even)).tocsc()
-        other = seconds(lambda: spsolve(system, reward.mean(axis=1)), budget=1)
-    note = f"at most {peak:.2f} GiB in all"
-    yield f"J and grad J, grid of {states:,}", own, "SciPy's spsolve, V alone", other or own, note
+        system = (identity(states) - gamma * chain).tocsc()
+        own, other = in_turns(
+            lambda: sparse.return_and_gradient(rows, reward, initial, even, gamma),
+            lambda: spsolve(system, paid),
+            rounds=5,
+        )
+        yield route, own, "SciPy's spsolve, V alone", other, ""
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ states, A actions, D parameters; those of a table are its logits, state by state
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -457,6 +457,22 @@ def mean_centred(known: Episodes, size: int) -> Moments:
     """The moments of 1/N sum_i (R_i - mean of all R_j) Psi_i: those of `leave_one_out`, (N - 1) / N as long (PG-42)."""
     mean, covariance = leave_one_out(known, size)
     return Moments(_over((size - 1) * mean, size), _over((size - 1) ** 2 * covariance, size**2))
+
+
+def of_one_start(given: Process, group: Callable[[Episodes], Moments]) -> Moments:
+    """The moments of a group's estimate if all of its episodes begin in one state, such as a prompt, drawn once (PG-42).
+
+    group: the moments for episodes that share nothing.  Given the state they are those of the process that begins
+    there, and the mean of the covariances and the covariance of the means add up.
+    """
+    mean, square = 0, 0
+    for state in np.flatnonzero(given.initial != 0):
+        start = given.zeros(len(given.initial))
+        start[state] += 1
+        of_state, covariance = group(episodes(replace(given, initial=start)))
+        mean = mean + given.initial[state] * of_state
+        square = square + given.initial[state] * (covariance + np.multiply.outer(of_state, of_state))
+    return Moments(mean, square - np.multiply.outer(mean, mean))
 
 
 def _over(numbers: Array, divisor: Any) -> Array:

@@ -7,15 +7,31 @@ from types import SimpleNamespace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from flint import fmpq
 from hypothesis import given, settings
 from scipy.sparse import csr_matrix
 
 from rlspec.properties.processes import fractions, softmax_roundings, tasks
+from rlspec.properties.test_policy_gradient import (
+    estimates,
+    group_estimates,
+    listed_moments,
+    same,
+    unrolled,
+    with_own,
+    without_own,
+)
 from rlspec.reference import dense, moments, sparse
 from rlspec.reference.decision_process import TabularMDP, trajectories
 from rlspec.reference.policy_gradient import (
+    discounted_reward_to_go,
     exact_policy_gradient,
+    generalized,
+    n_step,
+    per_decision,
     policy_gradient,
+    undiscounted_reward_to_go,
+    whole_return,
     with_baseline,
 )
 
@@ -180,6 +196,46 @@ def test_one_float_makes_all_of_it_float64():
     mdp = TabularMDP([[[1], [1]]], [[1, 0]], [1], 1, 1)
     of = moments.process(mdp, [[0.5, Fraction(1, 2)]])
     assert {of.transition.dtype, of.scores.dtype, of.policy.dtype} == {np.dtype(float)}
+
+
+@settings(max_examples=200, derandomize=True, database=None, deadline=None)
+@given(tasks(infinite=False), st.lists(st.integers(-3, 3), min_size=12, max_size=12), st.sampled_from([0, 1, 2, 3, 4]))
+def test_every_estimator_of_the_family_has_the_moments_of_the_list(task, numbers, quarters):
+    """In rationals and without a tolerance: the recursion beside a list of all trajectories."""
+    mdp, pi, (states, actions), lam = task.mdp, task.pi, task.shape, fmpq(quarters, 4)
+    critic = [list(map(fmpq, numbers[3 * t : 3 * t + states])) for t in range(task.horizon)]
+    own, b = moments.process(mdp, pi), critic[0]
+    mu = [[fmpq(1 + (s + a) % 2) for a in range(actions)] for s in range(states)]
+    mu = [[x / sum(row) for x in row] for row in mu]
+    off, column = moments.process(mdp, pi, behaviour=mu), np.array(b, dtype=object)[:, None]
+    family = {
+        "reward-to-go": (moments.reward_to_go(own), discounted_reward_to_go),
+        "without gamma^t": (moments.reward_to_go(own, 0, 1), undiscounted_reward_to_go),
+        "state baselines": (moments.reward_to_go(own, column), with_baseline(lambda s, a: b[s])),
+        "GAE": (moments.generalized(own, critic, lam), generalized(critic, lam)),
+        "one step": (moments.generalized(own, critic, 0), generalized(critic, fmpq(0))),
+        "two steps": (moments.n_step(own, critic, 2), n_step(critic, 2)),
+    }
+    for name, (credit, weights) in family.items():
+        assert same(moments.moments(own, credit), listed_moments(estimates(task, weights))), name
+    listed = listed_moments(estimates(task, per_decision(pi, mu), mu))
+    assert same(moments.moments(off, moments.per_decision(off)), listed)
+    assert same(moments.whole_return(own), listed_moments(estimates(task, whole_return)))
+    if len(list(trajectories(mdp, pi))) <= 20:
+        known = moments.episodes(own)
+        for group, centre in ((moments.leave_one_out, without_own), (moments.mean_centred, with_own)):
+            assert same(group(known, 2), listed_moments(list(group_estimates(task, 2, centre))))
+            together = [
+                (start * p, x)
+                for start, begun in zip(mdp.initial, np.eye(states), strict=True)
+                for p, x in group_estimates(task.but(initial=begun), 2, centre)
+            ]
+            assert same(moments.of_one_start(own, lambda of, group=group: group(of, 2)), listed_moments(together))
+    if mdp.gamma < 1:
+        endless = moments.process(*unrolled(task))
+        along = [[number for row in critic for number in row] + [0]]
+        credit = moments.generalized(endless, along, lam)
+        assert same(moments.moments(endless, credit), listed_moments(estimates(task, generalized(critic, lam))))
 
 
 def test_what_has_no_moments_is_refused():
