@@ -460,7 +460,7 @@ def mean_centred(known: Episodes, size: int) -> Moments:
 
 
 def of_one_start(given: Process, group: Callable[[Episodes], Moments]) -> Moments:
-    """The moments of a group's estimate if all of its episodes begin in one state, such as a prompt, drawn once (PG-42).
+    """The moments of a group's estimate if its episodes all begin in one state, as with a prompt, drawn once (PG-42).
 
     group: the moments for episodes that share nothing.  Given the state they are those of the process that begins
     there, and the mean of the covariances and the covariance of the means add up.
