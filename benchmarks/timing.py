@@ -21,11 +21,20 @@ def seconds(function: Callable[[], Any], budget: float = 0.5) -> float:
 
 
 def in_turns(*functions: Callable[[], Any], rounds: int = 9) -> list[float]:
-    """The medians of functions that take turns by the call, after a first one of each, so that all meet one machine."""
+    """The medians of functions that take turns, by the call or by 20 ms of them, so that all meet the same machine."""
     for function in functions:
         function()
-    runs = [[_once(function) for function in functions] for _ in range(rounds)]
+    runs = [[_turn(function) for function in functions] for _ in range(rounds)]
     return [median(of) for of in zip(*runs, strict=True)]
+
+
+def _turn(function: Callable[[], Any], least: float = 0.02) -> float:
+    """The mean of as many calls as fit."""
+    calls, begun = 0, time.perf_counter()
+    while not calls or time.perf_counter() - begun < least:
+        function()
+        calls += 1
+    return (time.perf_counter() - begun) / calls
 
 
 def _once(function: Callable[[], Any]) -> float:
