@@ -8,7 +8,7 @@ Written once, over arrays: of objects, for `Fraction` or flint's `fmpq`, where a
 states, A actions, D parameters; those of a table are its logits, state by state, D = S A.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -225,21 +225,18 @@ def moments(given: Process, credit: Credit) -> Moments:
     For a table that takes O(H S^3 A), and O(S^3 A) for an infinite horizon (PG-45), whose series converges for c < 1
     and k < 1; raises ValueError otherwise, and for an infinite horizon with another policy's actions.
     """
-    k, (carry, last) = credit.discount, _sums(given, credit)
+    k, last = credit.discount, _sums(given, credit).last
     ahead = _backwards(given, credit) if given.horizon else [_settled(given, credit)]
-    visits, square_visits = _visits(given, k * given.chain.T), _visits(given, k * k * given.second_chain.T)
-    past = _nothing_yet(given, len(last))
+    visits, met = _visits(given, k * given.chain.T), _visits(given, k * k * given.second_chain.T)
     first, weight, cross = given.zeros(*given.policy.shape), given.zeros(*given.policy.shape), 0
-    for step, ((returns, squares), b) in enumerate(zip(ahead, credit.baselines, strict=True)):
-        each = square_visits[step][:, None] * given.second
-        onwards = partial(_onwards, given, given.errors(credit.values, step), each, -each * b, carry, k)
-        if given.horizon is None:
-            past = _settled_past(given, credit, onwards)
+    # What is past comes last, so that none is worked out for after the last step.
+    for (returns, squares), b, once, twice, past in zip(
+        ahead, credit.baselines, visits, met, _pasts(given, credit, met), strict=False
+    ):
         above, products = returns @ last - b, squares @ last - b[:, :, None] * returns
-        first += visits[step][:, None] * given.policy * above
-        weight += each * (products @ last - b * above)
+        first += once[:, None] * given.policy * above
+        weight += twice[:, None] * given.second * (products @ last - b * above)
         cross += _met(past, given.policy * above, given.second[:, :, None] * products)
-        past = onwards(past)
     mean = given.through(first)
     return Moments(mean, _mean_square(given, weight, cross) - np.multiply.outer(mean, mean))
 
@@ -297,6 +294,16 @@ def _settled(given: Process, credit: Credit) -> _Ahead:
         _, constant = _before_acting(given, credit, _step_back(given, credit, 0, first, second))
         second = given.fixed_point(c * c * given.chain, constant[:, :, 0])[:, :, None]
     return _step_back(given, credit, 0, first, second)
+
+
+def _pasts(given: Process, credit: Credit, met: Array) -> Iterator[_Past]:
+    """What is past at each step, from the first one on; met: k^2t P(s_t = s)."""
+    k, carry, past = credit.discount, _sums(given, credit).carry, _nothing_yet(given, credit.window or 1)
+    for step, b in enumerate(credit.baselines):
+        each = met[step][:, None] * given.second
+        onwards = partial(_onwards, given, given.errors(credit.values, step), each, -each * b, carry, k)
+        yield (past := past if given.horizon else _settled_past(given, credit, onwards))
+        past = onwards(past)
 
 
 def _nothing_yet(given: Process, length: int) -> _Past:
@@ -536,18 +543,18 @@ def best_baselines(given: Process, discount: Number = None) -> Parabolas:
     earlier = _earlier(given, k, visits)
     curvature = visits * over_actions(given.policy, lengths)
     product = [
-        n * (over_actions(given.policy, q * lengths) + (over_actions(given.policy, psi * rest)).sum(axis=1))
-        + (before * pull).sum(axis=1)
+        n * (over_actions(given.policy, q * lengths) + rest) + (before * pull).sum(axis=1)
         for n, q, rest, before, pull in zip(visits, worth, rests, earlier, pulls, strict=True)
     ]
     return _parabolas(curvature, np.array(product))
 
 
 def _rests(given: Process, k: Number, pulls: list[Array]) -> list[Array]:
-    """E[k X'] for each pair of state and action, [S, A, D], at each step."""
+    """E[psi . k X'], [S], at each step."""
 
     def ahead(rest: Array) -> Array:
-        return k * (given.transition @ rest).reshape(given.scores.shape)
+        reached = (given.transition @ rest).reshape(given.scores.shape)
+        return k * over_actions(given.policy, (given.scores * reached).sum(axis=2))
 
     if given.horizon is None:
         return [ahead(given.fixed_point(k * given.chain, pulls[0]))]
@@ -580,8 +587,10 @@ def reward_to_go(given: Process, baselines: Any = 0, discount: Number = None) ->
     baselines: b, a number or an array that can be broadcast to [H, S, A]: of shape [S, 1] for numbers of states.
     discount: k, gamma if it is not given.
 
-    In terms of the exact values it is sum_{k >= t} gamma^(k-t) delta_k - (b_t - V_t): the same sum, without the large
-    numbers that are added only to be taken away again.
+    In terms of the exact values it is sum_{j >= t} gamma^(j-t) delta_j - (b_t - V_t): the same sum, without the large
+    numbers that are added only to be taken away again.  In float64, with the values as baselines, rewards of size M and
+    H steps, the values are off by at most v = 2^-53 (S + A + 2) H^2 M and a covariance of trace sigma^2 by 4 H^2 v
+    (sigma + v), where with v_t = 0 and delta = r it would be off by a multiple of 2^-53 (H M)^2.
     """
     values = exact_values(given)
     return Credit(values, _by_step(given, baselines) - values[:, :, None], given.gamma, _or(discount, given.gamma))
