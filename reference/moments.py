@@ -20,6 +20,8 @@ from .policy_gradient import discounted
 from .tables import require_distributions, require_process, require_shape
 
 Array = np.ndarray
+Errors = tuple[Array, Array]
+"""TD errors as numbers of s and a, [S, A], and of s', [S], to be added."""
 
 
 class Moments(NamedTuple):
@@ -97,7 +99,7 @@ class Process:
         """Zeros of the process's kind of number."""
         return np.zeros(shape, dtype=self.reward.dtype)
 
-    def errors(self, values: Array, step: int) -> tuple[Array, Array]:
+    def errors(self, values: Array, step: int) -> Errors:
         """r(s, a) - v_t(s), [S, A], and gamma v_{t+1}(s'), [S], whose sum is delta_t, with v_H = 0 (ADV-1)."""
         following = values[step + 1] if step + 1 < len(values) else self.zeros(len(self.initial))
         if self.horizon is None:
@@ -228,7 +230,7 @@ def moments(given: Process, credit: Credit) -> Moments:
     k, last = credit.discount, _sums(given, credit).last
     ahead = _backwards(given, credit) if given.horizon else [_settled(given, credit)]
     visits, met = _visits(given, k * given.chain.T), _visits(given, k * k * given.second_chain.T)
-    first, weight, cross = given.zeros(*given.policy.shape), given.zeros(*given.policy.shape), 0
+    first, weight, cross = (0 * of for of in (given.policy, given.policy, given.scores))
     # What is past comes last, so that none is worked out for after the last step.
     for (returns, squares), b, once, twice, past in zip(
         ahead, credit.baselines, visits, met, _pasts(given, credit, met), strict=False
@@ -311,9 +313,7 @@ def _nothing_yet(given: Process, length: int) -> _Past:
     return _Past(given.zeros(states, dimension), given.zeros(states, length, dimension))
 
 
-def _onwards(
-    given: Process, errors: tuple[Array, Array], each: Array, less: Array, carry: Array, k: Number, past: _Past
-) -> _Past:
+def _onwards(given: Process, errors: Errors, each: Array, less: Array, carry: Array, k: Number, past: _Past) -> _Past:
     """e' = k (e + delta f + (delta each + less) psi) and f' = k carry^T (f + each psi), where a step leads.
 
     each: what a score that is added weighs, [S, A].  less: the part of its credit that is known already, likewise.
@@ -399,10 +399,11 @@ def episodes(given: Process, baseline: Number | None = None) -> Episodes:
         raise ValueError("whole episodes have a finite horizon here, and actions that are the policy's own")
     values, scales = exact_values(given), discounted([1] * given.horizon, given.gamma)
     credit = Credit(values, given.zeros(given.horizon, *given.reward.shape), given.gamma, given.gamma)
-    errors = [[scale * part for part in given.errors(values, step)] for step, scale in enumerate(scales)]
+    pieces = (given.errors(values, step) for step in range(given.horizon))
+    errors = [(scale * here, scale * ahead) for scale, (here, ahead) in zip(scales, pieces, strict=True)]
     ahead, mean, one = _backwards(given, credit), given.initial @ values[0], given.zeros(1, 1) + 1
     past = _nothing_yet(given, 1)
-    first, plain, weight, cross = *(given.zeros(*given.policy.shape) for _ in range(3)), 0
+    first, plain, weight, cross = (0 * of for of in (*[given.policy] * 3, given.scores))
     before = _earnings(given, errors, values[0] - (mean if baseline is None else baseline))
     for scale, (returns, squares), error, chances in zip(scales, ahead, errors, before, strict=True):
         g1, g2 = scale * returns[:, :, 0], scale * scale * squares[:, :, 0, 0]
@@ -423,7 +424,7 @@ def episodes(given: Process, baseline: Number | None = None) -> Episodes:
     )
 
 
-def _earnings(given: Process, errors: list[list[Array]], begun: Array) -> list[tuple[Array, Array, Array]]:
+def _earnings(given: Process, errors: list[Errors], begun: Array) -> list[tuple[Array, Array, Array]]:
     """P(s_t = s), E[R_t; s_t = s] and E[R_t^2; s_t = s] for each step."""
     rows = [(given.initial, given.initial * begun, given.initial * begun * begun)]
     for error in errors[:-1]:
@@ -472,14 +473,15 @@ def of_one_start(given: Process, group: Callable[[Episodes], Moments]) -> Moment
     group: the moments for episodes that share nothing.  Given the state they are those of the process that begins
     there, and the mean of the covariances and the covariance of the means add up.
     """
-    mean, square = 0, 0
-    for state in np.flatnonzero(given.initial != 0):
-        start = given.zeros(len(given.initial))
-        start[state] += 1
-        of_state, covariance = group(episodes(replace(given, initial=start)))
-        mean = mean + given.initial[state] * of_state
-        square = square + given.initial[state] * (covariance + np.multiply.outer(of_state, of_state))
-    return Moments(mean, square - np.multiply.outer(mean, mean))
+    starts = np.flatnonzero(given.initial != 0)
+    units = np.eye(len(given.initial), dtype=given.initial.dtype)
+    parts = [group(episodes(replace(given, initial=units[state]))) for state in starts]
+    mean = sum(given.initial[state] * of.mean for state, of in zip(starts, parts, strict=True))
+    square = sum(
+        given.initial[state] * (of.covariance + np.multiply.outer(of.mean, of.mean))
+        for state, of in zip(starts, parts, strict=True)
+    )
+    return Moments(np.array(mean), square - np.multiply.outer(mean, mean))
 
 
 def _over(numbers: Array, divisor: Any) -> Array:
