@@ -1,4 +1,4 @@
-"""What exactness costs: J and grad J, each route beside what a user would pick instead.
+"""What exactness costs: J and grad J in rationals and in closed form, each route beside what one would pick instead.
 
     python benchmarks/exact_core.py
 
@@ -6,40 +6,15 @@ Each row is timed beside its rival in the same run; the ratio is what to compare
 """
 
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
-import numpy as np
 import sympy
-import torch
+from timing import Row, seconds, show
 
-from rlspec.reference import dense
 from rlspec.reference.decision_process import TabularMDP, expected_return, trajectories
 from rlspec.reference.differentiation import gradient_of_polynomial, rational, rational_process
 from rlspec.reference.policy_gradient import expected_gradient, return_and_gradient
-
-Row = tuple[str, float, str, float, str]
-
-
-def seconds(function: Callable[[], Any], budget: float = 0.5) -> float:
-    """The shortest of as many runs as the budget allows, or of three where ten times the budget allows them."""
-    runs, begun = [], time.perf_counter()
-    while not runs or time.perf_counter() - begun < (budget if len(runs) >= 3 else 10 * budget):
-        start = time.perf_counter()
-        function()
-        runs.append(time.perf_counter() - start)
-    return min(runs)
-
-
-def alternating(first: Callable[[], Any], second: Callable[[], Any], rounds: int = 3) -> tuple[float, float]:
-    """The shortest runs of two functions that take turns by the second, so that both meet the same machine.
-
-    Not by the call: the threads of one BLAS keep spinning for a while and would be in the other's way.
-    """
-    runs = [(seconds(first, budget=1), seconds(second, budget=1)) for _ in range(rounds)]
-    return min(a for a, _ in runs), min(b for _, b in runs)
 
 
 def drawn(states: int, actions: int, horizon: int) -> tuple[TabularMDP, list[list[Fraction]]]:
@@ -109,69 +84,9 @@ def closed_forms() -> Iterator[Row]:
         yield f"closed form {shape}, polynomial", polynomial, "recursion, fmpq", recursion, ""
 
 
-def large(states: int = 1000, actions: int = 4) -> Iterator[Row]:
-    """Infinite-horizon J and grad J in float64, beside one np.linalg.solve of the same matrix."""
-    draw = np.random.default_rng(0)
-    transition, policy = draw.random((states, actions, states)), draw.random((states, actions))
-    transition /= transition.sum(axis=2, keepdims=True)
-    policy /= policy.sum(axis=1, keepdims=True)
-    reward, initial, gamma = draw.standard_normal((states, actions)), np.full(states, 1 / states), 0.95
-    paid = (policy * reward).sum(axis=1)
-    system = np.eye(states) - gamma * np.einsum("sa,sat->st", policy, transition)
-    logits, tensors = np.log(policy), [torch.from_numpy(array) for array in (transition, reward, initial)]
-
-    def value(logits: np.ndarray) -> float:
-        weights = np.exp(logits)
-        policy = weights / weights.sum(axis=1, keepdims=True)
-        chain = np.einsum("sa,sat->st", policy, transition)
-        return float(initial @ np.linalg.solve(np.eye(states) - gamma * chain, (policy * reward).sum(axis=1)))
-
-    def autograd() -> torch.Tensor:
-        moves, rewards, begun = tensors
-        theta = torch.from_numpy(logits).requires_grad_()
-        policy = theta.softmax(1)
-        chain = torch.einsum("sa,sat->st", policy, moves)
-        matrix = torch.eye(states, dtype=torch.float64) - gamma * chain
-        (begun @ torch.linalg.solve(matrix, (policy * rewards).sum(1))).backward()
-        return theta.grad
-
-    def differences(columns: int = 4) -> None:
-        for action in range(columns):
-            nudge = np.zeros_like(logits)
-            nudge[0, action] = 1e-6
-            _ = (value(logits + nudge) - value(logits - nudge)) / 2e-6
-
-    ours, solve = alternating(
-        lambda: dense.return_and_gradient(transition, reward, initial, policy, gamma),
-        lambda: np.linalg.solve(system, paid),
-    )
-    np.testing.assert_allclose(
-        dense.return_and_gradient(transition, reward, initial, policy, gamma)[1],
-        autograd().numpy(),
-        rtol=1e-8,
-        atol=1e-15,
-    )
-    size = f"S={states}, A={actions}"
-    yield f"J and grad J, {size}, one LU", ours, "np.linalg.solve", solve, ""
-    yield f"torch autograd, {size}", seconds(autograd), "np.linalg.solve", solve, ""
-    columns = seconds(differences, budget=0) / 4
-    yield (
-        f"central differences, {size}",
-        columns * states * actions,
-        "np.linalg.solve",
-        solve,
-        "extrapolated from 4 columns",
-    )
-
-
 def main() -> None:
     """Print the table."""
-    print(f"{'route':42}{'time':>12}   {'rival':22}{'time':>12}{'route / rival':>16}")
-    for table in (rationals, enumeration, closed_forms, large):
-        for route, own, rival, other, note in table():
-            print(
-                f"{route:42}{own * 1e3:9.3f} ms   {rival:22}{other * 1e3:9.3f} ms{own / other:16.4g}   {note}".rstrip()
-            )
+    show(rationals, enumeration, closed_forms)
 
 
 if __name__ == "__main__":

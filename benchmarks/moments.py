@@ -6,21 +6,19 @@ Each row is timed beside its rival in the same run; the ratio is what to compare
 """
 
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from exact_core import alternating, seconds
 from exact_core import drawn as in_fractions
-from scipy.sparse import csr_matrix, identity
-from scipy.sparse.linalg import spsolve
+from scipy.sparse import csr_matrix
+from timing import Row, in_turns, seconds, show
 
 from rlspec.reference import dense, moments, sparse
 from rlspec.reference.decision_process import trajectories
 from rlspec.reference.differentiation import rational, rational_process
 from rlspec.reference.policy_gradient import policy_gradient
-
-Row = tuple[str, float, str, float, str]
 
 
 def drawn(states: int, actions: int, horizon: int | None) -> tuple[Any, np.ndarray]:
@@ -58,7 +56,7 @@ def enumeration(mdp: Any, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _from_paths(mdp, policy, visited, chance)
 
 
-def enumeration_in_rationals(mdp: Any, policy: Any) -> np.ndarray:
+def listed(mdp: Any, policy: Any) -> np.ndarray:
     """The second moment from the reference's list of trajectories."""
     outcomes = [
         (p, np.array(policy_gradient(policy, *episode, mdp.gamma), dtype=object).ravel())
@@ -111,14 +109,18 @@ def against_enumeration() -> Iterator[Row]:
         mdp, policy = drawn(states, actions, horizon)
         found, (mean, second) = recursion(mdp, policy), enumeration(mdp, policy)
         np.testing.assert_allclose(found.covariance, second - np.multiply.outer(mean, mean), atol=1e-9)
-        own = seconds(lambda mdp=mdp, policy=policy: recursion(mdp, policy))
-        other = seconds(lambda mdp=mdp, policy=policy: enumeration(mdp, policy), budget=0.3)
+        own, other = in_turns(partial(recursion, mdp, policy), partial(enumeration, mdp, policy), rounds=5)
         count = (states * actions) ** horizon
         yield f"Cov, S={states} A={actions} H={horizon}", own, f"list of {count:,}", other, ""
+
+
+def in_rationals() -> Iterator[Row]:
+    """The same exactly: flint's rationals beside Python's, and beside the reference's list."""
     mdp, policy = in_fractions(3, 2, 4)
-    mdp, policy = rational_process(mdp), rational(policy)
-    exact, listed = (seconds(lambda of=of: of(mdp, policy), budget=0) for of in (recursion, enumeration_in_rationals))
-    yield "Cov, S=3 A=2 H=4, rational", exact, "list of 1,296, rational", listed, ""
+    exact, pi = rational_process(mdp), rational(policy)
+    flint, fractions = in_turns(lambda: recursion(exact, pi), lambda: recursion(mdp, policy))
+    yield "Cov, S=3 A=2 H=4, fmpq", flint, "fractions.Fraction", fractions, ""
+    yield "Cov, S=3 A=2 H=4, fmpq", flint, "list of 1,296, fmpq", seconds(lambda: listed(exact, pi), budget=0.1), ""
 
 
 def against_sampling(count: int = 200_000) -> Iterator[Row]:
@@ -134,51 +136,54 @@ def against_sampling(count: int = 200_000) -> Iterator[Row]:
 
 def at_size() -> Iterator[Row]:
     """What no list can do."""
+    for horizon in (10, 20, 40):
+        mdp, policy = drawn(200, 4, horizon)
+        left, right = mdp.transition.reshape(800, 200), mdp.transition.reshape(200, 800)
+        own, product = in_turns(partial(recursion, mdp, policy), lambda left=left, right=right: left @ right, rounds=5)
+        size = f"S=200 A=4 H={horizon}"
+        yield f"Cov, {size}", own, f"{horizon} products [SA, S] [S, SA]", horizon * product, ""
     mdp, policy = drawn(200, 4, 20)
-    rows = mdp.transition.reshape(800, 200)
+    given = moments.process(mdp, policy)
+    groups = seconds(lambda: moments.leave_one_out(moments.episodes(given), 8), budget=2)
     yield (
-        "Cov, S=200 A=4 H=20", seconds(lambda: recursion(mdp, policy), budget=3),
-        "20 products of its size", 20 * seconds(lambda: rows @ rows.T), "",
-    )  # fmt: skip
+        "Cov of leave-one-out, S=200 A=4 H=20, N=8",
+        groups,
+        "Cov of reward-to-go",
+        seconds(partial(recursion, mdp, policy), budget=2),
+        "",
+    )
     mdp, policy = drawn(200, 4, None)
-    yield (
-        "Cov, S=200 A=4, for ever", seconds(lambda: recursion(mdp, policy), budget=3), "grad J, dense",
-        seconds(lambda: dense.return_and_gradient(mdp.transition, mdp.reward, mdp.initial, policy, 0.95)), "",
-    )  # fmt: skip
+    own, other = in_turns(
+        partial(recursion, mdp, policy),
+        lambda: dense.return_and_gradient(mdp.transition, mdp.reward, mdp.initial, policy, 0.95),
+    )
+    yield "Cov, S=200 A=4, for ever", own, "J and grad J", other, ""
 
 
-def gradients() -> Iterator[Row]:
-    """grad J alone: dense by one factorisation, a sparse grid, a finite horizon."""
-    mdp, policy = drawn(1000, 4, None)
-    tables = mdp.transition, mdp.reward, mdp.initial, policy, mdp.gamma
-    paid = (policy * mdp.reward).sum(axis=1)
-    system = np.eye(1000) - mdp.gamma * np.einsum("sa,sat->st", policy, mdp.transition)
-    own, solve = alternating(lambda: dense.return_and_gradient(*tables), lambda: np.linalg.solve(system, paid))
-    yield "grad J, S=1000 A=4, for ever", own, "np.linalg.solve", solve, ""
-    finite = seconds(lambda: dense.finite_return_and_gradient(*tables, 20))
-    yield "grad J, S=1000 A=4 H=20", finite, "np.linalg.solve", solve, ""
-    side = 316
-    states = side * side
-    x, y = np.divmod(np.arange(states), side)
-    moves = ((1, 0), (-1, 0), (0, 1), (0, -1))
-    reached = [np.clip(x + dx, 0, side - 1) * side + np.clip(y + dy, 0, side - 1) for dx, dy in moves]
-    rows = csr_matrix((np.ones(4 * states), np.stack(reached, axis=1).ravel(), np.arange(4 * states + 1)))
-    reward, initial = np.random.default_rng(0).standard_normal((states, 4)), np.full(states, 1 / states)
-    even = np.full((states, 4), 0.25)
-    grid = seconds(lambda: sparse.return_and_gradient(rows, reward, initial, even, 0.95), budget=2)
-    system = (identity(states) - 0.95 * sparse.chain(rows, even)).tocsc()
-    solved = seconds(lambda: spsolve(system, reward.mean(axis=1)), budget=0)
-    yield f"grad J, grid of {states:,}", grid, "scipy's spsolve, V alone", solved, ""
+def on_a_sparse_graph(states: int = 100_000, actions: int = 4, parameters: int = 16) -> Iterator[Row]:
+    """A policy with few features, where each action leads to one of two states."""
+    draw = np.random.default_rng(0)
+    pairs = states * actions
+    chances = draw.dirichlet([1, 1], pairs)
+    reached = draw.integers(0, states, 2 * pairs)
+    rows = csr_matrix((chances.ravel(), reached, 2 * np.arange(pairs + 1)), shape=(pairs, states))
+    policy, reward = draw.dirichlet(np.ones(actions), states), draw.standard_normal((states, actions))
+    features, initial = draw.standard_normal((states, actions, parameters)), np.full(states, 1 / states)
+
+    def covariance(horizon: int) -> moments.Moments:
+        given = sparse.process(rows, reward, initial, policy, 0.99, horizon, features)
+        return moments.moments(given, moments.reward_to_go(given))
+
+    columns = features[:, 0]
+    for horizon in (10, 20):
+        own, product = in_turns(partial(covariance, horizon), lambda: rows @ columns, rounds=3)
+        size = f"S={states:,} A={actions} D={parameters} H={horizon}"
+        yield f"Cov, {size}", own, f"{horizon} products [SA, S] [S, D]", horizon * product, ""
 
 
 def main() -> None:
     """Print the table."""
-    print(f"{'route':32}{'time':>12}   {'rival':26}{'time':>14}{'route / rival':>16}")
-    for rows in (against_enumeration, against_sampling, at_size, gradients):
-        for route, own, rival, other, note in rows():
-            print(
-                f"{route:32}{own * 1e3:9.3f} ms   {rival:26}{other * 1e3:11.3f} ms{own / other:16.4g}   {note}".rstrip()
-            )
+    show(against_enumeration, in_rationals, against_sampling, at_size, on_a_sparse_graph)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from rlspec import properties
+
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 WITHOUT = ["-p", "no:rlspec.plugin"]
+
+CHAPTERS = [path.stem.removeprefix("test_") for path in sorted(Path(properties.__path__[0]).glob("test_*.py"))]
 
 Row = tuple[str, list[float], str, list[float]]
 
@@ -45,6 +49,17 @@ def trials(folder: Path, candidate: str, rounds: int = 3) -> Iterator[Row]:
             other.append(seconds([*PYTEST, *WITHOUT, str(idle)], folder))
         what = f"rlspec check {candidate}, {processes} process{'es' * (processes > 1)}"
         yield what, own, "pytest that imports torch", other
+
+
+def chapters(folder: Path, candidate: str) -> Iterator[Row]:
+    """Each chapter's properties on one candidate, in one process, beside a pytest run that imports torch."""
+    idle = folder / "test_idle.py"
+    idle.write_text("import torch\n\n\ndef test_nothing():\n    pass\n", encoding="utf-8")
+    other = [seconds([*PYTEST, *WITHOUT, str(idle)], folder) for _ in range(3)]
+    for chapter in CHAPTERS:
+        module = f"rlspec.properties.test_{chapter}"
+        asked = [*PYTEST, "-n0", "--pyargs", module, f"--candidate={candidate}"]
+        yield f"chapter {chapter}", [seconds(asked, folder, fine=(0, 1))], "pytest that imports torch", other
 
 
 FAULTY = """
@@ -84,6 +99,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for table in (
             strangers(Path(folder)),
+            chapters(Path(folder), candidate),
             first_violations(Path(folder)),
             trials(Path(folder), candidate),
         ):

@@ -52,7 +52,7 @@ class TabularMDP:
             for a, row in enumerate(rows):
                 _require_distribution(f"transition[{s}][{a}]", row, "next states")
         _require_distribution("initial", checked["initial"], "states")
-        _require_discount(checked["gamma"], checked["horizon"])
+        require_discount(checked["gamma"], checked["horizon"])
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -263,7 +263,8 @@ def _horizon(horizon: Any) -> int | None:
     return steps
 
 
-def _require_discount(gamma: Number, horizon: int | None) -> None:
+def require_discount(gamma: Number, horizon: int | None) -> None:
+    """Raise ValueError unless 0 <= gamma <= 1, and gamma < 1 for an infinite horizon, None."""
     if _certainly(gamma < 0) or _certainly(gamma > 1):
         raise ValueError(f"gamma is {gamma}; a discount lies in [0, 1]")
     if horizon is None and gamma == 1:

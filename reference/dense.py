@@ -10,6 +10,8 @@ import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 from scipy.linalg.blas import dgemv
 
+from .tables import require_process
+
 Array = np.ndarray
 
 
@@ -21,8 +23,10 @@ def return_and_gradient(
     transition: [S, A, S], float64.  reward, policy: [S, A].  initial: [S].  gamma: in [0, 1).
     (I - gamma P_pi) V = r_pi and (I - gamma P_pi)^T d = initial give
     grad J[s, a] = d(s) pi(a|s) (Q(s, a) - V(s)).  Sutton et al. (1999), theorem 1.
-    Arguments are not checked; memory is that of two S x S matrices beyond them.
+    Raises ValueError, by name, for shapes that do not belong together and distributions that do not sum to 1; negative
+    numbers are not looked for.  Memory is that of two S x S matrices beyond the arguments.
     """
+    require_process(transition, reward, initial, policy, gamma)
     states, actions = reward.shape
     system = np.einsum("sa,sat->st", -gamma * policy, transition)
     system.flat[:: states + 1] += 1
@@ -41,8 +45,9 @@ def finite_return_and_gradient(
     """J, and its gradient with respect to the policy's logits [S, A], for a finite horizon.
 
     Arguments as above; gamma: in [0, 1].  grad J[s, a] = pi(a|s) sum_t d_t(s) (Q_t(s, a) - V_t(s)), with Q_t = reward +
-    gamma P V_{t+1} for all states and actions at once.  Arguments are not checked.
+    gamma P V_{t+1} for all states and actions at once.  Raises ValueError as above.
     """
+    require_process(transition, reward, initial, policy, gamma, horizon)
     states, actions = reward.shape
     rows = transition.reshape(states * actions, states).T
     visits = [initial]

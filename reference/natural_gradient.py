@@ -11,7 +11,7 @@ import numpy as np
 
 from .decision_process import Evaluation, TabularMDP
 from .linear_algebra import Matrix, Number, Vector, dot, quotient, transposed
-from .moments import Array, Process, exact_values, fixed_point
+from .moments import Array, Process, advantages, exact_values, occupancy
 from .policy_gradient import evaluation_by_step, score
 
 
@@ -55,15 +55,14 @@ def _mean_advantage(steps: Evaluation, s: int, a: int) -> Number:
 
 def fisher_of_features(given: Process) -> Array:
     """F = sum_t gamma^t E[grad log pi(a_t|s_t) grad log pi(a_t|s_t)^T], [D, D], of a policy with features (PG-47)."""
-    weights = (np.sum(_occupancy(given), axis=0)[:, None] * given.policy)[:, :, None]
-    return np.tensordot(weights * given.scores, given.scores, ((0, 1), (0, 1)))
+    weights = occupancy(given).sum(axis=0)[:, None] * given.policy
+    return given.through(weights[:, :, None] * given.scores)
 
 
 def gradient_of_features(given: Process) -> Array:
     """grad J = sum_t gamma^t E[(Q_t - V_t) grad log pi(a_t|s_t)], [D] (PG-47)."""
-    steps = zip(_occupancy(given), _advantages(given), strict=True)
-    credit = [visits[:, None] * given.policy * above for visits, above in steps]
-    return np.tensordot(np.sum(credit, axis=0), given.scores, 2)
+    steps = zip(occupancy(given), advantages(given, exact_values(given)), strict=True)
+    return given.through(sum(visits[:, None] * given.policy * above for visits, above in steps))
 
 
 def natural_direction(given: Process) -> Array:
@@ -86,19 +85,3 @@ def natural_direction(given: Process) -> Array:
                 factor = other[place]
                 other[:] = [x - factor * y for x, y in zip(other, row, strict=True)]
     return np.array([row[-1] if row[place] != 0 else 0 for place, row in enumerate(rows)], dtype=object)
-
-
-def _occupancy(given: Process) -> list[Array]:
-    """gamma^t P(s_t = s), [S], for each step; for an infinite horizon the sum over t, as the only step."""
-    if given.horizon is None:
-        return [fixed_point(given.gamma * given.chain.T, given.initial[:, None])[:, 0]]
-    rows = [given.initial]
-    for _ in range(given.horizon - 1):
-        rows.append(given.gamma * given.chain.T @ rows[-1])
-    return rows
-
-
-def _advantages(given: Process) -> list[Array]:
-    """Q_t(s, a) - V_t(s), the mean of the exact values' TD error."""
-    values = exact_values(given)
-    return [(given.transition * given.errors(values, step)).sum(axis=2) for step, _ in enumerate(values)]

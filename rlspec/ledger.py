@@ -29,6 +29,9 @@ LAMBDAS, STEPS, GROUPS = (0, 0.5, 0.9, 0.95, 1), (1, 2, 4), (2, 4, 8, 16)
 MOST_BYTES = 8 * 2**30
 """What one covariance and the tables on the way to it may take."""
 
+ROUNDING = 1e-9
+"""The share of |grad J|, or of the largest variance beside it, below which a number is shown as 0."""
+
 REQUIRED, OPTIONAL = ("transition", "reward", "initial", "gamma", "horizon"), ("policy", "critic", "behaviour")
 
 
@@ -299,16 +302,16 @@ def table(book: Ledger) -> str:
     if book.horizons:
         names = list(book.horizons[0][1])
         by_horizon = ["", "variance by horizon" + "".join(f"{name:>24}" for name in names)]
-        by_horizon += [
-            f"{horizon:19}" + "".join(f"{numbers[name]:24.5g}" for name in names) for horizon, numbers in book.horizons
-        ]
+        for horizon, numbers in book.horizons:
+            least = ROUNDING * max(numbers.values())
+            by_horizon += [f"{horizon:19}" + "".join(f"{x if x > least else 0:24.5g}" for x in numbers.values())]
     last = [] if book.complete else ["", "interrupted; this is what was known"]
     return "\n".join([*head, *rows, *by_horizon, *last])
 
 
 def _short(bias: float, book: Ledger) -> str:
     """The bias, or 0 for what is no more than rounding."""
-    return "0" if bias <= 1e-9 * book.gradient else f"{bias:.5g}"
+    return f"{_shown(bias, book):.5g}"
 
 
 def as_json(book: Ledger) -> str:
@@ -324,29 +327,90 @@ def plot(book: Ledger, file: str) -> None:
     """
     figure = _figure()
     along, by_horizon, by_size = figure.subplots(1, 3)
-    for title, style in (("critic", "o-"), ("V", "s--")):
-        path = [of for of in book.entries if of.estimator.startswith("GAE") and of.estimator.endswith(f", {title}")]
-        along.plot([of.variance for of in path], [of.bias for of in path], style, label=f"GAE, {title}")
-        for of in path:
-            along.annotate(of.estimator.partition("(")[2].partition(")")[0], (of.variance, of.bias))
-    along.set(xlabel="variance", ylabel="bias", title="along lambda")
-    for name in book.horizons[0][1] if book.horizons else ():
-        at = [(horizon, numbers[name]) for horizon, numbers in book.horizons]
-        by_horizon.plot(*zip(*at, strict=True), "o-", label=name)
-    by_horizon.set(xlabel="horizon", ylabel="variance", title="along the horizon")
-    for kind in ("leave-one-out", "mean-centred"):
-        of_kind = [of for of in book.entries if of.estimator.startswith(kind)]
-        sizes = [of.trajectories for of in of_kind]
-        by_size.plot(sizes, [of.trajectories * of.variance for of in of_kind], "o-", label=kind)
-    by_size.set(xlabel="group size N", ylabel="N variance", title="along the group")
+    _along_lambda(along, book)
+    _along_the_horizon(by_horizon, book)
+    _along_the_group(by_size, book)
     for panel in (along, by_horizon, by_size):
-        if panel.get_legend_handles_labels()[0]:
-            panel.legend()
-    figure.suptitle(book.process)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{book.process}: what an estimate of grad J costs")
     try:
-        figure.savefig(file)
+        figure.savefig(file, dpi=120)
     except (OSError, ValueError) as error:
         raise ValueError(f"the plot cannot be written to {file}: {error}") from None
+
+
+def _along_lambda(panel: Any, book: Ledger) -> None:
+    panel.set(xlabel="variance", ylabel="bias", title="GAE along lambda")
+    paths = {
+        title: [of for of in book.entries if of.estimator.startswith("GAE") and of.estimator.endswith(f", {title}")]
+        for title in ("critic", "V")
+    }
+    widest = max((of.variance for path in paths.values() for of in path), default=0) or 1
+    highest = max((_shown(of.bias, book) for path in paths.values() for of in path), default=0) or book.gradient or 1
+    for path, style, legend in zip(paths.values(), ("o-", "s--"), ("critic", "exact values V"), strict=True):
+        at = [(of.variance, _shown(of.bias, book)) for of in path]
+        (line,) = panel.plot(*zip(*at, strict=True), style, label=legend)
+        names = [of.estimator.partition("(")[2].partition(")")[0] for of in path]
+        for first, last in _together(at, (widest / 7, highest / 14)):
+            text = names[first] if first == last else f"{names[first]} to {names[last]}"
+            side = ("right", -4) if at[last][0] > 0.9 * widest else ("left", 4)
+            panel.annotate(text, at[first], (side[1], 5), textcoords="offset points", ha=side[0], fontsize=9,
+                           color=line.get_color())  # fmt: skip
+    panel.set(xlim=(0, 1.05 * widest), ylim=(-0.05 * highest, 1.12 * highest))
+    panel.legend(frameon=False)
+
+
+def _shown(bias: float, book: Ledger) -> float:
+    return 0.0 if bias <= ROUNDING * book.gradient else bias
+
+
+def _together(points: Sequence[tuple[float, float]], widths: tuple[float, float]) -> Iterator[tuple[int, int]]:
+    """The first and the last of each run of points that lie too close together to be named one by one."""
+    first = 0
+    for place, point in enumerate(points):
+        if any(abs(a - b) > width for a, b, width in zip(points[first], point, widths, strict=True)):
+            yield first, place - 1
+            first = place
+    if points:
+        yield first, len(points) - 1
+
+
+def _along_the_horizon(panel: Any, book: Ledger) -> None:
+    panel.set(xlabel="horizon H", ylabel="variance", title="along the horizon")
+    if len(book.horizons) < 2:
+        _nothing(panel, "one horizon only")
+        return
+    sizes = [horizon for horizon, _ in book.horizons]
+    for name, style, width in zip(book.horizons[0][1], ("o-", "s--", "^:"), (3, 2, 2), strict=True):
+        panel.plot(sizes, [numbers[name] for _, numbers in book.horizons], style, linewidth=width, label=name)
+    panel.set_xticks(sizes, [str(size) for size in sizes])
+    panel.set_ylim(bottom=0)
+    panel.legend(frameon=False)
+
+
+def _along_the_group(panel: Any, book: Ledger) -> None:
+    panel.set(xlabel="group size N", ylabel="N times the variance", title="along the group")
+    groups = [of for of in book.entries if of.trajectories > 1]
+    if not groups:
+        _nothing(panel, "no groups")
+        return
+    for kind, style in (("leave-one-out", "o-"), ("mean-centred", "s--")):
+        of_kind = [of for of in groups if of.estimator.startswith(kind)]
+        sizes = [of.trajectories for of in of_kind]
+        label = kind if kind == "leave-one-out" else "mean-centred, (N - 1)/N as long"
+        panel.plot(sizes, [of.trajectories * of.variance for of in of_kind], style, label=label)
+    limit = next(of.variance for of in book.entries if of.estimator == "whole return - mean")
+    panel.axhline(limit, color="grey", linestyle=":", label="with E[R] as the baseline")
+    panel.set_xscale("log", base=2)
+    panel.set_xticks(sizes, [str(size) for size in sizes])
+    panel.set_ylim(bottom=0)
+    panel.legend(frameon=False)
+
+
+def _nothing(panel: Any, why: str) -> None:
+    panel.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    panel.spines[:].set_visible(False)
+    panel.text(0.5, 0.5, why, ha="center", va="center", color="grey", transform=panel.transAxes)
 
 
 def _figure() -> Any:

@@ -2,18 +2,36 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from flint import fmpq
 from hypothesis import given, settings
 from scipy.sparse import csr_matrix
 
 from rlspec.properties.processes import fractions, softmax_roundings, tasks
+from rlspec.properties.test_policy_gradient import (
+    estimates,
+    group_estimates,
+    listed_moments,
+    same,
+    unrolled,
+    with_own,
+    without_own,
+)
 from rlspec.reference import dense, moments, sparse
 from rlspec.reference.decision_process import TabularMDP, trajectories
 from rlspec.reference.policy_gradient import (
+    discounted_reward_to_go,
     exact_policy_gradient,
+    generalized,
+    n_step,
+    per_decision,
     policy_gradient,
+    undiscounted_reward_to_go,
+    whole_return,
     with_baseline,
 )
 
@@ -180,12 +198,54 @@ def test_one_float_makes_all_of_it_float64():
     assert {of.transition.dtype, of.scores.dtype, of.policy.dtype} == {np.dtype(float)}
 
 
+@settings(max_examples=200, derandomize=True, database=None, deadline=None)
+@given(tasks(infinite=False), st.lists(st.integers(-3, 3), min_size=12, max_size=12), st.sampled_from([0, 1, 2, 3, 4]))
+def test_every_estimator_of_the_family_has_the_moments_of_the_list(task, numbers, quarters):
+    """In rationals and without a tolerance: the recursion beside a list of all trajectories."""
+    mdp, pi, (states, actions), lam = task.mdp, task.pi, task.shape, fmpq(quarters, 4)
+    critic = [list(map(fmpq, numbers[3 * t : 3 * t + states])) for t in range(task.horizon)]
+    own, b = moments.process(mdp, pi), critic[0]
+    mu = [[fmpq(1 + (s + a) % 2) for a in range(actions)] for s in range(states)]
+    mu = [[x / sum(row) for x in row] for row in mu]
+    off, column = moments.process(mdp, pi, behaviour=mu), np.array(b, dtype=object)[:, None]
+    family = {
+        "reward-to-go": (moments.reward_to_go(own), discounted_reward_to_go),
+        "without gamma^t": (moments.reward_to_go(own, 0, 1), undiscounted_reward_to_go),
+        "state baselines": (moments.reward_to_go(own, column), with_baseline(lambda s, a: b[s])),
+        "GAE": (moments.generalized(own, critic, lam), generalized(critic, lam)),
+        "one step": (moments.generalized(own, critic, 0), generalized(critic, fmpq(0))),
+        "two steps": (moments.n_step(own, critic, 2), n_step(critic, 2)),
+    }
+    for name, (credit, weights) in family.items():
+        assert same(moments.moments(own, credit), listed_moments(estimates(task, weights))), name
+    listed = listed_moments(estimates(task, per_decision(pi, mu), mu))
+    assert same(moments.moments(off, moments.per_decision(off)), listed)
+    assert same(moments.whole_return(own), listed_moments(estimates(task, whole_return)))
+    if len(list(trajectories(mdp, pi))) <= 20:
+        known = moments.episodes(own)
+        for group, centre in ((moments.leave_one_out, without_own), (moments.mean_centred, with_own)):
+            assert same(group(known, 2), listed_moments(list(group_estimates(task, 2, centre))))
+            together = [
+                (start * p, x)
+                for start, begun in zip(mdp.initial, np.eye(states), strict=True)
+                for p, x in group_estimates(task.but(initial=begun), 2, centre)
+            ]
+            assert same(moments.of_one_start(own, lambda of, group=group: group(of, 2)), listed_moments(together))
+    if mdp.gamma < 1:
+        endless = moments.process(*unrolled(task))
+        along = [[number for row in critic for number in row] + [0]]
+        credit = moments.generalized(endless, along, lam)
+        assert same(moments.moments(endless, credit), listed_moments(estimates(task, generalized(critic, lam))))
+
+
 def test_what_has_no_moments_is_refused():
     endless = TabularMDP([[[1], [1]]], [[1, 0]], [1], Fraction(1, 2))
     even, uneven = [[Fraction(1, 2)] * 2], [[Fraction(1, 4), Fraction(3, 4)]]
     of = moments.process(endless, even)
-    with pytest.raises(ValueError, match="an infinite horizon needs a discount k below 1"):
+    with pytest.raises(ValueError, match="an infinite horizon needs k and c below 1"):
         moments.moments(of, moments.reward_to_go(of, discount=1))
+    with pytest.raises(ValueError, match="an infinite horizon needs k and c below 1"):
+        moments.moments(of, replace(moments.reward_to_go(of), decay=1))
     with pytest.raises(ValueError, match="whole episodes have a finite horizon here"):
         moments.episodes(of)
     other = moments.process(endless, even, behaviour=uneven)
@@ -193,6 +253,73 @@ def test_what_has_no_moments_is_refused():
         moments.moments(other, moments.per_decision(other))
     with pytest.raises(ValueError, match=r"behaviour\[0\]\[1\] is 0 where policy\[0\]\[1\] is 1/2; no ratio exists"):
         moments.process(endless, even, behaviour=[[1, 0]])
+
+
+TRANSITION = np.array([[[0.5, 0.5], [0, 1]], [[1, 0], [0.25, 0.75]]])
+FITTING = {"transition": TRANSITION, "reward": np.eye(2), "initial": np.array([1.0, 0.0]), "gamma": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transition": TRANSITION[:, :, :1]}, r"transition has the shape \[2, 2, 1\] where \[2, 2, 2\] was expected"),
+        ({"reward": np.ones((2, 3))}, r"reward has the shape \[2, 3\] where \[2, 2\] was expected"),
+        ({"policy": np.full((3, 2), 0.5)}, r"policy has the shape \[3, 2\] where \[2, 2\] was expected"),
+        ({"transition": TRANSITION * [[[1], [0.5]], [[1], [1]]]}, r"transition\[0\]\[1\] sums to 0.5; a distribution"),
+        (
+            {"transition": TRANSITION * [[[1], [1]], [[1], [np.nan]]]},
+            r"transition\[1\]\[1\] sums to nan; a distribution",
+        ),
+        ({"initial": np.array([1.0, 1e-9])}, "initial sums to 1.000000001; a distribution must sum to 1"),
+        ({"policy": np.array([[0.5, 0.5], [1, 1]])}, r"policy\[1\] sums to 2.0; a distribution must sum to 1"),
+        ({"gamma": 1.5}, "gamma is 1.5; a discount lies in"),
+        ({"gamma": 1.0}, "gamma is 1.0 without a horizon|gamma is 1 without a horizon"),
+    ],
+)
+def test_arrays_that_are_no_process_are_refused_by_name(changes, message):
+    of = FITTING | {"policy": np.full((2, 2), 0.5)} | changes
+    tables = of["transition"], of["reward"], of["initial"], of["policy"], of["gamma"]
+    mdp = SimpleNamespace(**{name: of[name] for name in FITTING}, horizon=None)
+    for refuses in (
+        lambda: moments.process(mdp, of["policy"]),
+        lambda: dense.return_and_gradient(*tables),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refuses()
+
+
+def test_sparse_tables_features_and_behaviours_are_refused_by_name():
+    half, phi = np.full((2, 2), 0.5), np.ones((2, 2, 3))
+    rows = csr_matrix(TRANSITION.reshape(4, 2))
+    rest = np.eye(2), np.array([1.0, 0.0]), half, 0.5
+    with pytest.raises(ValueError, match=r"transition has the shape \[4, 1\] where \[4, 2\] was expected"):
+        sparse.return_and_gradient(rows[:, :1], *rest)
+    with pytest.raises(ValueError, match=r"transition\[0\] sums to 2.0"):
+        sparse.process(2 * rows, *rest, None, phi)
+    with pytest.raises(ValueError, match=r"features has the shape \[1, 2, 3\] where \[2, 2, 3\] was expected"):
+        sparse.process(rows, *rest, None, phi[:1])
+    mdp = SimpleNamespace(**FITTING, horizon=None)
+    with pytest.raises(ValueError, match=r"features has the shape \[1, 2, 3\] where \[2, 2, 3\] was expected"):
+        moments.process(mdp, half, phi[:1])
+    with pytest.raises(ValueError, match=r"behaviour\[0\] sums to 2.0"):
+        moments.process(mdp, half, behaviour=2 * half)
+
+
+@MANY
+@given(tasks(), st.lists(st.integers(-4, 4), min_size=3 * 9, max_size=3 * 9))
+def test_sparse_tables_and_features_have_the_moments_that_the_rationals_say(task, numbers):
+    states, actions = task.shape
+    phi = np.array(numbers, dtype=object).reshape(3, 3, 3)[:states, :actions]
+    exact = moments.process(task.mdp, task.pi, phi)
+    rows = csr_matrix(task.transition.reshape(states * actions, states))
+    tables = task.reward, task.initial, task.policy, float(task.gamma), task.horizon
+    found = sparse.process(rows, *tables, phi.astype(float))
+    for make in (lambda of: moments.reward_to_go(of, 1), lambda of: moments.n_step(of, 0, 2)):
+        left, right = make(found), make(exact)
+        # Scores of such features are at most 8, where a table's are at most 1, and enter twice.
+        allowed = 8**2 * roundings(task) * UNIT * scale(task, left.values, left.baselines)
+        for x, y in zip(moments.moments(found, left), moments.moments(exact, right), strict=True):
+            np.testing.assert_allclose(x, in_floats(y), rtol=0, atol=allowed)
 
 
 def test_a_finite_horizon_approaches_the_infinite_one():

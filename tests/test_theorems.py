@@ -86,9 +86,9 @@ def times(factor):
     return lambda rate, size, divisor: group.success_weight(rate, size, divisor) * factor(size)
 
 
-def weighed_twice(given, k):
-    """How often states are met, discounted twice more than a mean of squares is."""
-    return sum_of_visits(given, k * k)
+def weighed_twice(given, moves):
+    """How often states are met, discounted once more at every step."""
+    return sum_of_visits(given, given.gamma * moves)
 
 
 sum_of_visits = moments._visits
@@ -173,8 +173,8 @@ WRONG = [
     ("endless_process_that_comes_to_rest", moments, "_visits", weighed_twice),
     ("baselines_that_know_the_step", moments, "best_baselines", values_for_the_best),
     ("seen_through_them", moments, "scores", lambda policy, features: features),
-    ("gradient_with_features", natural_gradient, "_advantages",
-     lambda given: [0 * given.reward for _ in moments.exact_values(given)]),
+    ("gradient_with_features", natural_gradient, "advantages",
+     lambda given, values: [0 * given.reward for _ in values]),
     ("compatible_critic_of_features", policy_gradients, "natural_direction",
      lambda given: 2 * natural_gradient.natural_direction(given)),
     ("natural_direction_solves", policy_gradients, "natural_direction", natural_gradient.gradient_of_features),
