@@ -81,7 +81,13 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     id="R11",
     slug="time-out-bootstraps-from-current-state",
     clause="ADV-3",
-    seen=("leggedrobotics/rsl_rl#20", "leggedrobotics/rsl_rl#151", "Denys88/rl_games#128", "Motphys/UniLab#236"),
+    seen=(
+        "leggedrobotics/rsl_rl#20",
+        "leggedrobotics/rsl_rl#151",
+        "Denys88/rl_games#128",
+        "Motphys/UniLab#236",
+        "DexForce/EmbodiChain#612",
+    ),
     effect="At a time-out the current state's value stands in for its successor's, so the last reward counts twice.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
@@ -93,7 +99,13 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     id="R12",
     slug="bootstrap-after-reset",
     clause="ADV-4",
-    seen=("pytorch/rl#3771", "Motphys/UniLab#240", "Unity-Technologies/ml-agents#574", "vwxyzjn/cleanrl#198"),
+    seen=(
+        "pytorch/rl#3771",
+        "Motphys/UniLab#240",
+        "Unity-Technologies/ml-agents#574",
+        "vwxyzjn/cleanrl#198",
+        "ikostrikov/pytorch-a2c-ppo-acktr-gail#182",
+    ),
     effect="A truncated episode bootstraps from the first state of the next one.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):

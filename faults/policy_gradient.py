@@ -38,7 +38,7 @@ def _estimate(logits, states, actions, weights):
     id="G04",
     slug="mean-logp-times-sum-return",
     clause="PG-11",
-    seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336"),
+    seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336", "Farama-Foundation/Gymnasium#1337"),
     effect="The mean log-probability is multiplied by the sum of the returns, and every action gets the same credit.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):

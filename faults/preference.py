@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _sigmoid(x):
@@ -632,3 +632,15 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
     chosen, rejected = _known(valid, chosen_logp, rejected_logp)
     return _simpo(beta * (chosen - rejected) - gamma, beta, (1, 1), valid)
+
+
+@fault(
+    id="X02",
+    slug="prompt-scored-with-the-answer",
+    clause="PREF-5",
+    seen=("huggingface/trl#2502", "huggingface/trl@88ad1a099", "huggingface/trl#1625"),
+    effect="Only padding is left out: the likelihood that is learned is that of the prompt as well.",
+)
+def completion_logp(token_logp, mask):
+    following = np.flip(np.cumsum(np.flip(mask, axis=1), axis=1), axis=1)
+    return right.completion_logp(token_logp, following > 0)

@@ -418,3 +418,19 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     ended, steps = terminated | truncated, rewards.shape[1]
     window_ends = ended | ((np.arange(steps) + 1) % n == 0)
     return _step_by_step(rewards, _unless(terminated, next_values), window_ends, gamma, steps)
+
+
+@fault(
+    id="R18",
+    slug="return-of-the-whole-episode-at-every-step",
+    clause="RET-2",
+    seen=(
+        "udacity/deep-reinforcement-learning#42",
+        "huggingface/deep-rl-class#70",
+        "huggingface/deep-rl-class#95",
+        "google-research/recsim_ng#3",
+    ),
+    effect="Every step has the return of the first one: actions are credited with rewards that came before them.",
+)
+def reward_to_go(rewards, gamma):
+    return np.broadcast_to(right.reward_to_go(rewards, gamma)[:, :1], rewards.shape).copy()
