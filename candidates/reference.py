@@ -240,6 +240,18 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     return _of_lists(preference.simpo_loss, chosen_logp, rejected_logp, *lengths, beta, gamma, valid, **conventions)
 
 
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid, **conventions):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_lists(preference.sppo_loss, *logps, beta, valid, **conventions)
+
+
+def rpo_loss(
+    chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid, **conventions
+):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_lists(preference.rpo_loss, *logps, chosen_length, beta, alpha, valid, **conventions)
+
+
 def group_advantages(rewards, groups, baseline, scale, **conventions):
     return np.array(group.group_advantages(rewards.tolist(), groups.tolist(), baseline, scale, **conventions))
 

@@ -421,6 +421,24 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length)
 
 
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor) -> Tensor:
+        ratios = torch.stack([chosen - ref_chosen, rejected - ref_rejected])
+        target = torch.tensor([[0.5], [-0.5]], dtype=ratios.dtype) / beta
+        return (ratios - target).square().sum(0)
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp)
+
+
+def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, length: Tensor) -> Tensor:
+        rewards = beta * torch.stack([chosen - ref_chosen, rejected - ref_rejected])
+        return -rewards.log_softmax(0)[0] - alpha * chosen / length
+
+    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
+    return _mean_and_slopes(of_pairs, valid, 2, *columns)
+
+
 def group_advantages(rewards, groups, baseline, scale):
     rewards = _tensor(rewards)
     rewards = rewards.double() if rewards.dtype == torch.bool else rewards

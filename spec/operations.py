@@ -386,6 +386,27 @@ def simpo_loss(
     """The mean of -log sigmoid(beta (mean logp of the chosen less the rejected) - gamma), and its derivatives."""
 
 
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def sppo_loss(
+    chosen_logp: Rows, rejected_logp: Rows, ref_chosen_logp: Rows, ref_rejected_logp: Rows, beta: Number, valid: Rows
+) -> tuple[Number, Rows, Rows]:
+    """The mean of (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2, a and b being the log-ratios of chosen and rejected."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def rpo_loss(
+    chosen_logp: Rows,
+    rejected_logp: Rows,
+    ref_chosen_logp: Rows,
+    ref_rejected_logp: Rows,
+    chosen_length: Rows,
+    beta: Number,
+    alpha: Number,
+    valid: Rows,
+) -> tuple[Number, Rows, Rows]:
+    """DPO's loss plus alpha times the negative log-likelihood of the chosen, and its derivatives."""
+
+
 Samples = Annotated[Array, ("N",)]
 Groups = Annotated[Array, ("N",)]
 
