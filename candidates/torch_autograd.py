@@ -195,6 +195,40 @@ def entropy(logits, legal):
     return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
 
 
+def _gaussian(mean: Tensor, log_std: Tensor) -> torch.distributions.Distribution:
+    """A Gaussian with independent axes."""
+    return torch.distributions.Independent(torch.distributions.Normal(mean, log_std.exp(), validate_args=False), 1)
+
+
+def _with_slopes(value: Tensor, *leaves: Tensor) -> tuple[Any, ...]:
+    """Each row's value, and its derivatives in the leaves."""
+    return value.detach().numpy(), *(slope.numpy() for slope in torch.autograd.grad(value.sum(), leaves))
+
+
+def gaussian_logp(actions, mean, log_std):
+    mean, log_std = _tensor(mean).requires_grad_(), _tensor(log_std).requires_grad_()
+    return _with_slopes(_gaussian(mean, log_std).log_prob(_tensor(actions)), mean, log_std)
+
+
+def gaussian_entropy(log_std):
+    log_std = _tensor(log_std).requires_grad_()
+    return _with_slopes(_gaussian(torch.zeros_like(log_std), log_std).entropy(), log_std)
+
+
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    mean, log_std = _tensor(mean).requires_grad_(), _tensor(log_std).requires_grad_()
+    reference = _gaussian(_tensor(ref_mean), _tensor(ref_log_std))
+    value = torch.distributions.kl_divergence(_gaussian(mean, log_std), reference)
+    return _with_slopes(value, mean, log_std)
+
+
+def squashed_gaussian_logp(presquash, mean, log_std):
+    presquash = _tensor(presquash).requires_grad_()
+    logp = _gaussian(_tensor(mean), _tensor(log_std)).log_prob(presquash)
+    stretch = torch.distributions.TanhTransform().log_abs_det_jacobian(presquash, presquash.tanh())
+    return _with_slopes(logp - stretch.sum(-1), presquash)
+
+
 def policy_gradient_loss(logp, advantages, mask):
     logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _flags(mask)
     loss = -(advantages[mask] * logp[mask]).sum() / mask.sum().clamp(min=1)
