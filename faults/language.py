@@ -845,3 +845,27 @@ def aggregate(values, mask, mode, divisor):
     if mode != "seq-mean-token-mean":
         return right.aggregate(values, mask, mode, divisor)
     return right.aggregate(values, mask, "seq-mean-token-sum", divisor) / mask.shape[1]
+
+
+@fault(
+    id="S19",
+    slug="rewards-for-returns",
+    clause="LANG-31",
+    seen=("natolambert/rlhf-book#216",),
+    effect="An advantage is a token's own reward less its value: all but the last learn nothing of the score.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    return right.token_gae(token_rewards, values, mask, 0.0, lam)
+
+
+@fault(
+    id="S22",
+    slug="tools-answers-taken-for-steps",
+    clause="LANG-29",
+    seen=("radixark/miles#1827",),
+    effect="What a tool said has rewards and values and discounts like the rest: credit fades on the way past it.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    still_to_come = np.flip(np.cumsum(np.flip(mask, axis=1), axis=1), axis=1) > 0
+    between = (np.cumsum(mask, axis=1) > 0) & still_to_come
+    return np.where(mask, right.token_gae(token_rewards, values, between, gamma, lam), 0)

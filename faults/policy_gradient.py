@@ -313,7 +313,7 @@ def _with_derivative(policy, logarithms, value):
     id="D20",
     slug="zero-times-log-of-zero",
     clause="PG-29",
-    seen=("JuliaReinforcementLearning/ReinforcementLearning.jl#917",),
+    seen=("JuliaReinforcementLearning/ReinforcementLearning.jl#917", "NovaSky-AI/SkyRL#2259"),
     effect="Illegal actions have the probability 0 and its logarithm, and the entropy is their product: not a number.",
 )
 def entropy(logits, legal):
