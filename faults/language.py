@@ -116,6 +116,7 @@ def sequence_logp(logits, tokens, completion_mask):
     id="M-LANG-7",
     slug="sequence-not-shifted",
     clause="LANG-12",
+    seen=("AI-Hypercomputer/maxtext#2103",),
     effect="Every token is judged by the logits that come after it has been read.",
 )
 def sequence_logp(logits, tokens, completion_mask):
@@ -126,6 +127,7 @@ def sequence_logp(logits, tokens, completion_mask):
     id="M-LANG-8",
     slug="mask-not-shifted",
     clause="LANG-12",
+    seen=("Goekdeniz-Guelmez/mlx-lm-lora#80", "Goekdeniz-Guelmez/mlx-lm-lora#88"),
     effect="The labels are shifted and the mask is not: the first token is missing, and one behind the end is in.",
 )
 def sequence_logp(logits, tokens, completion_mask):

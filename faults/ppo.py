@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _exp(logarithm):
@@ -700,6 +700,7 @@ def approx_kl(logp, old_logp, mask):
     id="M-PPO-25",
     slug="divergence-diluted-by-padding",
     clause="PPO-48",
+    seen=("natolambert/rlhf-book#216",),
     effect="The mean is over all positions: the longer the padding, the closer the policies.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -786,3 +787,15 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     return _or_nothing(mask, *_mean(mask, _outside(logp, old_logp, clip_low, clip_high)))[0]
+
+
+@fault(
+    id="S23",
+    slug="share-of-the-rows",
+    clause="PPO-45",
+    seen=("RLinf/RLinf#1471",),
+    effect="Tokens are counted and divided by the number of rows, the mask having one entry for each: a share of 31.",
+)
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    share = right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return share * mask.sum() / max(mask.any(axis=1).sum(), 1)

@@ -180,7 +180,13 @@ def _mixed(rewards, bootstraps, ended, gamma, lam):
     id="R21",
     slug="bootstrap-discounted-once",
     clause="RET-7",
-    seen=("jakegrigsby/AdvancedPacmanDQNs#2", "qfettes/DeepRL-Tutorials#1", "seungeunrho/minimalRL#8"),
+    seen=(
+        "jakegrigsby/AdvancedPacmanDQNs#2",
+        "qfettes/DeepRL-Tutorials#1",
+        "seungeunrho/minimalRL#8",
+        "younggyoseo/FastTD3#6",
+        "younggyoseo/FastTD3#7",
+    ),
     effect="The value after n steps is discounted by gamma and not by gamma^n, so far states look near.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
@@ -230,6 +236,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     id="M-RET-12",
     slug="n-step-runs-over-boundaries",
     clause="RET-14",
+    seen=("younggyoseo/FastTD3#6", "younggyoseo/FastTD3#7"),
     effect="n rewards are added up whatever episode they belong to.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
