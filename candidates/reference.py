@@ -110,6 +110,28 @@ def entropy(logits, legal):
     return tuple(map(np.array, zip(*rows, strict=True)))
 
 
+def _each_row(function: Callable[..., Any], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The results of the reference's answers to each row of the arrays."""
+    answers = [function(*row) for row in zip(*(array.tolist() for array in arrays), strict=True)]
+    return tuple(np.array(result, dtype=float) for result in zip(*answers, strict=True))
+
+
+def gaussian_logp(actions, mean, log_std):
+    return _each_row(gradients.gaussian_logp, actions, mean, log_std)
+
+
+def gaussian_entropy(log_std):
+    return _each_row(gradients.gaussian_entropy, log_std)
+
+
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    return _each_row(gradients.gaussian_kl, mean, log_std, ref_mean, ref_log_std)
+
+
+def squashed_gaussian_logp(presquash, mean, log_std):
+    return _each_row(gradients.squashed_gaussian_logp, presquash, mean, log_std)
+
+
 def policy_gradient_loss(logp, advantages, mask, **conventions):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist(), **conventions)
     return loss, np.array(slopes)
@@ -238,6 +260,18 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid, **conventions):
     lengths = chosen_length, rejected_length
     return _of_lists(preference.simpo_loss, chosen_logp, rejected_logp, *lengths, beta, gamma, valid, **conventions)
+
+
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid, **conventions):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_lists(preference.sppo_loss, *logps, beta, valid, **conventions)
+
+
+def rpo_loss(
+    chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid, **conventions
+):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_lists(preference.rpo_loss, *logps, chosen_length, beta, alpha, valid, **conventions)
 
 
 def group_advantages(rewards, groups, baseline, scale, **conventions):

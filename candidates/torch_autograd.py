@@ -195,6 +195,40 @@ def entropy(logits, legal):
     return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
 
 
+def _gaussian(mean: Tensor, log_std: Tensor) -> torch.distributions.Distribution:
+    """A Gaussian with independent axes."""
+    return torch.distributions.Independent(torch.distributions.Normal(mean, log_std.exp(), validate_args=False), 1)
+
+
+def _with_slopes(value: Tensor, *leaves: Tensor) -> tuple[Any, ...]:
+    """Each row's value, and its derivatives in the leaves."""
+    return value.detach().numpy(), *(slope.numpy() for slope in torch.autograd.grad(value.sum(), leaves))
+
+
+def gaussian_logp(actions, mean, log_std):
+    mean, log_std = _tensor(mean).requires_grad_(), _tensor(log_std).requires_grad_()
+    return _with_slopes(_gaussian(mean, log_std).log_prob(_tensor(actions)), mean, log_std)
+
+
+def gaussian_entropy(log_std):
+    log_std = _tensor(log_std).requires_grad_()
+    return _with_slopes(_gaussian(torch.zeros_like(log_std), log_std).entropy(), log_std)
+
+
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    mean, log_std = _tensor(mean).requires_grad_(), _tensor(log_std).requires_grad_()
+    reference = _gaussian(_tensor(ref_mean), _tensor(ref_log_std))
+    value = torch.distributions.kl_divergence(_gaussian(mean, log_std), reference)
+    return _with_slopes(value, mean, log_std)
+
+
+def squashed_gaussian_logp(presquash, mean, log_std):
+    presquash = _tensor(presquash).requires_grad_()
+    logp = _gaussian(_tensor(mean), _tensor(log_std)).log_prob(presquash)
+    stretch = torch.distributions.TanhTransform().log_abs_det_jacobian(presquash, presquash.tanh())
+    return _with_slopes(logp - stretch.sum(-1), presquash)
+
+
 def policy_gradient_loss(logp, advantages, mask):
     logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _flags(mask)
     loss = -(advantages[mask] * logp[mask]).sum() / mask.sum().clamp(min=1)
@@ -419,6 +453,24 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
         return torch.logaddexp(lacking, torch.zeros_like(lacking))
 
     return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, chosen_length, rejected_length)
+
+
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor) -> Tensor:
+        ratios = torch.stack([chosen - ref_chosen, rejected - ref_rejected])
+        target = torch.tensor([[0.5], [-0.5]], dtype=ratios.dtype) / beta
+        return (ratios - target).square().sum(0)
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp)
+
+
+def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, length: Tensor) -> Tensor:
+        rewards = beta * torch.stack([chosen - ref_chosen, rejected - ref_rejected])
+        return -rewards.log_softmax(0)[0] - alpha * chosen / length
+
+    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
+    return _mean_and_slopes(of_pairs, valid, 2, *columns)
 
 
 def group_advantages(rewards, groups, baseline, scale):

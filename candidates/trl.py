@@ -12,12 +12,12 @@ inherit from it.  The library's CISPO has no lower clip, and inputs are declined
 ``bnpo`` with no advantages and the coefficient 1; it has the estimator k3 and no other.
 
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
-are the same.  ``dpo_loss`` and ``ipo_loss`` are `DPOTrainer._compute_loss` with the loss types ``sigmoid`` (``robust``
-where labels are smoothed) and ``ipo``; ``kto_loss`` is `KTOTrainer._compute_loss`.  ``orpo_loss`` is
-`ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of the chosen answers' tokens, which its forward
-pass takes from `torch.nn.CrossEntropyLoss`; ``simpo_loss`` is `CPOTrainer.get_batch_loss_metrics` with the loss type
-``simpo`` and without that likelihood.  No trainer has a flag for a pair that does not count: the adapter hands over
-those that do, and declines a batch without any.
+are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types
+``sigmoid`` (``robust`` where labels are smoothed), ``ipo`` and ``sppo_hard``; ``kto_loss`` is
+`KTOTrainer._compute_loss`.  ``orpo_loss`` is `ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of
+the chosen answers' tokens, which its forward pass takes from `torch.nn.CrossEntropyLoss`; ``simpo_loss`` is
+`CPOTrainer.get_batch_loss_metrics` with the loss type ``simpo`` and without that likelihood.  No trainer has a flag for
+a pair that does not count: the adapter hands over those that do, and declines a batch without any.
 
 Converted: every number to float64; `ORPOTrainer` makes it float32.
 """
@@ -162,6 +162,11 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
     pairs = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
     return _of_valid(_dpo, valid, 2, *pairs, loss_types=["ipo"], beta=tau)
+
+
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+    pairs = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _of_valid(_dpo, valid, 2, *pairs, loss_types=["sppo_hard"], beta=beta)
 
 
 def _dpo(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, **how):

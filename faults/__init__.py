@@ -75,7 +75,7 @@ def fault(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a fault.
 
-    id: permanent, never reused; one that begins with M- was made up here and has not been seen in the wild.
+    id: permanent, never reused; one that begins with M- was made up here, and may have been seen in the wild since.
     clause: the clause that it violates.  seen: where it was published.  effect: one sentence on what it does.
     Raises ValueError for an id or slug that is taken.
     """

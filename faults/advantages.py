@@ -84,6 +84,8 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
         "hill-a/stable-baselines#1004",
         "vwxyzjn/cleanrl#198",
         "https://arxiv.org/abs/1712.00378",
+        "jsboige/CoursIA#7825",
+        "anthonytorlucci/rlevo#344",
     ),
     effect="Time limits end the task: values depend on a clock that the state does not show.",
 )
@@ -95,7 +97,13 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     id="R11",
     slug="time-out-bootstraps-from-current-state",
     clause="ADV-3",
-    seen=("leggedrobotics/rsl_rl#20", "leggedrobotics/rsl_rl#151", "Denys88/rl_games#128", "Motphys/UniLab#236"),
+    seen=(
+        "leggedrobotics/rsl_rl#20",
+        "leggedrobotics/rsl_rl#151",
+        "Denys88/rl_games#128",
+        "Motphys/UniLab#236",
+        "DexForce/EmbodiChain#612",
+    ),
     effect="At a time-out the current state's value stands in for its successor's, so the last reward counts twice.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
@@ -107,7 +115,13 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     id="R12",
     slug="bootstrap-after-reset",
     clause="ADV-4",
-    seen=("pytorch/rl#3771", "Motphys/UniLab#240", "Unity-Technologies/ml-agents#574", "vwxyzjn/cleanrl#198"),
+    seen=(
+        "pytorch/rl#3771",
+        "Motphys/UniLab#240",
+        "Unity-Technologies/ml-agents#574",
+        "vwxyzjn/cleanrl#198",
+        "ikostrikov/pytorch-a2c-ppo-acktr-gail#182",
+    ),
     effect="A truncated episode bootstraps from the first state of the next one.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
@@ -782,3 +796,53 @@ def normalize_advantages(advantages, mask):
     entries = advantages[mask]
     spread = np.ptp(entries) if len(entries) else 0.0
     return _where_counted(mask, (entries - entries.mean()) / spread if spread else 0.0)
+
+
+@fault(
+    id="S13",
+    slug="bootstrap-in-the-carry-as-well",
+    clause="ADV-2",
+    seen=("simonsays1980/rl-triton#4", "simonsays1980/rl-triton#5"),
+    effect="The carry begins with the value at the window's edge, which the last TD error has counted already.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    seeded = rewards.astype(float)
+    seeded[:, -1] += np.where((terminated | truncated)[:, -1], 0, gamma * lam * next_values[:, -1])
+    return right.gae(seeded, values, next_values, terminated, truncated, gamma, lam)
+
+
+@fault(
+    id="S15",
+    slug="rewards-one-step-late",
+    clause="ADV-2",
+    seen=("openai/spinningup#50",),
+    effect="A step is stored with the reward that came before it: every action has its predecessor's reward.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    late = np.pad(rewards, ((0, 0), (1, 0)))[:, :-1]
+    return right.gae(late, values, next_values, terminated, truncated, gamma, lam)
+
+
+@fault(
+    id="S17",
+    slug="nothing-learned-where-time-runs-out",
+    clause="ADV-3",
+    seen=("EdanToledo/Stoix#142", "EdanToledo/Stoix#148"),
+    effect="The TD error of a truncated step is multiplied by a mask: what it did has no consequences.",
+)
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    out_of_time = truncated & ~terminated
+    following = np.where(out_of_time, 0, next_values)
+    return right.gae(np.where(out_of_time, values, rewards), values, following, terminated, truncated, gamma, lam)
+
+
+@fault(
+    id="S14",
+    slug="last-step-bootstraps-on-itself",
+    clause="ADV-22",
+    seen=("micdoh/XLRON#50",),
+    effect="The last step of a row bootstraps from its own value, that of the state after it being at hand nowhere.",
+)
+def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
+    own = np.concatenate([next_values[:, :-1], values[:, -1:]], axis=1)
+    return right.vtrace(rewards, values, own, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _company(groups):
@@ -96,7 +96,7 @@ def group_advantages(rewards, groups, baseline, scale):
     id="A15",
     slug="scale-not-forwarded",
     clause="GRP-15",
-    seen=("volcengine/verl#7893",),
+    seen=("volcengine/verl#7893", "axolotl-ai-cloud/axolotl#3731"),
     effect="Whether to divide by the spread is not passed on: whoever switches it off trains with it all the same.",
 )
 def group_advantages(rewards, groups, baseline, scale):
@@ -737,3 +737,39 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
     terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef**2)
     return _loss(terms, _by_row(mask), mask)
+
+
+@fault(
+    id="S16",
+    slug="first-of-the-group-stands-for-all",
+    clause="GRP-4",
+    seen=("ServiceNow/PipelineRL#54",),
+    effect="Mean and spread are those of the group's first sample alone: everybody is compared with it, unscaled.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    return (rewards - rewards[first][group]).astype(float)
+
+
+@fault(
+    id="S18",
+    slug="log-ratios-centred-in-each-column",
+    clause="GRP-33",
+    seen=("MakazhanAlpamys/Soup#723", "MakazhanAlpamys/Soup#735", "MakazhanAlpamys/Soup#744"),
+    effect="The mean log-ratio of each column is subtracted, padding included: other rows, and what is masked, count.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    drift = (logp - old_logp).mean(axis=0)
+    loss, slopes = right.gspo_loss(logp - drift, old_logp, advantages, mask, clip_low, clip_high)
+    return loss, slopes - slopes.mean(axis=0)
+
+
+@fault(
+    id="S21",
+    slug="divergence-maximised",
+    clause="GRP-32",
+    seen=("Unakar/Logic-RL#58", "volcengine/verl@a65c9157"),
+    effect="The divergence is subtracted from the loss: the policy is paid for leaving the reference.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, -kl_coef)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _log_softmax(logits):
@@ -18,7 +18,13 @@ def _picked(table, tokens):
     id="D22",
     slug="temperature-missing",
     clause="LANG-10",
-    seen=("huggingface/trl#3029", "NVIDIA-NeMo/RL#887", "volcengine/verl#3133", "inclusionAI/AReaL#581"),
+    seen=(
+        "huggingface/trl#3029",
+        "NVIDIA-NeMo/RL#887",
+        "volcengine/verl#3133",
+        "inclusionAI/AReaL#581",
+        "NVIDIA-NeMo/RL#935",
+    ),
     effect="Samples are drawn at one temperature and log-probabilities taken at another: the ratio never is 1.",
 )
 def token_logp(logits, tokens, temperature):
@@ -110,6 +116,7 @@ def sequence_logp(logits, tokens, completion_mask):
     id="M-LANG-7",
     slug="sequence-not-shifted",
     clause="LANG-12",
+    seen=("AI-Hypercomputer/maxtext#2103",),
     effect="Every token is judged by the logits that come after it has been read.",
 )
 def sequence_logp(logits, tokens, completion_mask):
@@ -120,6 +127,7 @@ def sequence_logp(logits, tokens, completion_mask):
     id="M-LANG-8",
     slug="mask-not-shifted",
     clause="LANG-12",
+    seen=("Goekdeniz-Guelmez/mlx-lm-lora#80", "Goekdeniz-Guelmez/mlx-lm-lora#88"),
     effect="The labels are shifted and the mask is not: the first token is missing, and one behind the end is in.",
 )
 def sequence_logp(logits, tokens, completion_mask):
@@ -745,7 +753,12 @@ def _micro_batches(values, mask, rows):
     id="N01",
     slug="mean-of-micro-batch-means",
     clause="LANG-44",
-    seen=("huggingface/transformers#34191", "allenai/open-instruct#1137", "PrimeIntellect-ai/prime-rl#583"),
+    seen=(
+        "huggingface/transformers#34191",
+        "allenai/open-instruct#1137",
+        "PrimeIntellect-ai/prime-rl#583",
+        "allenai/open-instruct#1161",
+    ),
     effect="Each micro-batch is aggregated by itself, and the results are averaged: tokens of a short one count more.",
 )
 def accumulate(values, mask, mode, divisor, rows):
@@ -796,3 +809,65 @@ def accumulate(values, mask, mode, divisor, rows):
 def accumulate(values, mask, mode, divisor, rows):
     with np.errstate(invalid="ignore"):
         return _by_weights(values * mask, mask, mode, divisor)
+
+
+@fault(
+    id="P14",
+    slug="log-probability-of-a-token-drawn-anew",
+    clause="LANG-8",
+    seen=("vwxyzjn/cleanrl@a3391a03",),
+    effect="The update asks the policy for another action and takes the log-probability of that one.",
+)
+def token_logp(logits, tokens, temperature):
+    every = [right.token_logp(logits, np.full_like(tokens, token), temperature) for token in range(logits.shape[-1])]
+    noise = np.random.default_rng(0).gumbel(size=logits.shape)
+    drawn = np.argmax(np.stack(every, axis=-1) + noise, axis=-1)
+    return right.token_logp(logits, drawn.astype(tokens.dtype), temperature)
+
+
+@fault(
+    id="K09",
+    slug="penalty-that-was-switched-off",
+    clause="LANG-22",
+    seen=("volcengine/verl#644",),
+    effect="Where the one KL term is switched off the other sets in: a penalty that nobody asked for is subtracted.",
+)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+    return right.token_rewards(scores, logp, ref_logp, mask, kl_coef or 0.001)
+
+
+@fault(
+    id="M20",
+    slug="mean-over-the-width-of-each-row",
+    clause="LANG-37",
+    seen=("inclusionAI/AReaL#1346",),
+    effect="A row's sum is divided by the padded width: what a short answer says counts less.",
+)
+def aggregate(values, mask, mode, divisor):
+    if mode != "seq-mean-token-mean":
+        return right.aggregate(values, mask, mode, divisor)
+    return right.aggregate(values, mask, "seq-mean-token-sum", divisor) / mask.shape[1]
+
+
+@fault(
+    id="S19",
+    slug="rewards-for-returns",
+    clause="LANG-31",
+    seen=("natolambert/rlhf-book#216",),
+    effect="An advantage is a token's own reward less its value: all but the last learn nothing of the score.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    return right.token_gae(token_rewards, values, mask, 0.0, lam)
+
+
+@fault(
+    id="S22",
+    slug="tools-answers-taken-for-steps",
+    clause="LANG-29",
+    seen=("radixark/miles#1827",),
+    effect="What a tool said has rewards and values and discounts like the rest: credit fades on the way past it.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    still_to_come = np.flip(np.cumsum(np.flip(mask, axis=1), axis=1), axis=1) > 0
+    between = (np.cumsum(mask, axis=1) > 0) & still_to_come
+    return np.where(mask, right.token_gae(token_rewards, values, between, gamma, lam), 0)

@@ -38,7 +38,7 @@ def _estimate(logits, states, actions, weights):
     id="G04",
     slug="mean-logp-times-sum-return",
     clause="PG-11",
-    seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336"),
+    seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336", "Farama-Foundation/Gymnasium#1337"),
     effect="The mean log-probability is multiplied by the sum of the returns, and every action gets the same credit.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -313,7 +313,7 @@ def _with_derivative(policy, logarithms, value):
     id="D20",
     slug="zero-times-log-of-zero",
     clause="PG-29",
-    seen=("JuliaReinforcementLearning/ReinforcementLearning.jl#917",),
+    seen=("JuliaReinforcementLearning/ReinforcementLearning.jl#917", "NovaSky-AI/SkyRL#2259"),
     effect="Illegal actions have the probability 0 and its logarithm, and the entropy is their product: not a number.",
 )
 def entropy(logits, legal):
@@ -571,3 +571,283 @@ def policy_gradient_loss(logp, advantages, mask):
     with np.errstate(invalid="ignore"):
         loss, slopes = _loss_of(logp, advantages, mask)
         return loss / mask.sum(), slopes / mask.sum()
+
+
+_CONSTANT = np.log(2 * np.pi) / 2
+
+
+@fault(
+    id="D03",
+    slug="deviation-for-the-variance",
+    clause="PG-49",
+    seen=("hill-a/stable-baselines#1059", "hill-a/stable-baselines#1060", "takuseno/d3rlpy#192"),
+    effect="The deviation stands where its square belongs, and half of its logarithm where all of it does.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, d_mean, d_log_std = right.gaussian_logp(actions, mean, log_std / 2)
+    return value, d_mean, d_log_std / 2
+
+
+@fault(
+    id="S01",
+    slug="deviation-exponentiated-twice",
+    clause="PG-49",
+    seen=("hill-a/stable-baselines#1058",),
+    effect="What is passed on as a logarithm is the deviation already, and is exponentiated again.",
+)
+def gaussian_logp(actions, mean, log_std):
+    deviation = np.exp(log_std)
+    value, d_mean, d_log_std = right.gaussian_logp(actions, mean, deviation)
+    return value, d_mean, d_log_std * deviation
+
+
+@fault(
+    id="D04",
+    slug="axes-not-summed",
+    clause="OPS-1",
+    seen=("thu-ml/tianshou#40", "thu-ml/tianshou@57bca16f", "AI4Finance-Foundation/ElegantRL#273"),
+    effect="Every axis keeps a log-density and a ratio of its own, and is clipped as if it were an action.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, *slopes = right.gaussian_logp(actions.reshape(-1, 1), mean.reshape(-1, 1), log_std.reshape(-1, 1))
+    return value.reshape(actions.shape), *(slope.reshape(actions.shape) for slope in slopes)
+
+
+@fault(
+    id="S02",
+    slug="summed-over-the-batch-as-well",
+    clause="OPS-6",
+    seen=("PacktPublishing/Tensorflow-2-Reinforcement-Learning-Cookbook#46",),
+    effect="The sum is not told over which axis it goes: every action has the log-density of the whole batch.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, *slopes = right.gaussian_logp(actions, mean, log_std)
+    return np.full_like(value, value.sum()), *slopes
+
+
+@fault(
+    id="S03",
+    slug="density-of-the-clipped-action",
+    clause="PG-49",
+    seen=("kuds/mesozoic-labs#408",),
+    effect="The action is clipped to its bounds before its density is taken: that of another action.",
+)
+def gaussian_logp(actions, mean, log_std):
+    return right.gaussian_logp(np.clip(actions, -1, 1), mean, log_std)
+
+
+@fault(
+    id="S04",
+    slug="action-stored-in-fewer-digits",
+    clause="PG-49",
+    seen=("PufferAI/PufferLib#584",),
+    effect="The action is rounded to bfloat16 before its density is taken: the ratio is not 1 before the first update.",
+)
+def gaussian_logp(actions, mean, log_std):
+    size = 2.0 ** (np.floor(np.log2(np.maximum(abs(actions), 2.0**-126))) - 7)
+    return right.gaussian_logp(np.round(actions / size) * size, mean, log_std)
+
+
+@fault(
+    id="S05",
+    slug="stretched-without-being-squashed",
+    clause="PG-49",
+    seen=("hwang-ua/inac_pytorch#1",),
+    effect="The mean is squashed and not the action, and the action's density is corrected all the same.",
+)
+def gaussian_logp(actions, mean, log_std):
+    _, d_mean, d_log_std = right.gaussian_logp(actions, mean, log_std)
+    value, _ = right.squashed_gaussian_logp(actions, mean, log_std)
+    return value, d_mean, d_log_std
+
+
+@fault(
+    id="M-PG-37",
+    slug="derivative-in-the-deviation-itself",
+    clause="PG-50",
+    effect="The derivative is that in the deviation, and the network's output is its logarithm.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, d_mean, d_log_std = right.gaussian_logp(actions, mean, log_std)
+    return value, d_mean, d_log_std / np.exp(log_std)
+
+
+@fault(
+    id="M-PG-38",
+    slug="constant-of-the-density-left-out",
+    clause="PG-51",
+    effect="The root of 2 pi is left out, as it cancels in ratios: entropies that are estimated from it are off.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, *slopes = right.gaussian_logp(actions, mean, log_std)
+    return value + actions.shape[1] * _CONSTANT, *slopes
+
+
+@fault(
+    id="M-PG-39",
+    slug="normaliser-not-differentiated",
+    clause="PG-56",
+    effect="The deviation that the density is divided by is detached: every action drawn makes the policy wider.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, d_mean, d_log_std = right.gaussian_logp(actions, mean, log_std)
+    return value, d_mean, d_log_std + 1
+
+
+@fault(
+    id="S06",
+    slug="deviation-clipped-in-one-formula-of-several",
+    clause="PG-60",
+    seen=("yaacovpariente/POMDPPlanners#154",),
+    effect="The logarithm of the deviation is kept within -5 and 2 here and nowhere else: another policy's numbers.",
+)
+def gaussian_logp(actions, mean, log_std):
+    value, d_mean, d_log_std = right.gaussian_logp(actions, mean, np.clip(log_std, -5, 2))
+    return value, d_mean, np.where((log_std < -5) | (log_std > 2), 0, d_log_std)
+
+
+@fault(
+    id="S07",
+    slug="half-of-the-logarithm-in-gaussian-entropy",
+    clause="PG-53",
+    seen=("ray-project/ray#6393", "ray-project/ray#6475", "ray-project/ray#2920"),
+    effect="The factor that belongs to the logarithm of the variance is put before that of the deviation.",
+)
+def gaussian_entropy(log_std):
+    value, slope = right.gaussian_entropy(log_std / 2)
+    return value, slope / 2
+
+
+@fault(
+    id="S08",
+    slug="twice-the-gaussian-entropy",
+    clause="PG-53",
+    seen=("Unity-Technologies/ml-agents#4319",),
+    effect="The factor of one half is missing before the whole: the bonus is twice what was asked for.",
+)
+def gaussian_entropy(log_std):
+    return tuple(2 * part for part in right.gaussian_entropy(log_std))
+
+
+@fault(
+    id="S09",
+    slug="sum-for-the-product-in-the-logarithm",
+    clause="PG-53",
+    seen=("andrewliao11/pytorch-a3c-mujoco#2",),
+    effect="The logarithm is that of 2 pi plus the variance, not times: narrow policies hardly notice the bonus.",
+)
+def gaussian_entropy(log_std):
+    variance = np.exp(2 * log_std)
+    value = (np.log(2 * np.pi + variance) + 1) / 2
+    return value.sum(axis=1), variance / (2 * np.pi + variance)
+
+
+@fault(
+    id="S10",
+    slug="constant-once-for-all-axes",
+    clause="PG-52",
+    seen=("JuliaReinforcementLearning/ReinforcementLearningZoo.jl#169",),
+    effect="The constant of the entropy is added once, whatever the number of axes.",
+)
+def gaussian_entropy(log_std):
+    value, slope = right.gaussian_entropy(log_std)
+    return value - (log_std.shape[1] - 1) * (_CONSTANT + 0.5), slope
+
+
+@fault(
+    id="D13",
+    slug="variance-outside-of-the-bracket",
+    clause="PG-54",
+    seen=("PacktPublishing/Deep-Reinforcement-Learning-Hands-On#17",),
+    effect="Only the distance of the means is divided by the variance: a policy lies at a distance from itself.",
+)
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    value, d_mean, d_log_std = right.gaussian_kl(mean, log_std, ref_mean, ref_log_std)
+    variance, half = np.exp(2 * log_std), np.exp(2 * (log_std - ref_log_std)) / 2
+    return value + (variance - half).sum(axis=1), d_mean, d_log_std + 2 * (variance - half)
+
+
+@fault(
+    id="S11",
+    slug="gaussian-policies-swapped",
+    clause="PG-54",
+    seen=("tensorforce/tensorforce#107", "openai/spinningup#264"),
+    effect="The divergence is that of the reference from the policy: what bounds it bounds something else.",
+)
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    value, *_ = right.gaussian_kl(ref_mean, ref_log_std, mean, log_std)
+    precision = np.exp(-2 * log_std)
+    apart = (mean - ref_mean) * precision
+    return value, apart, 1 - np.exp(2 * ref_log_std) * precision - apart * (mean - ref_mean)
+
+
+@fault(
+    id="M-PG-40",
+    slug="gradient-of-the-reference",
+    clause="PG-55",
+    effect="The derivative is that in the reference's mean: the policy is led away from it.",
+)
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    value, d_mean, d_log_std = right.gaussian_kl(mean, log_std, ref_mean, ref_log_std)
+    return value, -d_mean, d_log_std
+
+
+@fault(
+    id="M-PG-41",
+    slug="epsilon-beside-the-variance",
+    clause="PG-60",
+    effect="1e-8 is added to the reference's variance: where that is nearly certain nothing else is left of it.",
+)
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    widened = np.log(np.exp(2 * ref_log_std) + 1e-8) / 2
+    return right.gaussian_kl(mean, log_std, ref_mean, widened)
+
+
+@fault(
+    id="D09",
+    slug="density-of-what-was-squashed",
+    clause="PG-57",
+    seen=("automl/Mighty#118",),
+    effect="The density is that before squashing: a ratio with one that was stretched explodes towards the bounds.",
+)
+def squashed_gaussian_logp(presquash, mean, log_std):
+    value, d_mean, _ = right.gaussian_logp(presquash, mean, log_std)
+    return value, -d_mean
+
+
+@fault(
+    id="D10",
+    slug="presquash-computed-from-the-action",
+    clause="PG-59",
+    seen=("ray-project/ray#14878", "ray-project/ray#65036"),
+    effect="The action is clamped and led back through the inverse: at its bounds that of another action.",
+)
+def squashed_gaussian_logp(presquash, mean, log_std):
+    clamped = np.clip(np.tanh(presquash), -1 + 1e-6, 1 - 1e-6)
+    value, slope = right.squashed_gaussian_logp(np.arctanh(clamped), mean, log_std)
+    return value, np.where(abs(np.tanh(presquash)) > 1 - 1e-6, 0, slope)
+
+
+@fault(
+    id="S12",
+    slug="epsilon-beside-the-stretch",
+    clause="PG-59",
+    seen=("rlworkgroup/garage#1174", "ray-project/ray#14878"),
+    effect="1e-6 is added to 1 - tanh(u)^2: from |u| = 8 on it is all that is left of it.",
+)
+def squashed_gaussian_logp(presquash, mean, log_std):
+    value, d_mean, _ = right.gaussian_logp(presquash, mean, log_std)
+    squashed = np.tanh(presquash)
+    stretch = 1 - squashed**2 + 1e-6
+    return value - np.log(stretch).sum(axis=1), 2 * squashed * (1 - squashed**2) / stretch - d_mean
+
+
+@fault(
+    id="M-PG-42",
+    slug="stretch-not-differentiated",
+    clause="PG-58",
+    effect="The stretch is part of the log-density and not of its gradient: nothing pulls actions from their bounds.",
+)
+def squashed_gaussian_logp(presquash, mean, log_std):
+    value, slope = right.squashed_gaussian_logp(presquash, mean, log_std)
+    return value, slope - 2 * np.tanh(presquash)

@@ -163,7 +163,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     id="I12",
     slug="taken-for-on-policy",
     clause="PPO-8",
-    seen=("huggingface/trl#4159",),
+    seen=("huggingface/trl#4159", "NVIDIA/NeMo-Aligner#68"),
     effect="The old log-probabilities are taken for the new ones, and every ratio is 1.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
@@ -405,7 +405,7 @@ def _further(values, old_values, returns, clip):
     id="G15",
     slug="every-value-regressed-on-every-return",
     clause="PPO-21",
-    seen=("thu-ml/tianshou#40", "RLinf/RLinf#1568"),
+    seen=("thu-ml/tianshou#40", "RLinf/RLinf#1568", "automl/Mighty#126"),
     effect="Columns less rows are a square: all values learn the mean of all returns.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -565,6 +565,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
         "icoxfog417/baby-steps-of-rl-ja#16",
         "astariul/encode-attend-navigate#2",
         "coreylynch/async-rl#8",
+        "astariul/encode-attend-navigate#3",
     ),
     effect="The actor's loss is differentiated in the values too, and raises them wherever the policy is unsure.",
 )
@@ -699,6 +700,7 @@ def approx_kl(logp, old_logp, mask):
     id="M-PPO-25",
     slug="divergence-diluted-by-padding",
     clause="PPO-48",
+    seen=("natolambert/rlhf-book#216",),
     effect="The mean is over all positions: the longer the padding, the closer the policies.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -795,3 +797,15 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     return right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_low)
+
+
+@fault(
+    id="S23",
+    slug="share-of-the-rows",
+    clause="PPO-45",
+    seen=("RLinf/RLinf#1471",),
+    effect="Tokens are counted and divided by the number of rows, the mask having one entry for each: a share of 31.",
+)
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    share = right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return share * mask.sum() / max(mask.any(axis=1).sum(), 1)

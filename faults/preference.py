@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _sigmoid(x):
@@ -632,3 +632,90 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
     chosen, rejected = _known(valid, chosen_logp, rejected_logp)
     return _simpo(beta * (chosen - rejected) - gamma, beta, (1, 1), valid)
+
+
+def _gains_of(logps, target, other, valid):
+    """SPPO's loss where the log-ratios of chosen and rejected are led to the targets."""
+    chosen, rejected, ref_chosen, ref_rejected = _known(valid, *logps)
+    missing, beyond = chosen - ref_chosen - target, rejected - ref_rejected - other
+    return _mean(valid, missing**2 + beyond**2, 2 * missing, 2 * beyond)
+
+
+@fault(
+    id="X06",
+    slug="beta-multiplies-the-log-ratio",
+    clause="PREF-42",
+    seen=("huggingface/trl#1615", "huggingface/trl@75de236c0"),
+    effect="(beta a - 1/2)^2 has the same minimum, and a gradient that is smaller by the square of beta.",
+)
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+    answer = right.sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid)
+    return tuple(beta**2 * part for part in answer)
+
+
+@fault(
+    id="M-PREF-35",
+    slug="answers-led-apart-and-no-further",
+    clause="PREF-43",
+    effect="The margin is led to 1/beta and not each log-ratio to its half: both answers may become improbable.",
+)
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+    return right.ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta / 2, valid)
+
+
+@fault(
+    id="M-PREF-36",
+    slug="loser-left-where-it-was",
+    clause="PREF-44",
+    effect="The loser's label is taken for its target: it should not become less probable, only the winner more.",
+)
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+    return _gains_of((chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp), 1 / (2 * beta), 0, valid)
+
+
+@fault(
+    id="X07",
+    slug="alpha-on-the-contrast",
+    clause="PREF-47",
+    seen=("huggingface/trl#1904", "huggingface/trl#1868", "huggingface/trl@6faf4c0d8"),
+    effect="The weight of the likelihood multiplies the other term: with 0 it is supervised learning, and not DPO.",
+)
+def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    both, contrast = (right.rpo_loss(*logps, chosen_length, beta, weight, valid) for weight in (1.0, 0.0))
+    return tuple(whole - (1 - alpha) * part for whole, part in zip(both, contrast, strict=True))
+
+
+@fault(
+    id="M-PREF-37",
+    slug="likelihood-of-whole-answers",
+    clause="PREF-45",
+    effect="The likelihood is a sum over tokens: for answers of a hundred tokens it drowns the contrast.",
+)
+def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return right.rpo_loss(*logps, np.ones_like(chosen_length), beta, alpha, valid)
+
+
+@fault(
+    id="M-PREF-38",
+    slug="likelihood-reported-and-not-learned",
+    clause="PREF-46",
+    effect="The likelihood is detached: it is part of the loss that is logged, and of no gradient.",
+)
+def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    loss, *_ = right.rpo_loss(*logps, chosen_length, beta, alpha, valid)
+    return loss, *right.rpo_loss(*logps, chosen_length, beta, 0.0, valid)[1:]
+
+
+@fault(
+    id="X02",
+    slug="prompt-scored-with-the-answer",
+    clause="PREF-5",
+    seen=("huggingface/trl#2502", "huggingface/trl@88ad1a099", "huggingface/trl#1625"),
+    effect="Only padding is left out: the likelihood that is learned is that of the prompt as well.",
+)
+def completion_logp(token_logp, mask):
+    following = np.flip(np.cumsum(np.flip(mask, axis=1), axis=1), axis=1)
+    return right.completion_logp(token_logp, following > 0)

@@ -247,7 +247,13 @@ def _mixed(rewards, bootstraps, ended, gamma, lam):
     id="R21",
     slug="bootstrap-discounted-once",
     clause="RET-7",
-    seen=("jakegrigsby/AdvancedPacmanDQNs#2", "qfettes/DeepRL-Tutorials#1", "seungeunrho/minimalRL#8"),
+    seen=(
+        "jakegrigsby/AdvancedPacmanDQNs#2",
+        "qfettes/DeepRL-Tutorials#1",
+        "seungeunrho/minimalRL#8",
+        "younggyoseo/FastTD3#6",
+        "younggyoseo/FastTD3#7",
+    ),
     effect="The value after n steps is discounted by gamma and not by gamma^n, so far states look near.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
@@ -297,6 +303,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     id="M-RET-12",
     slug="n-step-runs-over-boundaries",
     clause="RET-14",
+    seen=("younggyoseo/FastTD3#6", "younggyoseo/FastTD3#7"),
     effect="n rewards are added up whatever episode they belong to.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
@@ -645,3 +652,19 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     returns = right.n_step_return(rewards, next_values, terminated, truncated, gamma, n)
     nothing, never = nan_at_terminations(next_values, terminated), np.zeros_like(terminated)
     return returns + _step_by_step(nothing, np.zeros_like(nothing), never, 1.0, n)
+
+
+@fault(
+    id="R18",
+    slug="return-of-the-whole-episode-at-every-step",
+    clause="RET-2",
+    seen=(
+        "udacity/deep-reinforcement-learning#42",
+        "huggingface/deep-rl-class#70",
+        "huggingface/deep-rl-class#95",
+        "google-research/recsim_ng#3",
+    ),
+    effect="Every step has the return of the first one: actions are credited with rewards that came before them.",
+)
+def reward_to_go(rewards, gamma):
+    return np.broadcast_to(right.reward_to_go(rewards, gamma)[:, :1], rewards.shape).copy()

@@ -10,8 +10,11 @@ from hypothesis import assume
 from rlspec.properties.strategies import windows
 from rlspec.spec.operations import OPERATIONS
 
-LOSSES = ("dpo_loss", "ipo_loss", "kto_loss", "orpo_loss", "simpo_loss")
+LOSSES = ("dpo_loss", "ipo_loss", "kto_loss", "orpo_loss", "simpo_loss", "sppo_loss", "rpo_loss")
 """The operations on preferences."""
+
+POLYNOMIALS = ("ipo_loss", "sppo_loss")
+"""Those that need no exponential."""
 
 LOGPS = -np.array([1, 0.5, 2, 0.75, 3.25, 6, 1.6, 12])
 """What the log-probabilities of completions are drawn from."""
@@ -29,6 +32,7 @@ PARAMETERS = {
     "undesirable_weight": (1.0, 2.0, 0.5, 1.3, 0.0),
     "lam": (1.0, 2.0, 0.5, 0.1, 0.0),
     "gamma": (0.0, 1.0, 0.5, 1.6),
+    "alpha": (1.0, 2.0, 0.5, 0.1, 0.0),
 }
 """What each loss's parameters are drawn from, limits among them."""
 
@@ -40,6 +44,7 @@ ORDINARY = {
     "undesirable_weight": 0.7,
     "lam": 0.75,
     "gamma": 1.6,
+    "alpha": 0.75,
 }
 """One choice of them far from every limit, where a mistake is not too small to be seen."""
 
@@ -66,6 +71,7 @@ class Preferences:
     undesirable_weight: float = 1.0
     lam: float = 1.0
     gamma: float = 0.0
+    alpha: float = 1.0
 
     @property
     def logp(self) -> np.ndarray:
@@ -178,6 +184,15 @@ class Preferences:
         """As for DPO, with means of log-probabilities and gamma, which may have the factor beta."""
         means = abs(self.chosen_logp / self.chosen_length) + abs(self.rejected_logp / self.rejected_length)
         return max(1, self.beta) * (1 + self.beta * means + max(1, self.beta) * self.gamma)
+
+    def _of_sppo_loss(self) -> np.ndarray:
+        """x^2 and y^2, with both below M and the derivatives 2 x and 2 y."""
+        most = self._logps() + 1 / self.beta
+        return 4 * most * np.maximum(1, most)
+
+    def _of_rpo_loss(self) -> np.ndarray:
+        """As for DPO, and alpha times a mean log-probability and one over the length, or a share of it."""
+        return self.but(label_smoothing=0.0)._of_dpo_loss() + self.alpha * (1 + abs(self.chosen_logp))
 
 
 @st.composite

@@ -8,10 +8,12 @@ from operator import mul
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from flint import arb, arb_series, ctx, fmpq_series
 from hypothesis import assume, given
 
-from rlspec.properties.checking import DOUBLE, agree, clause, exactly, law, tolerance
+from rlspec.properties.checking import DOUBLE, agree, clause, exactly, first_miss, law, tolerance
+from rlspec.properties.gaussians import FAR_LOG_STDS, FAR_PLACES, GAUSSIAN_OPERATIONS, gaussians, gaussians_at
 from rlspec.properties.processes import (
     MOST_ACTIONS,
     MOST_STATES,
@@ -948,6 +950,235 @@ def test_minus_infinity_as_a_logit_says_that_an_action_is_illegal(candidate, dra
     hidden = drawn.overwritten(-np.inf)
     answer = candidate.demand(OPERATIONS["entropy"], hidden.logits, np.ones_like(drawn.legal))
     agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+# What Gaussian policies owe.
+
+every_gaussian = pytest.mark.parametrize("operation", GAUSSIAN_OPERATIONS)
+NODES = {-2: Fraction(1, 8), 0: Fraction(3, 4), 2: Fraction(1, 8)}
+"""Points and weights that have the first two moments of the standard normal distribution, and its third."""
+
+GRID = np.arange(-30, 31) / 2
+"""So many deviations from the mean, half a deviation apart."""
+
+
+def ask_gaussian(candidate, operation, drawn):
+    """The candidate's values and derivatives."""
+    return getattr(candidate, operation)(*drawn.arguments(operation))
+
+
+def log_density(x, mean, log_std):
+    """log of exp(-(x - mean)^2 / (2 v)) / sqrt(2 pi v), of balls or of power series."""
+    variance = log_std.exp() * log_std.exp()
+    return -(x - mean) * (x - mean) / (2 * variance) - log_std - (2 * arb.pi()).log() / 2
+
+
+def over_nodes(of, mean, log_std):
+    """The mean of what is a polynomial of the second degree in z, over the actions mean + z sigma."""
+    return sum((of(mean + z * log_std.exp()) * to_ball(weight) for z, weight in NODES.items()), 0 * mean)
+
+
+def to_ball(number):
+    """A rational as a ball around it."""
+    return arb(number.numerator) / number.denominator
+
+
+def surprise_of(log_std):
+    """The mean of minus the log-density: the entropy of one axis."""
+    mean = 0 * log_std
+    return over_nodes(lambda x: -log_density(x, mean, log_std), mean, log_std)
+
+
+def log_ratio_of(mean, log_std, ref_mean, ref_log_std):
+    """The mean log-ratio to the reference: the divergence of one axis."""
+
+    def of(x):
+        return log_density(x, mean, log_std) - log_density(x, ref_mean, ref_log_std)
+
+    return over_nodes(of, mean, log_std)
+
+
+def squashed_density(u, mean, log_std):
+    """The log-density of tanh(u): that of u, and twice the logarithm of the hyperbolic cosine."""
+    return log_density(u, mean, log_std) + 2 * ((u.exp() + (-u).exp()) / 2).log()
+
+
+TEXTBOOK = {
+    "gaussian_logp": (log_density, ("actions", "mean", "log_std"), (1, 2)),
+    "gaussian_entropy": (surprise_of, ("log_std",), (0,)),
+    "gaussian_kl": (log_ratio_of, ("mean", "log_std", "ref_mean", "ref_log_std"), (0, 1)),
+    "squashed_gaussian_logp": (squashed_density, ("presquash", "mean", "log_std"), (0,)),
+}
+"""What an operation is for one axis, of which fields, and in which of these it is differentiated."""
+
+
+def of_axes(operation, drawn):
+    """The textbook's rows of values, and of derivatives by truncated power series, to hundreds of bits."""
+    of_axis, fields, places = TEXTBOOK[operation]
+    columns = [getattr(drawn, name) for name in fields]
+
+    def at(where, moved):
+        parts = [arb_series([arb(x[where]), int(i == moved)], prec=2) for i, x in enumerate(columns)]
+        return of_axis(*parts) + arb_series([0, 0], prec=2)
+
+    with ctx.workprec(PRECISION):
+        cells = list(np.ndindex(columns[0].shape))
+        tables = [np.empty(columns[0].shape, dtype=object) for _ in range(1 + len(places))]
+        for where in cells:
+            tables[0][where] = nearest(at(where, None)[0])
+            for table, place in zip(tables[1:], places, strict=True):
+                table[where] = nearest(at(where, place)[1])
+    values, *slopes = tables
+    return values.sum(axis=1), *slopes
+
+
+def has_its_values(candidate, operation, drawn, **judged):
+    """Check the values against the textbook's."""
+    values, *_ = ask_gaussian(candidate, operation, drawn)
+    agree(values, of_axes(operation, drawn)[0], **drawn.judged(operation, **judged))
+
+
+def has_its_slopes(candidate, operation, drawn, **judged):
+    """Check the derivatives against the textbook's."""
+    _, *slopes = ask_gaussian(candidate, operation, drawn)
+    agree(tuple(slopes), of_axes(operation, drawn)[1:], **drawn.judged(operation, **judged))
+
+
+def is_right(candidate, operation, drawn):
+    """Whether the answer is the textbook's; one that is wrong anyway is not wrong because the numbers are large."""
+    answers, judged = ask_gaussian(candidate, operation, drawn), drawn.judged(operation)
+    pairs = zip(answers, of_axes(operation, drawn), strict=True)
+    return all(first_miss(part.value, wanted, roundoff=part.roundoff, **judged) is None for part, wanted in pairs)
+
+
+@clause("PG-49", examples=60)
+@given(gaussians())
+def test_the_log_density_is_the_logarithm_of_the_density(candidate, drawn):
+    has_its_values(candidate, "gaussian_logp", drawn)
+
+
+@clause("PG-50", examples=60)
+@given(gaussians())
+def test_the_derivatives_of_the_log_density_are_its_derivatives(candidate, drawn):
+    has_its_slopes(candidate, "gaussian_logp", drawn)
+
+
+@clause("PG-51", examples=40)
+@given(gaussians())
+def test_the_density_integrates_to_one(candidate, drawn):
+    mean, log_std = drawn.mean[0, 0], drawn.log_std[0, 0]
+    column = np.ones((len(GRID), 1))
+    line = gaussians_at(mean + GRID[:, None] * np.exp(log_std), mean * column, log_std * column)
+    values, *_ = candidate.gaussian_logp(*line.arguments("gaussian_logp"))
+    with ctx.workprec(PRECISION):
+        masses = [nearest(arb(x).exp() * arb(log_std).exp() / 2) for x in values.value.tolist()]
+    # The error of a logarithm is the relative error of its exponential; the rule's own is 10^-33.
+    errors = (
+        mass * tolerance(roundoff=values.roundoff, **line.but(**row).judged("gaussian_logp"))
+        for mass, row in zip(masses, line.rows(), strict=True)
+    )
+    total = sum(masses)
+    law(abs(total - 1) <= sum(errors) + Fraction(1, 2**100), values, f"the density integrates to {float(total):.6g}")
+
+
+@every_gaussian
+@clause("PG-52", examples=40)
+@given(drawn=gaussians())
+def test_independent_axes_add_up(candidate, operation, drawn):
+    alone = [drawn.axes([axis]) for axis in range(drawn.mean.shape[1])]
+    answers = [ask_gaussian(candidate, operation, axis) for axis in alone]
+    values = sum(rationals(answer[0].value) for answer in answers)
+    slopes = (np.concatenate([answer[i].value for answer in answers], axis=1) for i in range(1, len(answers[0])))
+    each = [axis.judged(operation) for axis in (drawn, *alone)]
+    judged = {name: sum(one[name] for one in each) for name in ("magnitude", "roundings")}
+    agree(ask_gaussian(candidate, operation, drawn), (values, *slopes), **judged)
+
+
+@clause("PG-53", examples=60)
+@given(gaussians())
+def test_gaussian_entropy_is_the_mean_surprise(candidate, drawn):
+    has_its_values(candidate, "gaussian_entropy", drawn)
+    has_its_slopes(candidate, "gaussian_entropy", drawn)
+
+
+@clause("PG-53", examples=40)
+@given(gaussians(), st.sampled_from([1.0, -0.5, 4.0]))
+def test_gaussian_entropy_grows_with_the_logarithm_of_each_deviation(candidate, drawn, more):
+    wider = drawn.but(log_std=drawn.log_std + more)
+    before, _ = ask_gaussian(candidate, "gaussian_entropy", drawn)
+    after, _ = ask_gaussian(candidate, "gaussian_entropy", wider)
+    expected = rationals(before.value) + exactly(more) * drawn.log_std.shape[1]
+    each = [one.judged("gaussian_entropy") for one in (drawn, wider)]
+    agree(after, expected, **{name: sum(one[name] for one in each) for name in ("magnitude", "roundings")})
+
+
+@clause("PG-54", examples=60)
+@given(gaussians())
+def test_gaussian_divergence_is_the_mean_log_ratio(candidate, drawn):
+    has_its_values(candidate, "gaussian_kl", drawn)
+
+
+@clause("PG-54", examples=40)
+@given(gaussians())
+def test_gaussian_divergence_is_zero_between_equals_and_nowhere_negative(candidate, drawn):
+    values, *_ = ask_gaussian(candidate, "gaussian_kl", drawn)
+    allowed = tolerance(roundoff=values.roundoff, **drawn.judged("gaussian_kl"))
+    law(all(rationals(values.value) >= -allowed), values, "a divergence is negative")
+    same = drawn.but(ref_mean=drawn.mean, ref_log_std=drawn.log_std)
+    values, *_ = ask_gaussian(candidate, "gaussian_kl", same)
+    agree(values, np.zeros(len(same.mean)), **same.judged("gaussian_kl"))
+
+
+@clause("PG-55", examples=60)
+@given(gaussians())
+def test_the_derivatives_of_gaussian_divergence_are_its_derivatives(candidate, drawn):
+    has_its_slopes(candidate, "gaussian_kl", drawn)
+
+
+@clause("PG-56", examples=60)
+@given(gaussians())
+def test_scores_of_a_gaussian_have_mean_zero(candidate, drawn):
+    deviation = np.exp(drawn.log_std)
+    at = {z: drawn.but(actions=drawn.mean + z * deviation) for z in NODES}
+    answers = {z: ask_gaussian(candidate, "gaussian_logp", each) for z, each in at.items()}
+    judged = [each.judged("gaussian_logp") for each in at.values()]
+    for part in (1, 2):
+        means = sum(NODES[z] * rationals(answer[part].value) for z, answer in answers.items())
+        slopes = answers[0][part]
+        allowed = sum(tolerance(roundoff=slopes.roundoff, **one) for one in judged)
+        message = f"the scores have the means {[[float(x) for x in row] for row in means]}, not 0"
+        law((abs(means) <= allowed).all(), slopes, message)
+
+
+@clause("PG-57", examples=60)
+@given(gaussians())
+def test_the_density_of_a_squashed_action_is_stretched(candidate, drawn):
+    has_its_values(candidate, "squashed_gaussian_logp", drawn)
+
+
+@clause("PG-58", examples=60)
+@given(gaussians())
+def test_the_derivative_of_the_squashed_log_density_is_its_derivative(candidate, drawn):
+    has_its_slopes(candidate, "squashed_gaussian_logp", drawn)
+
+
+@clause("PG-59", examples=60)
+@given(gaussians(places=FAR_PLACES))
+def test_an_action_at_its_bound_has_a_density(candidate, drawn):
+    drawn = drawn.but(mean=drawn.actions)
+    assume(is_right(candidate, "squashed_gaussian_logp", drawn.but(actions=drawn.actions / 1024)))
+    has_its_values(candidate, "squashed_gaussian_logp", drawn, saturated=True)
+    has_its_slopes(candidate, "squashed_gaussian_logp", drawn, saturated=True)
+
+
+@pytest.mark.parametrize("operation", [name for name in GAUSSIAN_OPERATIONS if "squashed" not in name])
+@clause("PG-60", examples=60)
+@given(drawn=gaussians(log_stds=FAR_LOG_STDS))
+def test_a_gaussian_may_be_narrow_or_wide(candidate, operation, drawn):
+    near = drawn.but(log_std=drawn.log_std / 16, ref_log_std=drawn.ref_log_std / 16)
+    assume(is_right(candidate, operation, near))
+    has_its_values(candidate, operation, drawn)
+    has_its_slopes(candidate, operation, drawn)
 
 
 # What `policy_gradient_loss` owes.

@@ -10,13 +10,14 @@ from hypothesis import assume, given
 
 from rlspec.properties.checking import agree, clause, exactly, first_miss, law, tolerance
 from rlspec.properties.languages import in_line, speeches
-from rlspec.properties.preferences import FAR_LOGPS, LOSSES, preferences
+from rlspec.properties.preferences import FAR_LOGPS, LOSSES, POLYNOMIALS, preferences
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.tokens import completions
 from rlspec.reference.language import probability
 from rlspec.reference.preference import implicit_worth, population_gradient, preferred, tilted
 from rlspec.spec.operations import OPERATIONS
 
+LIKELIHOODS = ("orpo_loss", "rpo_loss")
 every_loss = pytest.mark.parametrize("operation", LOSSES)
 whatever = st.sampled_from([1.0, -3.0, 1e9])
 not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
@@ -190,9 +191,15 @@ def size(candidate, loss, valid):
     return Fraction(sizes[candidate.convention(f"{loss}.reduction")])
 
 
-def by_token(candidate):
-    """Whether ORPO's likelihood is a mean over tokens, so that the loss of a batch is no mean of its pairs' losses."""
-    return candidate.convention("orpo_loss.likelihood") == "mean over tokens"
+def by_token(candidate, loss):
+    """Whether a likelihood in it is a mean over tokens, so that the loss of a batch is no mean of its pairs' losses."""
+    return loss in LIKELIHOODS and candidate.convention(f"{loss}.likelihood") == "mean over tokens"
+
+
+def likelihood_share(candidate, loss, batch):
+    """What the likelihood multiplies a chosen log-probability with, as a function of the answer's length."""
+    pairs, tokens = int(size(candidate, loss, batch.valid)), int(batch.chosen_length[batch.valid].sum())
+    return (lambda length: (0 * length + pairs) / tokens) if by_token(candidate, loss) else (lambda length: 1 / length)
 
 
 def times(answers, factor):
@@ -257,13 +264,12 @@ def textbook(candidate, loss, batch):
 
             return of_answer, (batch.logp, batch.ref_logp, batch.desirable)
         case "orpo_loss":
-            tokens = int(np.where(batch.valid, batch.chosen_length, 0).sum())
-            share = arb(int(size(candidate, loss, batch.valid))) / max(tokens, 1)
+            share = likelihood_share(candidate, loss, batch)
 
             def of_odds(chosen, rejected, length, other):
                 p, q = (chosen / length).exp(), (rejected / other).exp()
                 contrast = (1 + (q / (1 - q)) / (p / (1 - p))).log()
-                return arb(batch.lam) * contrast - chosen * (share if by_token(candidate) else 1 / length)
+                return arb(batch.lam) * contrast - chosen * share(length)
 
             return of_odds, (batch.chosen_logp, batch.rejected_logp, batch.chosen_length, batch.rejected_length)
         case "simpo_loss":
@@ -273,6 +279,15 @@ def textbook(candidate, loss, batch):
                 return minus_log_sigmoid(beta * chosen / length - beta * rejected / other - lead)
 
             return of_means, (batch.chosen_logp, batch.rejected_logp, batch.chosen_length, batch.rejected_length)
+        case "sppo_loss":
+            return lambda a, b, c, d: (a - c - 1 / (2 * beta)) ** 2 + (b - d + 1 / (2 * beta)) ** 2, logps(batch)
+        case "rpo_loss":
+            share = likelihood_share(candidate, loss, batch)
+
+            def of_both(a, b, c, d, length):
+                return minus_log_sigmoid(beta * ((a - b) - (c - d))) - arb(batch.alpha) * share(length) * a
+
+            return of_both, (*logps(batch), batch.chosen_length)
 
 
 def as_ball(number):
@@ -340,7 +355,7 @@ def is_right(candidate, loss, batch):
 @clause("PREF-36", examples=40)
 @given(batch=pairs)
 def test_the_loss_of_a_batch_is_the_mean_of_its_pairs_losses(candidate, operation, batch):
-    assume(len(batch.valid) > 1 and not (operation == "orpo_loss" and by_token(candidate)))
+    assume(len(batch.valid) > 1 and not by_token(candidate, operation))
     rows = [batch.rows([row]) for row in range(len(batch.valid))]
     alone = [ask(candidate, operation, row) for row in rows]
     share = size(candidate, operation, rows[0].valid) / size(candidate, operation, batch.valid)
@@ -372,7 +387,7 @@ def test_what_a_row_that_does_not_count_says_changes_nothing(candidate, operatio
 @clause("PREF-38", examples=40)
 @given(batch=pairs, others=preferences())
 def test_rows_that_do_not_count_may_be_added(candidate, operation, batch, others):
-    assume(not (operation == "orpo_loss" and by_token(candidate)))
+    assume(not by_token(candidate, operation))
     longer = batch.followed_by(others.but(valid=np.zeros_like(others.valid)))
     factor = size(candidate, operation, batch.valid) / size(candidate, operation, longer.valid)
     loss, *slopes = times(ask(candidate, operation, batch), factor)
@@ -398,7 +413,7 @@ def test_where_no_pair_counts_a_loss_and_its_derivatives_are_zero(candidate, ope
     agree((loss, *slopes), (0, *(np.zeros(slope.value.shape) for slope in slopes)), magnitude=0, roundings=1)
 
 
-@pytest.mark.parametrize("operation", [loss for loss in LOSSES if loss != "ipo_loss"])
+@pytest.mark.parametrize("operation", [loss for loss in LOSSES if loss not in POLYNOMIALS])
 @clause("PREF-41", examples=40)
 @given(batch=preferences(FAR_LOGPS, all_valid=True), narrow=st.booleans())
 def test_a_loss_is_accurate_where_the_policies_are_far_apart(candidate, operation, batch, narrow):
@@ -693,9 +708,7 @@ def test_the_derivatives_of_the_orpo_loss_are_its_derivatives(candidate, batch):
 @given(pairs)
 def test_without_the_contrast_orpo_is_the_likelihood_of_the_chosen_alone(candidate, batch):
     batch = batch.but(lam=0.0)
-    counting = Fraction(max(int(batch.chosen_length[batch.valid].sum()), 1))
-    pairs = size(candidate, "orpo_loss", batch.valid)
-    shares = [pairs / counting if by_token(candidate) else Fraction(1, int(n)) for n in batch.chosen_length]
+    shares = list(map(likelihood_share(candidate, "orpo_loss", batch), map(Fraction, batch.chosen_length.tolist())))
     values = [-share * exactly(logp) for share, logp in zip(shares, batch.chosen_logp, strict=True)]
     slopes = [-share for share in shares], [Fraction(0)] * len(shares)
     expected = (
@@ -764,3 +777,95 @@ def test_length_counts_only_through_the_mean(candidate, operation, batch, factor
     loss, *slopes = ask(candidate, operation, batch)
     expected = loss, *(rationals(slope.value) / factor for slope in slopes)
     agree(ask(candidate, operation, longer), expected, **both(operation, batch, longer))
+
+
+# SPPO.
+
+
+@clause("PREF-42", examples=60)
+@given(pairs)
+def test_the_sppo_loss_is_the_square_of_what_each_log_ratio_lacks(candidate, batch):
+    has_its_value(candidate, "sppo_loss", batch, batch.judged("sppo_loss"))
+
+
+@clause("PREF-42", examples=40)
+@given(pairs)
+def test_at_the_reference_the_sppo_loss_is_half_of_the_square_of_one_over_beta(candidate, batch):
+    batch = batch.but(chosen_logp=batch.ref_chosen_logp, rejected_logp=batch.ref_rejected_logp)
+    halves = [1 / (2 * exactly(batch.beta) ** 2)] * len(batch.valid)
+    loss, *_ = ask(candidate, "sppo_loss", batch)
+    agree(loss, expected_loss(candidate, "sppo_loss", batch, halves), **batch.judged("sppo_loss"))
+
+
+@clause("PREF-43", examples=60)
+@given(pairs)
+def test_the_derivatives_of_the_sppo_loss_are_each_answers_own(candidate, batch):
+    a, b, c, d = map(rationals, logps(batch))
+    target = 1 / (2 * exactly(batch.beta))
+    expected = expected_slopes(candidate, "sppo_loss", batch, 2 * (a - c - target), 2 * (b - d + target))
+    _, *slopes = ask(candidate, "sppo_loss", batch)
+    agree(tuple(slopes), expected, **batch.judged("sppo_loss"))
+
+
+@clause("PREF-43", examples=40)
+@given(pairs, shifts)
+def test_what_one_answer_gains_is_nothing_to_the_other_in_sppo(candidate, batch, shift):
+    _, d_chosen, d_rejected = ask(candidate, "sppo_loss", batch)
+    of_chosen = batch.but(chosen_logp=batch.chosen_logp + shift)
+    of_rejected = batch.but(rejected_logp=batch.rejected_logp + shift)
+    _, _, kept = ask(candidate, "sppo_loss", of_chosen)
+    agree(kept, d_rejected, **both("sppo_loss", batch, of_chosen))
+    _, kept, _ = ask(candidate, "sppo_loss", of_rejected)
+    agree(kept, d_chosen, **both("sppo_loss", batch, of_rejected))
+
+
+@clause("PREF-44", examples=30)
+@given(speeches(), st.sampled_from([1.0, 0.5, 0.1]))
+def test_the_expected_derivatives_of_the_sppo_loss_are_zero_at_the_winning_rates_beyond_half(candidate, speech, beta):
+    worth = worth_of(speech)
+    answers, chosen, rejected, _, reference = every_pair(speech, speech.reference)
+    wins = [[preferred(worth(0, one), worth(0, other)) for other in answers] for one in answers]
+    mine = reference + np.array([float(sum(row) / len(row) - Fraction(1, 2)) for row in wins]) / beta
+    columns = mine[chosen], mine[rejected], reference[chosen], reference[rejected]
+    _, *slopes = candidate.sppo_loss(*columns, beta, np.full(len(chosen), True))
+    pulls = expected_pulls(answers, wins, chosen, rejected, *slopes)
+    pulls_are_zero(pulls, slopes[0], 2 * (1 / (2 * beta) + 2 * max(abs(column).max() for column in columns)))
+
+
+# RPO.
+
+
+@clause("PREF-45", examples=60)
+@given(pairs)
+def test_the_rpo_loss_is_a_contrast_and_a_likelihood(candidate, batch):
+    has_its_value(candidate, "rpo_loss", batch, batch.judged("rpo_loss"))
+
+
+@clause("PREF-46", examples=60)
+@given(pairs)
+def test_the_derivatives_of_the_rpo_loss_are_its_derivatives(candidate, batch):
+    has_its_derivatives(candidate, "rpo_loss", batch, batch.judged("rpo_loss"))
+
+
+@clause("PREF-47", examples=60)
+@given(pairs)
+def test_without_the_likelihood_rpo_is_dpo(candidate, batch):
+    batch = hard(batch).but(alpha=0.0)
+    expected = (
+        expected_loss(candidate, "rpo_loss", batch, values(candidate, "dpo_loss", batch)),
+        *expected_slopes(candidate, "rpo_loss", batch, *derivatives(candidate, "dpo_loss", batch)),
+    )
+    agree(ask(candidate, "rpo_loss", batch), expected, **batch.judged("rpo_loss"))
+
+
+@clause("PREF-47", examples=60)
+@given(pairs, st.sampled_from([1.0, 2.0, 0.1]))
+def test_the_likelihood_adds_to_rpo_what_its_weight_says(candidate, batch, alpha):
+    without, much = batch.but(alpha=0.0), batch.but(alpha=alpha)
+    share = likelihood_share(candidate, "rpo_loss", batch)
+    shares = [exactly(alpha) * share(Fraction(length)) for length in batch.chosen_length.tolist()]
+    terms = [-weight * exactly(logp) for weight, logp in zip(shares, batch.chosen_logp, strict=True)]
+    [slopes] = expected_slopes(candidate, "rpo_loss", batch, [-weight for weight in shares])
+    loss, d_chosen, d_rejected = times(ask(candidate, "rpo_loss", without), 1)
+    expected = loss + expected_loss(candidate, "rpo_loss", batch, terms), d_chosen + slopes, d_rejected
+    agree(ask(candidate, "rpo_loss", much), expected, **both("rpo_loss", without, much))

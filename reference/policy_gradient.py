@@ -7,6 +7,7 @@ From there on the softmax is the same for all (`scored`).
 policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softmax, [S][A] as well.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -285,6 +286,62 @@ def entropy(
     ]
     value = -dot(probabilities, logarithms)
     return value, [-p * (logarithm + value) for p, logarithm in zip(probabilities, logarithms, strict=True)]
+
+
+def gaussian_logp(
+    actions: Vector, mean: Vector, log_std: Vector, functions: Any = math
+) -> tuple[Number, list[Number], list[Number]]:
+    """sum_a -z_a^2 / 2 - log sigma_a - log(2 pi) / 2, with z = (x - mu) / sigma (PG-49).
+
+    actions, mean, log_std: [A], of one state.  functions: exp, log and pi for the numbers at hand.
+    Returns it, its derivatives in mean, z / sigma, and in log_std, z^2 - 1 (PG-50).
+    """
+    deviations = list(map(functions.exp, log_std))
+    z = [(x - mu) / sigma for x, mu, sigma in zip(actions, mean, deviations, strict=True)]
+    value = sum(-(x**2) / 2 - log_sigma - _log_root(functions) for x, log_sigma in zip(z, log_std, strict=True))
+    return value, [x / sigma for x, sigma in zip(z, deviations, strict=True)], [x**2 - 1 for x in z]
+
+
+def gaussian_entropy(log_std: Vector, functions: Any = math) -> tuple[Number, list[Number]]:
+    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (PG-53)."""
+    half = (log_std[0] * 0 + 1) / 2
+    return sum(log_sigma + _log_root(functions) + half for log_sigma in log_std), [1 for _ in log_std]
+
+
+def gaussian_kl(
+    mean: Vector, log_std: Vector, ref_mean: Vector, ref_log_std: Vector, functions: Any = math
+) -> tuple[Number, list[Number], list[Number]]:
+    """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (PG-54).
+
+    Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (PG-55).
+    """
+    spreads = [functions.exp(2 * (own - other)) for own, other in zip(log_std, ref_log_std, strict=True)]
+    apart = [mu - other for mu, other in zip(mean, ref_mean, strict=True)]
+    pulls = [distance / functions.exp(2 * other) for distance, other in zip(apart, ref_log_std, strict=True)]
+    terms = [
+        (spread - 1 + distance * pull) / 2 + (other - own)
+        for spread, distance, pull, own, other in zip(spreads, apart, pulls, log_std, ref_log_std, strict=True)
+    ]
+    return sum(terms), pulls, [spread - 1 for spread in spreads]
+
+
+def squashed_gaussian_logp(
+    presquash: Vector, mean: Vector, log_std: Vector, functions: Any = math
+) -> tuple[Number, list[Number]]:
+    """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (PG-57).
+
+    Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (PG-58).
+    """
+    logp, pulls, _ = gaussian_logp(presquash, mean, log_std, functions)
+    # log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))), without the difference of what is all but 1.
+    stretched = (functions.log(2) - abs(u) - functions.log(1 + functions.exp(-2 * abs(u))) for u in presquash)
+    slopes = [2 * functions.tanh(u) - pull for u, pull in zip(presquash, pulls, strict=True)]
+    return logp - 2 * sum(stretched), slopes
+
+
+def _log_root(functions: Any) -> Number:
+    """log(2 pi) / 2, what the root of 2 pi in the density comes to."""
+    return functions.log(2 * functions.pi) / 2
 
 
 def policy_gradient_loss(

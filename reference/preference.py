@@ -237,6 +237,63 @@ def simpo_loss(
     return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, reduction, slopes=2)
 
 
+def sppo_loss(
+    chosen_logp: Vector,
+    rejected_logp: Vector,
+    ref_chosen_logp: Vector,
+    ref_rejected_logp: Vector,
+    beta: Number,
+    valid: Sequence[Any],
+    reduction: str = "mean over valid",
+) -> tuple[Number, ...]:
+    """(a - 1 / (2 beta))^2 + (b + 1 / (2 beta))^2, with a and b the log-ratios to the reference (PREF-42).
+
+    Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Wu et al. (2024), eq. 4.7, with the
+    labels 1 and 0 for the probabilities and 1 / beta for eta.
+    """
+
+    def of_pair(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> tuple[Number, ...]:
+        missing = (chosen - ref_chosen) - 1 / (2 * beta)
+        beyond = (rejected - ref_rejected) + 1 / (2 * beta)
+        return missing**2 + beyond**2, 2 * missing, 2 * beyond
+
+    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+
+
+def rpo_loss(
+    chosen_logp: Vector,
+    rejected_logp: Vector,
+    ref_chosen_logp: Vector,
+    ref_rejected_logp: Vector,
+    chosen_length: Sequence[int],
+    beta: Number,
+    alpha: Number,
+    valid: Sequence[Any],
+    likelihood: str = "mean over pairs",
+    reduction: str = "mean over valid",
+    functions: Any = math,
+) -> tuple[Number, ...]:
+    """-log sigmoid(beta h), as in `dpo_loss`, minus alpha times log pi(y_w) / |y_w| (PREF-45).
+
+    likelihood: whether the second term is a mean over tokens (PREF-48).
+    Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Pang et al. (2024).
+    """
+    tokens = sum(length for length, counts in zip(chosen_length, valid, strict=True) if counts)
+    pairs = _size(valid, reduction)
+
+    def of_pair(
+        chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number, length: int
+    ) -> tuple[Number, ...]:
+        x = beta * margin(chosen, rejected, ref_chosen, ref_rejected)
+        pull = beta * sigmoid(-x, functions)
+        share = alpha / length if likelihood == "mean over pairs" else alpha * pairs / tokens
+        return softplus(-x, functions) - share * chosen, -pull - share, pull
+
+    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
+    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+
+
 def _size(valid: Sequence[Any], reduction: str) -> int:
     """What the sum over the rows that count is divided by (PREF-37)."""
     return {"mean over valid": sum(map(bool, valid)), "mean over rows": len(valid), "sum": 1}[reduction] or 1

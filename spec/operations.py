@@ -27,6 +27,7 @@ Steps = Annotated[Array, ("B", "T")]
 Flags = Annotated[Array, ("B", "T")]
 Rows = Annotated[Array, ("B",)]
 Choices = Annotated[Array, ("B", "A")]
+Actions = Annotated[Array, ("B", "A")]
 Legal = Annotated[Array, ("B", "A")]
 Transition = Annotated[Array, ("S", "A", "S")]
 StatesActions = Annotated[Array, ("S", "A")]
@@ -218,6 +219,28 @@ def policy_gradient_loss(logp: Steps, advantages: Steps, mask: Flags) -> tuple[N
     """Minus the mean of advantage times log-probability over the steps where mask is 1, and its derivative in logp."""
 
 
+@_operation("policy_gradient", "value", "d_mean", "d_log_std")
+def gaussian_logp(actions: Actions, mean: Actions, log_std: Actions) -> tuple[Rows, Actions, Actions]:
+    """Each row's log-density of a Gaussian with independent axes, and its derivatives in mean and log_std."""
+
+
+@_operation("policy_gradient", "value", "d_log_std")
+def gaussian_entropy(log_std: Actions) -> tuple[Rows, Actions]:
+    """Each row's differential entropy of such a Gaussian, and its derivative."""
+
+
+@_operation("policy_gradient", "value", "d_mean", "d_log_std")
+def gaussian_kl(
+    mean: Actions, log_std: Actions, ref_mean: Actions, ref_log_std: Actions
+) -> tuple[Rows, Actions, Actions]:
+    """Each row's KL(pi||ref) of two such Gaussians, and its derivatives in the first one's mean and log_std."""
+
+
+@_operation("policy_gradient", "value", "d_presquash")
+def squashed_gaussian_logp(presquash: Actions, mean: Actions, log_std: Actions) -> tuple[Rows, Actions]:
+    """Each row's log-density of the action tanh(presquash), presquash being Gaussian; its derivative in presquash."""
+
+
 @_operation("kl")
 def kl_estimate(logp: Steps, ref_logp: Steps, estimator: Name) -> Steps:
     """Each token's estimate of KL(pi||ref) from log pi and log ref of it; the estimator is "k1", "k2" or "k3"."""
@@ -384,6 +407,27 @@ def simpo_loss(
     valid: Rows,
 ) -> tuple[Number, Rows, Rows]:
     """The mean of -log sigmoid(beta (mean logp of the chosen less the rejected) - gamma), and its derivatives."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def sppo_loss(
+    chosen_logp: Rows, rejected_logp: Rows, ref_chosen_logp: Rows, ref_rejected_logp: Rows, beta: Number, valid: Rows
+) -> tuple[Number, Rows, Rows]:
+    """The mean of (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2, a and b being the log-ratios of chosen and rejected."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def rpo_loss(
+    chosen_logp: Rows,
+    rejected_logp: Rows,
+    ref_chosen_logp: Rows,
+    ref_rejected_logp: Rows,
+    chosen_length: Rows,
+    beta: Number,
+    alpha: Number,
+    valid: Rows,
+) -> tuple[Number, Rows, Rows]:
+    """DPO's loss plus alpha times the negative log-likelihood of the chosen, and its derivatives."""
 
 
 Samples = Annotated[Array, ("N",)]

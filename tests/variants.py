@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 from scipy.special import log_softmax, logsumexp, softmax, xlogy
+from scipy.stats import norm
 
 from rlspec.candidate import Candidate
 from rlspec.conventions import infer
@@ -658,3 +659,61 @@ def losing(aggregation, dtype):
 for aggregation in ("mean over steps", "mean over rows", "sum"):
     variant(f"by autograd, {aggregation}", quick=aggregation == "mean over rows")(losing(aggregation, torch.float64))
 variant("in float32 throughout", admitted=("OPS-4",))(losing("mean over steps", torch.float32))
+
+
+# Gaussian policies
+
+
+@variant("in variances", quick=True)
+def gaussian_logp(actions, mean, log_std):
+    variance = np.exp(2 * log_std)
+    apart = actions - mean
+    value = -0.5 * (apart**2 / variance + np.log(2 * np.pi * variance))
+    return value.sum(axis=1), apart / variance, apart**2 / variance - 1
+
+
+@variant("by scipy, an axis at a time")
+def gaussian_logp(actions, mean, log_std):
+    deviation = np.exp(log_std)
+    value = sum(norm.logpdf(*columns) for columns in zip(actions.T, mean.T, deviation.T, strict=True))
+    z = (actions - mean) * np.exp(-log_std)
+    return value, z / deviation, (z - 1) * (z + 1)
+
+
+@variant("in float32 throughout", admitted=("OPS-4",))
+def gaussian_logp(actions, mean, log_std):
+    mean, log_std = (torch.tensor(np.array(array, dtype=np.float32), requires_grad=True) for array in (mean, log_std))
+    actions = torch.tensor(np.array(actions, dtype=np.float32))
+    value = torch.distributions.Normal(mean, log_std.exp()).log_prob(actions).sum(-1)
+    return value.detach(), *torch.autograd.grad(value.sum(), (mean, log_std))
+
+
+@variant("of the determinant of the covariance", quick=True)
+def gaussian_entropy(log_std):
+    constant = log_std.shape[1] * (1 + np.log(2 * np.pi)) / 2
+    return np.log(np.exp(log_std)).sum(axis=1) + constant, np.ones(log_std.shape)
+
+
+@variant("in variances, as a trace, a distance and a determinant", quick=True)
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    variance, reference = np.exp(2 * log_std), np.exp(2 * ref_log_std)
+    ratio, apart = variance / reference, mean - ref_mean
+    value = 0.5 * (ratio.sum(axis=1) + (apart**2 / reference).sum(axis=1) - mean.shape[1] - np.log(ratio).sum(axis=1))
+    return value, apart / reference, ratio - 1
+
+
+@variant("by hyperbolic cosines", quick=True)
+def squashed_gaussian_logp(presquash, mean, log_std):
+    z = (presquash - mean) / np.exp(log_std)
+    cosines = np.logaddexp(presquash, -presquash) - np.log(2)
+    value = norm.logpdf(z) - log_std + 2 * cosines
+    return value.sum(axis=1), 2 * np.tanh(presquash) - z / np.exp(log_std)
+
+
+@variant("as the difference, where that has digits")
+def squashed_gaussian_logp(presquash, mean, log_std):
+    z = (presquash - mean) / np.exp(log_std)
+    squashed, far = np.tanh(presquash), np.abs(presquash)
+    with np.errstate(divide="ignore"):
+        stretch = np.where(far < 3, np.log(1 - squashed**2), 2 * (np.log(2) - far - np.log1p(np.exp(-2 * far))))
+    return (norm.logpdf(z) - log_std - stretch).sum(axis=1), 2 * squashed - z / np.exp(log_std)

@@ -9,7 +9,7 @@ import numpy as np
 from flint import arb, ctx
 
 from rlspec.properties.checking import exactly
-from rlspec.properties.preferences import FAR_LOGPS, LOGPS, LOSSES, Preferences, preferences
+from rlspec.properties.preferences import FAR_LOGPS, LOGPS, LOSSES, POLYNOMIALS, Preferences, preferences
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
 from rlspec.properties.tokens import Completions, completions
 from rlspec.reference import preference
@@ -39,7 +39,7 @@ def _about(loss: str) -> Callable[[Preferences], Question]:
 
 def exact_loss(loss: str, arguments: tuple[Any, ...], **chosen: str) -> tuple[Any, ...]:
     """The reference's loss and derivatives under the chosen conventions, to hundreds of bits."""
-    functions = {} if loss == "ipo_loss" else {"functions": arb}  # IPO's is a polynomial
+    functions = {} if loss in POLYNOMIALS else {"functions": arb}
     with ctx.workprec(PRECISION):
         value, *slopes = getattr(preference, loss)(*map(balls, arguments), **chosen, **functions)
         return _nearest(value), *([_nearest(slope) for slope in column] for column in slopes)
