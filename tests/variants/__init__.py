@@ -1,0 +1,13 @@
+"""Honest implementations, each written another way: what the properties must never flag.
+
+A variant is one operation as someone might write it.  One that has no honest answer to some input declines it.
+"""
+
+from importlib import import_module
+
+from .registry import VARIANTS
+
+__all__ = ["VARIANTS"]
+
+for chapter in ("returns", "advantages", "decision_process", "policy_gradient"):
+    import_module(f"{__name__}.{chapter}")
