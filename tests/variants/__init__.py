@@ -9,5 +9,5 @@ from .registry import VARIANTS
 
 __all__ = ["VARIANTS"]
 
-for chapter in ("returns", "advantages", "decision_process", "policy_gradient", "language", "kl"):
+for chapter in ("returns", "advantages", "decision_process", "policy_gradient", "language", "kl", "ppo"):
     import_module(f"{__name__}.{chapter}")
