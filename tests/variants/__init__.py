@@ -5,9 +5,11 @@ A variant is one operation as someone might write it.  One that has no honest an
 
 from importlib import import_module
 
+from rlspec.spec.operations import OPERATIONS
+
 from .registry import VARIANTS
 
 __all__ = ["VARIANTS"]
 
-for chapter in ("returns", "advantages", "decision_process", "policy_gradient", "language", "kl", "ppo"):
+for chapter in dict.fromkeys(operation.chapter for operation in OPERATIONS.values()):
     import_module(f"{__name__}.{chapter}")
