@@ -48,7 +48,7 @@ def completion_logp(token_logp, mask):
     return [math.fsum(row[counts]) for row, counts in zip(token_logp, mask.astype(bool), strict=True)]
 
 
-@variant("by a sum where the mask says", quick=True)
+@variant("by a sum where the mask says")
 def completion_logp(token_logp, mask):
     return np.sum(token_logp, axis=1, where=mask.astype(bool))
 
@@ -114,8 +114,7 @@ def by_expit(noise, reduction):
 
 
 for choices in product(("conservative", "robust"), REDUCTIONS):
-    quick = choices == ("robust", "mean over rows")
-    variant(f"by logsigmoid, {', '.join(choices)}", quick=quick)(by_logsigmoid(*choices))
+    variant(f"by logsigmoid, {', '.join(choices)}")(by_logsigmoid(*choices))
     variant(f"by expit, {', '.join(choices)}")(by_expit(*choices))
 variant("in float32 throughout", admitted=("OPS-4",))(by_logsigmoid("robust", "mean over valid", torch.float32))
 
@@ -272,8 +271,7 @@ def by_complements(likelihood, reduction):
 
 
 for choices in product(("mean over pairs", "mean over tokens"), REDUCTIONS):
-    quick = choices == ("mean over tokens", "sum")
-    variant(f"by autograd, {', '.join(choices)}", quick=quick)(by_odds(*choices))
+    variant(f"by autograd, {', '.join(choices)}")(by_odds(*choices))
     variant(f"by complements, {', '.join(choices)}")(by_complements(*choices))
 variant("in float32 throughout", admitted=("OPS-4",))(by_odds("mean over pairs", "mean over valid", torch.float32))
 
@@ -335,7 +333,7 @@ for choices in product(("gamma", "beta gamma"), REDUCTIONS):
 variant("in float32 throughout", admitted=("OPS-4",))(leading("gamma", "mean over valid", torch.float32))
 
 
-@variant("by torch's softplus, which is linear beyond 20", admitted=("OPS-4",))
+@variant("by torch's softplus, which is linear beyond 20", conventions={"precision": "float32"})
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
     columns = chosen_logp, rejected_logp, chosen_length, rejected_length
     (chosen, rejected, length, other), whole = of_counted(torch.float64, valid, *columns, wrt=2)

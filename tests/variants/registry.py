@@ -1,7 +1,7 @@
 """What a variant is, and where they are registered."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,17 +11,21 @@ from rlspec.conventions import infer
 
 @dataclass(frozen=True)
 class Variant:
-    """One operation, how it is written, whether every test run asks it, and which clauses it admittedly violates."""
+    """One operation, how it is written, whether every test run asks it, and what it says of itself."""
 
     operation: str
     how: str
     implementation: Callable[..., Any]
     quick: bool = False
     admitted: tuple[str, ...] = ()
+    """Clauses that it violates."""
+    conventions: dict[str, str] = field(default_factory=dict)
+    """What it declares; the rest is inferred."""
 
     def candidate(self) -> Candidate:
-        """The variant on trial, its conventions inferred."""
-        candidate = Candidate(SimpleNamespace(**{self.operation: self.implementation}), str(self))
+        """The variant on trial."""
+        module = SimpleNamespace(**{self.operation: self.implementation}, CONVENTIONS=self.conventions)
+        candidate = Candidate(module, str(self))
         candidate.inferred |= infer(candidate, self.operation)
         return candidate
 
