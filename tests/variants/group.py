@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from .language import tensors
 from .ppo import flags
-from .registry import variant
+from .registry import in_bfloat16, rough, variant
 
 DIVISORS = {
     "std + 1e-6": lambda std: std + 1e-6,
@@ -208,7 +208,7 @@ def no_larger(moved, most):
 
 def training(name, empty_rows="counted", dtype=torch.float64):
     """Losses as in trainers: the smaller of two products, by autograd, with padding replaced before anything else."""
-    exponents = 80 if dtype == torch.float32 else 700
+    exponents = 700 if dtype == torch.float64 else 80
 
     def tokens(logp, old_logp, mask):
         [logp, old_logp], mask = tensors(dtype, logp, old_logp), flags(mask)
@@ -411,3 +411,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     losses = -(advantages.relu()[:, None] * up - (-advantages).relu()[:, None] * down)
     loss = (losses * weights).sum() / weights.sum().clamp(min=1)
     return loss.item(), torch.autograd.grad(loss, logp)[0].tolist()
+
+
+for name in ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss"):
+    variant("in bfloat16 throughout", **rough())(in_bfloat16(training(name, dtype=torch.bfloat16)))

@@ -8,7 +8,7 @@ import torch
 from scipy.special import kl_div, log_softmax, rel_entr, softmax
 
 from .language import tensors
-from .registry import variant
+from .registry import in_bfloat16, rough, variant
 
 CLAMPED = {
     "none": (),
@@ -173,7 +173,7 @@ def following(form, aggregation, dtype=torch.float64):
         mask = torch.tensor(np.array(mask)).bool()
         logp.requires_grad_()
         chosen, reference, spoken = logp[mask], ref_logp[mask], old_logp[mask]
-        if dtype == torch.float32 and max([0, *(chosen - reference).abs(), *(chosen - spoken).abs()]) > 80:
+        if dtype != torch.float64 and max([0, *(chosen - reference).abs(), *(chosen - spoken).abs()]) > 80:
             raise NotImplementedError("a ratio that no float32 holds")
         ratio, log_ratio = (chosen - spoken).exp(), chosen - reference
         if estimator == "k1":
@@ -233,3 +233,8 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     estimate = {"k1": x, "k2": np.square(x) / 2, "k3": np.exp(-x) + x - 1}[estimator]
     weights = mask / lengths / len(mask)
     return np.einsum("bt,bt", estimate, weights), x * weights
+
+
+for form in FORMS:
+    implementation = in_bfloat16(following(form, "mean over steps", torch.bfloat16))
+    variant(f"in bfloat16 throughout, {form}", **rough(**{"kl_loss.form": form}))(implementation)

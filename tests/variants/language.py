@@ -10,7 +10,7 @@ import torch
 from scipy.signal import lfilter
 from scipy.special import log_softmax, logsumexp
 
-from .registry import variant
+from .registry import in_bfloat16, rough, variant
 
 
 def tensors(dtype, *arrays):
@@ -439,3 +439,28 @@ def aggregate(values, mask, mode, divisor):
         return known.mean() if mode == "token-mean" else known.sum()
     rows = known.mean(axis=1) if mode == "seq-mean-token-mean" else known.sum(axis=1)
     return rows.mean() if mode != "fixed-divisor" else rows.sum() / np.float32(divisor)
+
+
+@variant("in bfloat16 throughout", **rough())
+@in_bfloat16
+def token_logp(logits, tokens, temperature):
+    [logits] = tensors(torch.bfloat16, logits)
+    return (logits / temperature).log_softmax(-1).gather(-1, torch.tensor(np.array(tokens)).unsqueeze(-1)).squeeze(-1)
+
+
+@variant("in bfloat16 throughout", **rough())
+@in_bfloat16
+def outcome_score(token_rewards, mask):
+    [rewards] = tensors(torch.bfloat16, token_rewards)
+    return rewards.masked_fill(~torch.tensor(np.array(mask)).bool(), 0).sum(-1)
+
+
+@variant("in bfloat16 throughout", **rough())
+@in_bfloat16
+def token_returns(token_rewards, mask, gamma):
+    [rewards], mask = tensors(torch.bfloat16, token_rewards), torch.tensor(np.array(mask)).bool()
+    following, returns = torch.zeros(len(mask), dtype=torch.bfloat16), torch.zeros_like(rewards)
+    for t in reversed(range(mask.shape[1])):
+        following = torch.where(mask[:, t], rewards[:, t] + gamma * following, following)
+        returns[:, t] = following.masked_fill(~mask[:, t], 0)
+    return returns

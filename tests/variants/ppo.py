@@ -8,7 +8,7 @@ import torch
 from scipy.special import expm1
 
 from .language import tensors
-from .registry import variant
+from .registry import in_bfloat16, rough, variant
 
 AGGREGATIONS = ("mean over steps", "mean over rows", "mean over rows with a step", "sum")
 
@@ -41,7 +41,7 @@ def pessimistic(aggregation, log_ratio, dtype=torch.float64):
         moved, advantage = logp[mask] - old_logp[mask], advantages[mask]
         if log_ratio == "clamped to 20":
             moved = moved.clamp(-20, 20)
-        elif (moved > (80 if dtype == torch.float32 else 700)).any():
+        elif (moved > (700 if dtype == torch.float64 else 80)).any():
             raise NotImplementedError("a ratio that no float holds")
         ratio = moved.exp()
         losses = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
@@ -273,3 +273,14 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     ratio, advantage = (logp - old_logp).exp()[flags(mask)], advantages[flags(mask)]
     losses = -advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high)
     return (losses[1] > losses[0]).float().sum() / max(len(ratio), 1)
+
+
+for implementation, conventions in (
+    (pessimistic("mean over steps", "clamped to 20", torch.bfloat16), {"ppo_loss.log_ratio": "clamped to 20"}),
+    (
+        erring(0.5, "larger of both", "mean over steps", torch.bfloat16),
+        {"value_loss.factor": "1/2", "value_loss.clipping": "larger of both"},
+    ),
+    (acting(0.5, "mean over rows", torch.bfloat16), {"actor_critic_loss.factor": "1/2"}),
+):
+    variant("in bfloat16 throughout", **rough(**conventions))(in_bfloat16(implementation))

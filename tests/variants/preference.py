@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from .language import tensors
 from .ppo import flags
-from .registry import variant
+from .registry import in_bfloat16, rough, variant
 
 REDUCTIONS = ("mean over valid", "mean over rows", "sum")
 
@@ -339,3 +339,13 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     (chosen, rejected, length, other), whole = of_counted(torch.float64, valid, *columns, wrt=2)
     losses = functional.softplus(gamma - beta * (chosen / length - rejected / other))
     return differentiated(losses, valid, "mean over valid", whole)
+
+
+for implementation, conventions in (
+    (by_logsigmoid("conservative", "mean over valid", torch.bfloat16), {}),
+    (squared("mean over valid", torch.bfloat16), {}),
+    (by_sigmoid("mean over valid", torch.bfloat16), {}),
+    (by_odds("mean over tokens", "mean over valid", torch.bfloat16), {"orpo_loss.likelihood": "mean over tokens"}),
+    (leading("beta gamma", "mean over valid", torch.bfloat16), {"simpo_loss.target": "beta gamma"}),
+):
+    variant("in bfloat16 throughout", **rough(**conventions))(in_bfloat16(implementation))

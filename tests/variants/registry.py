@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,6 +37,11 @@ class Variant:
 VARIANTS: list[Variant] = []
 
 
+def rough(**conventions: str) -> dict[str, Any]:
+    """What a variant in bfloat16 says of itself: its conventions too, which cannot all be told from rough answers."""
+    return {"admitted": ("OPS-4",), "conventions": {"precision": "bfloat16"} | conventions}
+
+
 def variant(how: str, **fields: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a variant of the operation whose name it has."""
 
@@ -44,3 +50,17 @@ def variant(how: str, **fields: Any) -> Callable[[Callable[..., Any]], Callable[
         return function
 
     return register
+
+
+def in_bfloat16(implementation: Callable[..., Any]) -> Callable[..., Any]:
+    """An implementation whose tensors NumPy has no type for, with its answers in one that it has."""
+
+    @wraps(implementation)
+    def operation(*arguments: Any) -> Any:
+        answer = implementation(*arguments)
+        return tuple(map(wide, answer)) if isinstance(answer, tuple) else wide(answer)
+
+    def wide(part: Any) -> Any:
+        return part.float() if hasattr(part, "float") else part
+
+    return operation
