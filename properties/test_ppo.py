@@ -118,9 +118,10 @@ def test_a_token_has_no_gradient_where_its_ratio_went_too_far_and_else_that_of_i
         token = tuple(place)
         slope, advantage = slopes.value[token], batch.advantages[token]
         signs = np.sign(advantage) * batch.kept[token]
-        least = tolerance(magnitude=float(batch.sizes[token]), roundings=8, roundoff=slopes.roundoff)
+        off = tolerance(magnitude=float(batch.sizes[token]), roundings=8, roundoff=slopes.roundoff)
+        has_a_sign = off < abs(advantage) * batch.ratio[token]  # whatever both are divided by
         law(
-            abs(slope) <= least if signs == 0 else -signs * slope > least,
+            abs(slope) <= off if signs == 0 else -signs * slope > 0 or not has_a_sign,
             slopes,
             f"at the ratio {batch.ratio[token]} and the advantage {advantage}, d_logp{place.tolist()} is {slope}",
         )
@@ -417,12 +418,14 @@ def test_a_value_is_let_go_where_its_clipped_error_counts(candidate, batch):
     _, slopes = candidate.value_loss(*batch.arguments)
     errors, limited = rationals(batch.values) - rationals(batch.returns), batch.limited - rationals(batch.returns)
     flat = batch.moved & (clipped_alone(candidate) | (abs(limited) > abs(errors)))
-    least = tolerance(roundoff=slopes.roundoff, **batch.judged)
+    off = tolerance(roundoff=slopes.roundoff, **batch.judged)
+    sizes = abs(batch.values) + abs(batch.old_values) + abs(batch.returns) + batch.clip
     for place in np.argwhere(batch.mask):
         step = tuple(place)
-        slope = slopes.value[step]
+        slope, error = slopes.value[step], float(errors[step])
+        has_a_sign = tolerance(magnitude=sizes[step], roundings=4, roundoff=slopes.roundoff) < abs(error)
         law(
-            abs(slope) <= least if flat[step] else slope * np.sign(float(errors[step])) > least,
+            abs(slope) <= off if flat[step] else slope * np.sign(error) > 0 or not has_a_sign,
             slopes,
             f"d_values{place.tolist()} is {slope} for the value {batch.values[step]}, once {batch.old_values[step]}, "
             f"and the return {batch.returns[step]}",

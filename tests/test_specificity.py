@@ -1,7 +1,7 @@
 """No honest implementation is flagged, however it is written.
 
 python -m pytest tests/test_specificity.py                  a few variants, the inputs of every run
-python -m pytest tests/test_specificity.py --explore 100    all variants, 100 random inputs a property
+python -m pytest tests/test_specificity.py --explore 20     all variants, 20 random inputs a property
 """
 
 from contextlib import contextmanager, nullcontext
@@ -50,16 +50,13 @@ def test_an_honest_implementation_is_not_flagged(asked, request, record_property
         if violation and not set(checked.clauses) <= {*asked.admitted, FLAGS_AS_NUMBERS}:
             flagged[checked.name] = f"{violation}; {violation.call}"
     record_property("judged", len(judged))
-    assert flagged == {}
+    assert flagged == {}, f"--explore={run.explore} --seed={run.seed}" if run.explore else "as in every run"
     assert judged
 
 
-def test_every_operation_of_the_control_chapters_has_a_variant():
-    in_control = {name for name, operation in OPERATIONS.items() if operation.chapter in CONTROL}
-    assert {one.operation for one in VARIANTS} == in_control
+def test_every_operation_has_a_variant():
+    assert {one.operation for one in VARIANTS} == OPERATIONS.keys()
 
-
-CONTROL = ("decision_process", "returns", "advantages", "policy_gradient")
 
 FLAGS_AS_NUMBERS = "OPS-9"
 """Advice that these implementations need not take: whoever is promised truth values may count on them."""
