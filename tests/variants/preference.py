@@ -349,3 +349,90 @@ for implementation, conventions in (
     (leading("beta gamma", "mean over valid", torch.bfloat16), {"simpo_loss.target": "beta gamma"}),
 ):
     variant("in bfloat16 throughout", **rough(**conventions))(in_bfloat16(implementation))
+
+
+# SPPO
+
+
+def by_squares(reduction):
+    """With the derivative by hand."""
+
+    def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+        counts, pairs = np.array(valid, dtype=bool), size(valid, reduction)
+        missing, beyond = (
+            np.subtract(*(array[counts].astype(float) for array in arrays)) + offset
+            for arrays, offset in (
+                ((chosen_logp, ref_chosen_logp), -0.5 / beta),
+                ((rejected_logp, ref_rejected_logp), 0.5 / beta),
+            )
+        )
+        loss = (missing @ missing + beyond @ beyond) / pairs
+        return loss, spread(valid, 2 * missing / pairs), spread(valid, 2 * beyond / pairs)
+
+    return sppo_loss
+
+
+def by_mse_loss(reduction, dtype=torch.float64):
+    """Of targets that are half of 1 / beta and its negative, by autograd."""
+
+    def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
+        logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+        (chosen, rejected, ref_chosen, ref_rejected), whole = of_counted(dtype, valid, *logps, wrt=2)
+        target = torch.full_like(chosen, 1 / (2 * beta))
+        losses = functional.mse_loss(chosen - ref_chosen, target, reduction="none")
+        losses = losses + functional.mse_loss(rejected - ref_rejected, -target, reduction="none")
+        return differentiated(losses, valid, reduction, whole)
+
+    return sppo_loss
+
+
+for reduction in REDUCTIONS:
+    variant(f"by squares, {reduction}")(by_squares(reduction))
+    variant(f"by mse_loss, {reduction}")(by_mse_loss(reduction))
+variant("in float32 throughout", admitted=("OPS-4",))(by_mse_loss("mean over valid", torch.float32))
+
+
+# RPO
+
+
+def with_likelihood(likelihood, reduction, dtype=torch.float64):
+    """By softplus and autograd, the likelihood of answers or of tokens."""
+
+    def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+        columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
+        counted, whole = of_counted(dtype, valid, *columns, wrt=2)
+        chosen, rejected, ref_chosen, ref_rejected, length = counted
+        losses = -functional.logsigmoid(beta * (chosen - ref_chosen - rejected + ref_rejected))
+        pairs = size(valid, reduction)
+        tokens = {"mean over pairs": length * pairs, "mean over tokens": length.sum().clamp(min=1)}[likelihood]
+        loss = losses.sum() / pairs - alpha * (chosen / tokens).sum()
+        return loss.item(), *torch.autograd.grad(loss, whole)
+
+    return rpo_loss
+
+
+def by_hand(likelihood, reduction):
+    """Pair by pair in Python, the derivative by hand."""
+
+    def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
+        pairs, places = size(valid, reduction), np.flatnonzero(valid)
+        tokens = int(np.asarray(chosen_length)[places].sum())
+        loss, up, down = 0.0, [0.0] * len(valid), [0.0] * len(valid)
+        for i in places:
+            margin = float(chosen_logp[i]) - float(ref_chosen_logp[i])
+            margin -= float(rejected_logp[i]) - float(ref_rejected_logp[i])
+            divisor = tokens if likelihood == "mean over tokens" else int(chosen_length[i]) * pairs
+            loss -= log_expit(beta * margin) / pairs + alpha * float(chosen_logp[i]) / divisor
+            down[i] = beta * expit(-beta * margin) / pairs
+            up[i] = -down[i] - alpha / divisor
+        return loss, up, down
+
+    return rpo_loss
+
+
+for choices in product(("mean over pairs", "mean over tokens"), REDUCTIONS):
+    variant(f"by logsigmoid, {', '.join(choices)}")(with_likelihood(*choices))
+    variant(f"by hand, {', '.join(choices)}")(by_hand(*choices))
+variant("in float32 throughout", admitted=("OPS-4",))(
+    with_likelihood("mean over pairs", "mean over valid", torch.float32)
+)
