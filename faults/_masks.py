@@ -22,3 +22,8 @@ def with_gradient_times_zero(counted, everything):
 def unless_empty(mask, results):
     """The results, or what is not a number where nothing counts."""
     return results if mask.any() else tuple(np.nan * part for part in results)
+
+
+def full_rows(mask):
+    """Every place of the rows in which something counts."""
+    return np.ones_like(mask) & mask.any(axis=1, keepdims=True)

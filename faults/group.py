@@ -3,7 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
-from rlspec.faults._masks import unless_empty, with_zero_times, zero_times
+from rlspec.faults._masks import full_rows, unless_empty, with_zero_times, zero_times
 
 
 def _company(groups):
@@ -725,11 +725,6 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef**2)
 
 
-def _full_rows(mask):
-    """Every place of the rows that have a token."""
-    return np.ones_like(mask) & mask.any(axis=1, keepdims=True)
-
-
 def _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high):
     """0 times CISPO's weight of each token, which is its derivative."""
     with np.errstate(invalid="ignore", over="ignore"):
@@ -799,7 +794,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
     loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
-    whole, _ = right.grpo_loss(logp, old_logp, ref_logp, advantages, _full_rows(mask), clip_low, clip_high, kl_coef)
+    whole, _ = right.grpo_loss(logp, old_logp, ref_logp, advantages, full_rows(mask), clip_low, clip_high, kl_coef)
     return loss + zero_times(whole), slopes
 
 
@@ -812,7 +807,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 )
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     loss, slopes = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
-    whole, _ = right.dr_grpo_loss(logp, old_logp, advantages, _full_rows(mask), clip_low, clip_high, length)
+    whole, _ = right.dr_grpo_loss(logp, old_logp, advantages, full_rows(mask), clip_low, clip_high, length)
     return loss + zero_times(whole), slopes
 
 
@@ -825,7 +820,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
 )
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     loss, slopes = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
-    whole, of_all = right.gspo_loss(logp, old_logp, advantages, _full_rows(mask), clip_low, clip_high)
+    whole, of_all = right.gspo_loss(logp, old_logp, advantages, full_rows(mask), clip_low, clip_high)
     lost = ~np.isfinite(of_all).all(axis=1, keepdims=True)
     return loss + zero_times(whole), np.where(lost, 0, slopes)
 
