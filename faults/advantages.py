@@ -3,6 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import zero_times
 from rlspec.faults.returns import (
     SERIES_EFFECT,
     ZERO_EFFECT,
@@ -782,3 +783,27 @@ def normalize_advantages(advantages, mask):
     entries = advantages[mask]
     spread = np.ptp(entries) if len(entries) else 0.0
     return _where_counted(mask, (entries - entries.mean()) / spread if spread else 0.0)
+
+
+@fault(
+    id="A71",
+    slug="normalised-and-then-multiplied-by-the-mask",
+    clause="ADV-16",
+    seen=("verl 0.9.1",),
+    effect="Statistics leave padding out, the result is multiplied by the mask, and what is no number there stays.",
+)
+def normalize_advantages(advantages, mask):
+    return right.normalize_advantages(advantages, mask) + np.where(mask, 0, zero_times(advantages))
+
+
+@fault(
+    id="A72",
+    slug="fewer-than-two-advantages-refused",
+    clause="ADV-17",
+    seen=("verl 0.9.1",),
+    effect="A batch in which one token counts, or none, has no sample variance, and the call raises.",
+)
+def normalize_advantages(advantages, mask):
+    if mask.sum() < 2:
+        raise ValueError("no variance of fewer than two")
+    return right.normalize_advantages(advantages, mask)

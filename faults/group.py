@@ -857,3 +857,16 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     return unless_empty(mask, right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high))
+
+
+@fault(
+    id="A73",
+    slug="batch-of-one-refused",
+    clause="OPS-1",
+    seen=("verl 0.9.1",),
+    effect="A batch of one sample has no sample variance, and the call raises.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    if len(rewards) < 2:
+        raise ValueError("no variance of fewer than two")
+    return right.reinforce_plus_plus_advantages(rewards, groups, baseline)
