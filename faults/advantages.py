@@ -807,3 +807,27 @@ def normalize_advantages(advantages, mask):
     if mask.sum() < 2:
         raise ValueError("no variance of fewer than two")
     return right.normalize_advantages(advantages, mask)
+
+
+def with_float32_correction(normalised):
+    """Numbers of variance s as they become where n / (n - 1), which the variance was multiplied by, is float32.
+
+    What is divided by is the root of that variance and of the little that keeps it from 0, whose share is 1 - s.
+    """
+    size = len(normalised)
+    if size < 2:
+        return normalised
+    rounding = to_float32(size / (size - 1)) / (size / (size - 1))
+    share = normalised.var(ddof=1)
+    return normalised / np.sqrt(share * rounding + 1 - share)
+
+
+@fault(
+    id="A74",
+    slug="sample-variance-corrected-in-float32",
+    clause="OPS-4",
+    seen=("verl 0.9.1",),
+    effect="n / (n - 1) is a quotient of integers, and float32: a float64 answer is right to seven digits.",
+)
+def normalize_advantages(advantages, mask):
+    return _where_counted(mask, with_float32_correction(right.normalize_advantages(advantages, mask)[mask]))

@@ -4,6 +4,7 @@ import numpy as np
 
 from rlspec.faults import fault, right
 from rlspec.faults._masks import full_rows, unless_empty, with_zero_times, zero_times
+from rlspec.faults.advantages import with_float32_correction
 
 
 def _company(groups):
@@ -870,3 +871,14 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     if len(rewards) < 2:
         raise ValueError("no variance of fewer than two")
     return right.reinforce_plus_plus_advantages(rewards, groups, baseline)
+
+
+@fault(
+    id="A75",
+    slug="batch-variance-corrected-in-float32",
+    clause="OPS-4",
+    seen=("verl 0.9.1",),
+    effect="n / (n - 1) is a quotient of integers, and float32: a float64 answer is right to seven digits.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    return with_float32_correction(right.reinforce_plus_plus_advantages(rewards, groups, baseline))
