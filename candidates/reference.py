@@ -155,7 +155,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator, **conventions):
 
 def _exp(number: float) -> float:
     """The exponential, infinite where no float holds it."""
-    return exp(number) if number < 709 else inf
+    return inf if number >= 709 else exp(number)
 
 
 def _of_lists(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import zero_times
 from rlspec.faults.returns import (
     SERIES_EFFECT,
     ZERO_EFFECT,
@@ -846,3 +847,51 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
     own = np.concatenate([next_values[:, :-1], values[:, -1:]], axis=1)
     return right.vtrace(rewards, values, own, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip)
+
+
+@fault(
+    id="A71",
+    slug="normalised-and-then-multiplied-by-the-mask",
+    clause="ADV-16",
+    seen=("verl 0.9.1",),
+    effect="Statistics leave padding out, the result is multiplied by the mask, and what is no number there stays.",
+)
+def normalize_advantages(advantages, mask):
+    return right.normalize_advantages(advantages, mask) + np.where(mask, 0, zero_times(advantages))
+
+
+@fault(
+    id="A72",
+    slug="fewer-than-two-advantages-refused",
+    clause="ADV-17",
+    seen=("verl 0.9.1",),
+    effect="A batch in which one token counts, or none, has no sample variance, and the call raises.",
+)
+def normalize_advantages(advantages, mask):
+    if mask.sum() < 2:
+        raise ValueError("no variance of fewer than two")
+    return right.normalize_advantages(advantages, mask)
+
+
+def with_float32_correction(normalised):
+    """Numbers of variance s as they become where n / (n - 1), which the variance was multiplied by, is float32.
+
+    What is divided by is the root of that variance and of the little that keeps it from 0, whose share is 1 - s.
+    """
+    size = len(normalised)
+    if size < 2:
+        return normalised
+    rounding = to_float32(size / (size - 1)) / (size / (size - 1))
+    share = normalised.var(ddof=1)
+    return normalised / np.sqrt(share * rounding + 1 - share)
+
+
+@fault(
+    id="A74",
+    slug="sample-variance-corrected-in-float32",
+    clause="OPS-4",
+    seen=("verl 0.9.1",),
+    effect="n / (n - 1) is a quotient of integers, and float32: a float64 answer is right to seven digits.",
+)
+def normalize_advantages(advantages, mask):
+    return _where_counted(mask, with_float32_correction(right.normalize_advantages(advantages, mask)[mask]))

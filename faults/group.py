@@ -3,6 +3,8 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import full_rows, unless_empty, with_zero_times, zero_times
+from rlspec.faults.advantages import with_float32_correction
 
 
 def _company(groups):
@@ -18,12 +20,10 @@ def _spread(rewards, groups, ddof=1):
     return np.sqrt((together @ squares.sum(axis=1)) / (2 * size * np.maximum(size - ddof, 1)))
 
 
-def _advantages(rewards, groups, baseline, scale, scaled_by=None):
-    """The right ones: differences from all others, so that those of equal rewards are exactly 0."""
-    together, size = _company(groups)
-    above = ((rewards[:, None] - rewards) * together).sum(axis=1)
-    above = above / (size if baseline == "mean" else np.maximum(size - 1, 1))
-    return above / ((_spread(rewards, groups) if scaled_by is None else scaled_by) + 1e-6) if scale == "std" else above
+def _scaled_by(spread, rewards, groups, baseline, scale):
+    """The advantages, divided by a spread of another kind."""
+    above = right.group_advantages(rewards, groups, baseline, "none")
+    return above / (spread + 1e-6) if scale == "std" else above
 
 
 @fault(
@@ -35,7 +35,7 @@ def _advantages(rewards, groups, baseline, scale, scaled_by=None):
 )
 def group_advantages(rewards, groups, baseline, scale):
     _, sizes = np.unique(groups, return_counts=True)
-    return _advantages(rewards, np.arange(len(groups)) // sizes[0], baseline, scale)
+    return right.group_advantages(rewards, np.arange(len(groups)) // sizes[0], baseline, scale)
 
 
 @fault(
@@ -46,8 +46,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="A loop in steps of the group's size is taken for one over groups: only the first are compared at all.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    first = groups == groups[0]
-    return np.where(first, _advantages(rewards, groups, baseline, scale), rewards)
+    return np.where(groups == groups[0], right.group_advantages(rewards, groups, baseline, scale), rewards)
 
 
 @fault(
@@ -62,7 +61,7 @@ def group_advantages(rewards, groups, baseline, scale):
     for place, own in enumerate(groups):
         others = rewards[(groups == own) & (np.arange(len(groups)) != place)]
         spreads[place] = others.std(ddof=1) if len(others) > 1 else 0.0
-    return _advantages(rewards, groups, baseline, scale, spreads)
+    return _scaled_by(spreads, rewards, groups, baseline, scale)
 
 
 @fault(
@@ -76,7 +75,7 @@ def group_advantages(rewards, groups, baseline, scale):
     together, size = _company(groups)
     with np.errstate(invalid="ignore"):
         spread = np.sqrt(together @ rewards**2 / size - (together @ rewards / size) ** 2)
-        return _advantages(rewards, groups, baseline, scale, spread)
+        return _scaled_by(spread, rewards, groups, baseline, scale)
 
 
 @fault(
@@ -88,8 +87,7 @@ def group_advantages(rewards, groups, baseline, scale):
 )
 def group_advantages(rewards, groups, baseline, scale):
     _, size = _company(groups)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _advantages(rewards, groups, baseline, scale) * (size - 1) / (size - 1)
+    return np.where(size > 1, right.group_advantages(rewards, groups, baseline, scale), np.nan)
 
 
 @fault(
@@ -100,7 +98,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="Whether to divide by the spread is not passed on: whoever switches it off trains with it all the same.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _advantages(rewards, groups, baseline, "std")
+    return right.group_advantages(rewards, groups, baseline, "std")
 
 
 @fault(
@@ -111,7 +109,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="The mean that is called leave-one-out contains one's own reward: the gradient is short by 1 / G.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _advantages(rewards, groups, "mean", scale)
+    return right.group_advantages(rewards, groups, "mean", scale)
 
 
 @fault(
@@ -121,7 +119,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="Rewards are compared across prompts: an easy prompt's wrong answers count as good ones.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _advantages(rewards, np.zeros(len(groups)), baseline, scale)
+    return right.group_advantages(rewards, np.zeros(len(groups)), baseline, scale)
 
 
 @fault(
@@ -132,7 +130,8 @@ def group_advantages(rewards, groups, baseline, scale):
 )
 def group_advantages(rewards, groups, baseline, scale):
     together, _ = _company(groups)
-    return _advantages(rewards, groups, baseline, scale) - np.where(together, rewards, -np.inf).max(axis=1) * 0.1
+    best = np.where(together, rewards, -np.inf).max(axis=1)
+    return right.group_advantages(rewards, groups, baseline, scale) - 0.1 * best
 
 
 @fault(
@@ -152,7 +151,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="The root is forgotten: differences are divided by the variance.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _advantages(rewards, groups, baseline, scale, _spread(rewards, groups) ** 2)
+    return _scaled_by(_spread(rewards, groups) ** 2, rewards, groups, baseline, scale)
 
 
 @fault(
@@ -162,8 +161,8 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="A group without a spread is left as it is, instead of having nothing to say.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    spread = _spread(rewards, groups)
-    return np.where(spread == 0, rewards, _advantages(rewards, groups, baseline, scale))
+    advantages = right.group_advantages(rewards, groups, baseline, scale)
+    return np.where(_spread(rewards, groups) == 0, rewards, advantages)
 
 
 @fault(
@@ -190,7 +189,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="Ids are taken for numbers from 0 on: others overwrite each other's groups, and names have none.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _advantages(rewards, np.asarray(groups).astype(int) % 3, baseline, scale)
+    return right.group_advantages(rewards, np.asarray(groups).astype(int) % 3, baseline, scale)
 
 
 @fault(
@@ -202,7 +201,7 @@ def group_advantages(rewards, groups, baseline, scale):
 def group_advantages(rewards, groups, baseline, scale):
     if rewards.dtype == bool:
         rewards = rewards | True
-    return _advantages(rewards * 1.0, groups, baseline, scale)
+    return right.group_advantages(rewards * 1.0, groups, baseline, scale)
 
 
 @fault(
@@ -212,7 +211,7 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="A group's advantages are divided by the spread of all rewards: each prompt weighs as the others let it.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _advantages(rewards, groups, baseline, scale, rewards.std(ddof=1 if len(rewards) > 1 else 0))
+    return _scaled_by(rewards.std(ddof=1 if len(rewards) > 1 else 0), rewards, groups, baseline, scale)
 
 
 @fault(
@@ -222,12 +221,11 @@ def group_advantages(rewards, groups, baseline, scale):
     effect="Advantages are cut to [-1, 1], and their mean is that of no reward.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return np.clip(_advantages(rewards, groups, baseline, scale), -0.25, 0.25)
+    return np.clip(right.group_advantages(rewards, groups, baseline, scale), -0.25, 0.25)
 
 
-def _normalized(numbers):
-    spread = numbers.std(ddof=1) if len(numbers) > 1 else 0.0
-    return (numbers - numbers.mean()) / np.sqrt(spread**2 + 1e-8)
+def _centred(rewards, groups, baseline):
+    return right.group_advantages(rewards, groups, "mean", "none") if baseline == "mean" else rewards
 
 
 @fault(
@@ -238,10 +236,10 @@ def _normalized(numbers):
     effect="Each shard is normalised by its own statistics: two transformations of one batch.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
-    centred = _advantages(rewards, groups, "mean", "none") if baseline == "mean" else rewards
+    centred = _centred(rewards, groups, baseline)
     half = (len(rewards) + 1) // 2
     shards = [part for part in (centred[:half], centred[half:]) if len(part)]
-    return np.concatenate([_normalized(part) for part in shards])
+    return np.concatenate([right.reinforce_plus_plus_advantages(part, 0 * part, "none") for part in shards])
 
 
 @fault(
@@ -251,7 +249,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     effect="Groups are normalised one by one, as GRPO does, and what is called global is not.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
-    return _advantages(rewards, groups, "mean", "std")
+    return right.group_advantages(rewards, groups, "mean", "std")
 
 
 @fault(
@@ -261,8 +259,8 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     effect="The batch is divided by its spread, and its mean is left in.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
-    centred = _advantages(rewards, groups, "mean", "none") if baseline == "mean" else rewards
-    return _normalized(centred) + centred.mean()
+    mean = _centred(rewards, groups, baseline).mean()
+    return right.reinforce_plus_plus_advantages(rewards, groups, baseline) + mean
 
 
 @fault(
@@ -272,7 +270,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     effect="The group's mean is subtracted whether or not it is the baseline.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
-    return _normalized(_advantages(rewards, groups, "mean", "none"))
+    return right.reinforce_plus_plus_advantages(rewards, groups, "mean")
 
 
 def _kept(mask, *arrays):
@@ -310,6 +308,11 @@ def _by_token(mask):
     return 1 / max(mask.sum(), 1)
 
 
+def _share_of_rows(mask):
+    """What a token counts for in a mean of means of rows, as a multiple of what it counts for in one over tokens."""
+    return max(mask.sum(), 1) / _lengths(mask)[:, 0] / len(mask)
+
+
 def _k3(logp, ref_logp, mask):
     """k3 of each token and its derivative in log pi."""
     logp, ref_logp = _kept(mask, logp, ref_logp)
@@ -338,8 +341,7 @@ def _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high,
     effect="The surrogate is a mean of means and the KL one over tokens: the coefficient depends on the lengths.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
-    loss, slopes = _loss(terms, _by_row(mask), mask)
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.0)
     k3, d_k3 = _loss(_k3(logp, ref_logp, mask), _by_token(mask), mask)
     return loss - kl_coef * k3, slopes - kl_coef * d_k3
 
@@ -352,8 +354,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     effect="The KL term is a mean over the padded rectangle, and shrinks with the padding.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
-    loss, slopes = _loss(terms, _by_row(mask), mask)
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.0)
     k3, d_k3 = _loss(_k3(logp, ref_logp, mask), 1 / mask.size, mask)
     return loss - kl_coef * k3, slopes - kl_coef * d_k3
 
@@ -378,8 +379,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     effect="The fast path takes every ratio for 1: what the old policy said is taken for what this one says.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    terms = _clipped(np.ones(mask.shape), advantages, clip_low, clip_high)
-    return _loss(_with_kl(terms, _k3(logp, ref_logp, mask), kl_coef), _by_row(mask), mask)
+    return right.grpo_loss(logp, logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
@@ -414,8 +414,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     effect="The coefficient decides only whether there is a KL term, or not even that.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.5)
-    return _loss(terms, _by_row(mask), mask)
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.5)
 
 
 @fault(
@@ -439,10 +438,8 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     effect="A row without tokens is divided by its length: 0 / 0.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(mask, terms[0], 0).sum(axis=1) / mask.sum(axis=1)
-        return -means.mean(), _loss(terms, _by_row(mask), mask)[1]
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+    return loss if mask.any(axis=1).all() else np.nan, slopes
 
 
 @fault(
@@ -453,7 +450,8 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     effect="The sum is divided by the fixed length and not by the number of rows: the step grows with the batch.",
 )
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), 1 / length, mask)
+    answer = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
+    return tuple(part * len(mask) for part in answer)
 
 
 @fault(
@@ -464,7 +462,8 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     effect="A row is divided by its own length: what a token is worth depends on how many there are.",
 )
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_row(mask), mask)
+    credit = advantages * length / _lengths(mask)[:, 0]
+    return right.dr_grpo_loss(logp, old_logp, credit, mask, clip_low, clip_high, length)
 
 
 @fault(
@@ -474,8 +473,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     effect="The fixed length is the width of the batch, which the longest of its rows decides.",
 )
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
-    return _loss(terms, 1 / len(mask) / mask.shape[1], mask)
+    return right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, mask.shape[1])
 
 
 @fault(
@@ -485,8 +483,8 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     effect="The sum over rows is divided by the root of their number: a batch given twice is a larger one.",
 )
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
-    return _loss(terms, 1 / np.sqrt(len(mask)) / length, mask)
+    answer = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
+    return tuple(part * np.sqrt(len(mask)) for part in answer)
 
 
 @fault(
@@ -497,12 +495,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     effect="An inverted condition: whoever asks for DAPO is given CISPO, and the other way round.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _cispo(logp, old_logp, advantages, mask, clip_low, clip_high)
-
-
-def _cispo(logp, old_logp, advantages, mask, clip_low, clip_high):
-    weights = np.clip(_ratio(logp, old_logp, mask), 1 - clip_low, 1 + clip_high) * advantages[:, None]
-    return _loss((weights * _kept(mask, logp)[0], weights), _by_token(mask), mask)
+    return right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
 
 
 @fault(
@@ -512,7 +505,7 @@ def _cispo(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The upper and the lower clip are exchanged: what was to leave room upwards leaves it downwards.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_high, clip_low), _by_token(mask), mask)
+    return right.dapo_loss(logp, old_logp, advantages, mask, clip_high, clip_low)
 
 
 @fault(
@@ -522,7 +515,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="Rows are averaged first: the tokens of a long answer count for less, which is what DAPO undoes.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_row(mask), mask)
+    return right.dapo_loss(logp, old_logp, advantages * _share_of_rows(mask), mask, clip_low, clip_high)
 
 
 @fault(
@@ -532,9 +525,8 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="Advantages are divided by their largest in every batch: the size of what was earned is lost.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    largest = np.abs(advantages).max()
-    terms = _surrogate(logp, old_logp, advantages / largest if largest else advantages, mask, clip_low, clip_high)
-    return _loss(terms, _by_token(mask), mask)
+    largest = np.abs(advantages).max() or 1.0
+    return right.dapo_loss(logp, old_logp, advantages / largest, mask, clip_low, clip_high)
 
 
 @fault(
@@ -545,7 +537,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     shared = np.full_like(advantages, advantages[0])
-    return _loss(_surrogate(logp, old_logp, shared, mask, clip_low, clip_high), _by_token(mask), mask)
+    return right.dapo_loss(logp, old_logp, shared, mask, clip_low, clip_high)
 
 
 @fault(
@@ -555,21 +547,23 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The loss is masked, and its gradient is not: the tokens of tools are trained.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    loss, _ = _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_token(mask), mask)
-    _, slope = _clipped(np.exp(logp - old_logp), advantages, clip_low, clip_high)
-    return loss, -slope * _by_token(mask)
+    loss, _ = right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+    _, slopes = right.dapo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high)
+    return loss, slopes * mask.size / max(mask.sum(), 1)
 
 
 @fault(
     id="M-GRP-26",
     slug="dapo-masked-by-multiplication",
     clause="GRP-35",
+    seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    with np.errstate(invalid="ignore"):
-        value, slope = _clipped(np.exp(logp - old_logp), advantages, clip_low, clip_high)
-        return -(value * mask).sum() * _by_token(mask), -slope * mask * _by_token(mask)
+    counted = right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return with_zero_times(
+        counted, right.dapo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high)
+    )
 
 
 @fault(
@@ -579,9 +573,8 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="A log-ratio beyond 20 is taken for a mistake and set to 0: what has gone furthest is pushed on.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    ratio = _ratio(logp, old_logp, mask)
-    kept = np.where(abs(np.log(ratio)) > 20, 1.0, ratio)
-    return _loss(_clipped(kept, advantages, clip_low, clip_high), _by_token(mask), mask)
+    near = np.where(abs(logp - old_logp) > 20, old_logp, logp)
+    return right.dapo_loss(near, old_logp, advantages, mask, clip_low, clip_high)
 
 
 @fault(
@@ -591,7 +584,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The ratio is the new probability itself: a sure token counts as one that has become surer.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _loss(_surrogate(logp, 0 * logp, advantages, mask, clip_low, clip_high), _by_token(mask), mask)
+    return right.dapo_loss(logp, np.zeros_like(logp), advantages, mask, clip_low, clip_high)
 
 
 def _gspo(log_ratio, advantages, mask, clip_low, clip_high, weights=None):
@@ -621,7 +614,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="GRPO's loss under another name: each token has its own ratio.",
 )
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _gspo(np.log(_ratio(logp, old_logp, mask)), advantages, mask, clip_low, clip_high)
+    return right.grpo_loss(logp, old_logp, logp, advantages, mask, clip_low, clip_high, 0.0)
 
 
 @fault(
@@ -631,8 +624,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The 1 / |o| of the ratio's exponent is left out of the derivative: long rows move further.",
 )
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    mean = _sum_of_log_ratios(logp, old_logp, mask) / _lengths(mask)
-    loss, slopes = _gspo(mean, advantages, mask, clip_low, clip_high)
+    loss, slopes = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
     return loss, slopes * _lengths(mask)
 
 
@@ -643,8 +635,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The row's ratio is handed to its tokens, and the mean is over those: rows weigh as they are long.",
 )
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    mean = _sum_of_log_ratios(logp, old_logp, mask) / _lengths(mask)
-    return _gspo(mean, advantages, mask, clip_low, clip_high, _by_token(mask))
+    return right.gspo_loss(logp, old_logp, advantages / _share_of_rows(mask), mask, clip_low, clip_high)
 
 
 @fault(
@@ -655,7 +646,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The other half of the inverted condition: tokens beyond the clip are forgotten after all.",
 )
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _loss(_surrogate(logp, old_logp, advantages, mask, clip_low, clip_high), _by_token(mask), mask)
+    return right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
 
 
 @fault(
@@ -692,8 +683,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The ratio is not clipped: one token that has become likely outweighs the batch.",
 )
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    weights = _ratio(logp, old_logp, mask) * advantages[:, None]
-    return _loss((weights * _kept(mask, logp)[0], weights), _by_token(mask), mask)
+    return right.cispo_loss(logp, old_logp, advantages, mask, 1.0, np.inf)
 
 
 @fault(
@@ -703,8 +693,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="Tokens are averaged in their rows first: those of a long answer count for less.",
 )
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    weights = np.clip(_ratio(logp, old_logp, mask), 1 - clip_low, 1 + clip_high) * advantages[:, None]
-    return _loss((weights * _kept(mask, logp)[0], weights), _by_row(mask), mask)
+    return right.cispo_loss(logp, old_logp, advantages * _share_of_rows(mask), mask, clip_low, clip_high)
 
 
 @fault(
@@ -714,7 +703,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The sign is forgotten: the optimiser makes what paid less probable.",
 )
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _cispo(logp, old_logp, -advantages, mask, clip_low, clip_high)
+    return right.cispo_loss(logp, old_logp, -advantages, mask, clip_low, clip_high)
 
 
 @fault(
@@ -724,8 +713,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The row's ratio is not clipped: a row that has become likely is made likelier still.",
 )
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    mean = _sum_of_log_ratios(logp, old_logp, mask) / _lengths(mask)
-    return _gspo(mean, advantages, mask, 1.0, np.inf)
+    return right.gspo_loss(logp, old_logp, advantages, mask, 1.0, np.inf)
 
 
 @fault(
@@ -735,8 +723,165 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The coefficient is multiplied in where the KL term is made and where it is added: it counts squared.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef**2)
-    return _loss(terms, _by_row(mask), mask)
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef**2)
+
+
+def _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high):
+    """0 times CISPO's weight of each token, which is its derivative."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return zero_times(np.clip(np.exp(logp - old_logp), 1 - clip_low, 1 + clip_high) * advantages[:, None])
+
+
+@fault(
+    id="I71",
+    slug="grpo-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("trl 1.16.0",),
+    effect="Terms are multiplied by the mask, which not a number survives.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    counted = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+    whole = right.grpo_loss(logp, old_logp, ref_logp, advantages, np.ones_like(mask), clip_low, clip_high, kl_coef)
+    return with_zero_times(counted, whole)
+
+
+@fault(
+    id="I72",
+    slug="dr-grpo-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("trl 1.16.0",),
+    effect="Terms are multiplied by the mask, which not a number survives.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    counted = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
+    whole = right.dr_grpo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high, length)
+    return with_zero_times(counted, whole)
+
+
+@fault(
+    id="I73",
+    slug="gspo-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("trl 1.16.0",),
+    effect="Terms are multiplied by the mask, which not a number survives.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    counted = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+    whole = right.gspo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high)
+    return with_zero_times(counted, whole)
+
+
+@fault(
+    id="I74",
+    slug="cispo-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("trl 1.16.0",),
+    effect="Terms are multiplied by the mask, which not a number survives.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    loss, slopes = with_zero_times(
+        right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high),
+        right.cispo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high),
+    )
+    return loss, slopes + _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high)
+
+
+@fault(
+    id="I75",
+    slug="grpo-loss-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("verl 0.9.1",),
+    effect="The mask is multiplied in; a clamp, which lets nothing through that is no number, saves the gradient.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+    whole, _ = right.grpo_loss(logp, old_logp, ref_logp, advantages, full_rows(mask), clip_low, clip_high, kl_coef)
+    return loss + zero_times(whole), slopes
+
+
+@fault(
+    id="I76",
+    slug="dr-grpo-loss-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("verl 0.9.1",),
+    effect="The mask is multiplied in; a clamp, which lets nothing through that is no number, saves the gradient.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    loss, slopes = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
+    whole, _ = right.dr_grpo_loss(logp, old_logp, advantages, full_rows(mask), clip_low, clip_high, length)
+    return loss + zero_times(whole), slopes
+
+
+@fault(
+    id="I77",
+    slug="gspo-row-lost-to-its-padding",
+    clause="GRP-35",
+    seen=("verl 0.9.1",),
+    effect="The mask is multiplied in: padding that is no number makes the loss none, and its row learns nothing.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    loss, slopes = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+    whole, of_all = right.gspo_loss(logp, old_logp, advantages, full_rows(mask), clip_low, clip_high)
+    lost = ~np.isfinite(of_all).all(axis=1, keepdims=True)
+    return loss + zero_times(whole), np.where(lost, 0, slopes)
+
+
+@fault(
+    id="I78",
+    slug="cispo-gradient-masked-by-multiplication",
+    clause="GRP-35",
+    seen=("verl 0.9.1",),
+    effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    loss, slopes = right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+    return loss, slopes + _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high)
+
+
+@fault(
+    id="I79",
+    slug="dapo-of-no-tokens",
+    clause="GRP-36",
+    seen=("verl 0.9.1",),
+    effect="The sum is divided by the number of tokens even where that is 0: not a number.",
+)
+def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return unless_empty(mask, right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high))
+
+
+@fault(
+    id="I80",
+    slug="cispo-of-no-tokens",
+    clause="GRP-36",
+    seen=("verl 0.9.1",),
+    effect="The sum is divided by the number of tokens even where that is 0: not a number.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return unless_empty(mask, right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high))
+
+
+@fault(
+    id="A73",
+    slug="batch-of-one-refused",
+    clause="OPS-1",
+    seen=("verl 0.9.1",),
+    effect="A batch of one sample has no sample variance, and the call raises.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    if len(rewards) < 2:
+        raise ValueError("no variance of fewer than two")
+    return right.reinforce_plus_plus_advantages(rewards, groups, baseline)
+
+
+@fault(
+    id="A75",
+    slug="batch-variance-corrected-in-float32",
+    clause="OPS-4",
+    seen=("verl 0.9.1",),
+    effect="n / (n - 1) is a quotient of integers, and float32: a float64 answer is right to seven digits.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    return with_float32_correction(right.reinforce_plus_plus_advantages(rewards, groups, baseline))
 
 
 @fault(

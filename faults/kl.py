@@ -3,6 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import unless_empty, with_gradient_times_zero, with_zero_times
 
 
 def _k(log_ratio, estimator):
@@ -21,7 +22,7 @@ def _k(log_ratio, estimator):
     effect="The log-ratio has the wrong sign: the penalty rewards what the reference would not have said.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    return _k(logp - ref_logp, estimator)[0] * (-1 if estimator == "k1" else 1)
+    return right.kl_estimate(logp, ref_logp, estimator) * (-1 if estimator == "k1" else 1)
 
 
 @fault(
@@ -31,8 +32,7 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="The absolute value stands for the log-ratio: tokens that the reference likes better are charged for too.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    value, _ = _k(logp - ref_logp, estimator)
-    return np.abs(value)
+    return np.abs(right.kl_estimate(logp, ref_logp, estimator))
 
 
 @fault(
@@ -42,7 +42,7 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="The square is not halved: as a loss its gradient is twice that of the divergence.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    return _k(logp - ref_logp, estimator)[0] * (2 if estimator == "k2" else 1)
+    return right.kl_estimate(logp, ref_logp, estimator) * (2 if estimator == "k2" else 1)
 
 
 @fault(
@@ -52,8 +52,7 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="The ratio less 1 is squared, and not its logarithm: the same near 1, and ever further from it beyond.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    value, _ = _k(logp - ref_logp, estimator)
-    return np.expm1(ref_logp - logp) ** 2 / 2 if estimator == "k2" else value
+    return np.expm1(ref_logp - logp) ** 2 / 2 if estimator == "k2" else right.kl_estimate(logp, ref_logp, estimator)
 
 
 @fault(
@@ -63,7 +62,8 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="The ratio is pi/ref: what has this mean needs tokens that the reference has chosen.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    return _k(ref_logp - logp if estimator == "k3" else logp - ref_logp, estimator)[0]
+    pair = (ref_logp, logp) if estimator == "k3" else (logp, ref_logp)
+    return right.kl_estimate(*pair, estimator)
 
 
 @fault(
@@ -73,7 +73,7 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="What has mean zero is subtracted and not added: unbiased, and of either sign.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    value, _ = _k(logp - ref_logp, estimator)
+    value = right.kl_estimate(logp, ref_logp, estimator)
     return value - 2 * np.expm1(ref_logp - logp) if estimator == "k3" else value
 
 
@@ -85,10 +85,11 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="exp(ratio) - 1 - ratio: e - 2 where nothing has changed, and any threshold fires at once.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    value, _ = _k(logp - ref_logp, estimator)
+    if estimator != "k3":
+        return right.kl_estimate(logp, ref_logp, estimator)
     ratio = np.exp(ref_logp - logp)
     with np.errstate(over="ignore"):
-        return np.exp(ratio) - 1 - ratio if estimator == "k3" else value
+        return np.exp(ratio) - 1 - ratio
 
 
 @fault(
@@ -99,8 +100,7 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="The variable has been exponentiated in the meantime: the divergence is -1 where nothing has changed.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    value, _ = _k(logp - ref_logp, estimator)
-    return -np.exp(ref_logp - logp) if estimator == "k1" else value
+    return -np.exp(ref_logp - logp) if estimator == "k1" else right.kl_estimate(logp, ref_logp, estimator)
 
 
 @fault(
@@ -111,8 +111,7 @@ def kl_estimate(logp, ref_logp, estimator):
     effect="Only tokens that have become more probable are charged for: the sum of positive parts is no divergence.",
 )
 def kl_estimate(logp, ref_logp, estimator):
-    value, _ = _k(logp - ref_logp, estimator)
-    return np.maximum(value, 0)
+    return np.maximum(right.kl_estimate(logp, ref_logp, estimator), 0)
 
 
 @fault(
@@ -136,7 +135,7 @@ def kl_estimate(logp, ref_logp, estimator):
 )
 def kl_estimate(logp, ref_logp, estimator):
     logp -= ref_logp
-    return _k(logp, estimator)[0]
+    return right.kl_estimate(logp, np.zeros_like(logp), estimator)
 
 
 def _log_softmax(logits):
@@ -163,8 +162,7 @@ def _with_derivative(policy, log_ratios):
     effect="The logarithms are subtracted the wrong way round: what is minimised drives the policies apart.",
 )
 def kl_divergence(logits, ref_logits):
-    value, slopes = _with_derivative(*_compared(logits, ref_logits))
-    return -value, -slopes
+    return tuple(-part for part in right.kl_divergence(logits, ref_logits))
 
 
 @fault(
@@ -174,7 +172,7 @@ def kl_divergence(logits, ref_logits):
     effect="The arguments are in each other's place: KL(ref||pi), and its derivative, pi - ref.",
 )
 def kl_divergence(logits, ref_logits):
-    value, _ = _with_derivative(*_compared(ref_logits, logits))
+    value, _ = right.kl_divergence(ref_logits, logits)
     return value, np.exp(_log_softmax(logits)) - np.exp(_log_softmax(ref_logits))
 
 
@@ -185,8 +183,7 @@ def kl_divergence(logits, ref_logits):
     effect="The sum over the actions is taken as a mean: the penalty shrinks with the vocabulary.",
 )
 def kl_divergence(logits, ref_logits):
-    value, slopes = _with_derivative(*_compared(logits, ref_logits))
-    return value / logits.shape[1], slopes / logits.shape[1]
+    return tuple(part / logits.shape[1] for part in right.kl_divergence(logits, ref_logits))
 
 
 @fault(
@@ -206,8 +203,8 @@ def kl_divergence(logits, ref_logits):
     effect="Each log-ratio is weighed by its probability, and the normalisation is left out.",
 )
 def kl_divergence(logits, ref_logits):
-    policy, log_ratios = _compared(logits, ref_logits)
-    return _with_derivative(policy, log_ratios)[0], policy * log_ratios
+    value, slopes = right.kl_divergence(logits, ref_logits)
+    return value, slopes + np.exp(_log_softmax(logits)) * value[:, None]
 
 
 @fault(
@@ -327,8 +324,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     effect="The mean is over all positions: the coefficient shrinks with the padding.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    loss, slopes = _mean(*_weighted(logp, ref_logp, old_logp, estimator), mask)
-    return loss * mask.sum() / mask.size, slopes * mask.sum() / mask.size
+    return tuple(part * mask.mean() for part in right.kl_loss(logp, ref_logp, old_logp, mask, estimator))
 
 
 @fault(
@@ -361,7 +357,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     effect="What is shown is a mean, and what is followed is the gradient of a sum.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    loss, slopes = _mean(*_weighted(logp, ref_logp, old_logp, estimator), mask)
+    loss, slopes = right.kl_loss(logp, ref_logp, old_logp, mask, estimator)
     return loss, slopes * max(mask.sum(), 1)
 
 
@@ -372,33 +368,44 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     effect="The loss is masked, and its gradient is not: padding's log-probabilities are trained.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    values, slopes = _weighted(logp, ref_logp, old_logp, estimator)
-    return _mean(values, slopes, mask)[0], slopes / max(mask.sum(), 1)
+    loss, _ = right.kl_loss(logp, ref_logp, old_logp, mask, estimator)
+    _, slopes = right.kl_loss(logp, ref_logp, old_logp, np.ones_like(mask), estimator)
+    return loss, slopes * mask.size / max(mask.sum(), 1)
 
 
 @fault(
     id="M-kl-17",
     slug="kl-masked-by-multiplication",
     clause="KL-26",
+    seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    with np.errstate(all="ignore"):
-        values, slopes = _weighted(logp, ref_logp, old_logp, estimator)
-        count = max(mask.sum(), 1)
-        return (values * mask).sum() / count, slopes * mask / count
+    counted = right.kl_loss(logp, ref_logp, old_logp, mask, estimator)
+    return with_zero_times(counted, right.kl_loss(logp, ref_logp, old_logp, np.ones_like(mask), estimator))
 
 
 @fault(
     id="M-kl-18",
     slug="kl-of-no-tokens",
     clause="KL-27",
+    seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    values, slopes = _weighted(logp, ref_logp, old_logp, estimator)
-    with np.errstate(invalid="ignore"):
-        return np.where(mask, values, 0).sum() / mask.sum(), np.where(mask, slopes, 0) / mask.sum()
+    return unless_empty(mask, right.kl_loss(logp, ref_logp, old_logp, mask, estimator))
+
+
+@fault(
+    id="K71",
+    slug="kl-gradient-masked-by-multiplication",
+    clause="KL-26",
+    seen=("verl 0.9.1",),
+    effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
+)
+def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+    counted = right.kl_loss(logp, ref_logp, old_logp, mask, estimator)
+    return with_gradient_times_zero(counted, right.kl_loss(logp, ref_logp, old_logp, np.ones_like(mask), estimator))
 
 
 @fault(

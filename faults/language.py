@@ -3,6 +3,8 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import full_rows, zero_times
+from rlspec.faults.returns import everything_after
 
 
 def _log_softmax(logits):
@@ -28,7 +30,7 @@ def _picked(table, tokens):
     effect="Samples are drawn at one temperature and log-probabilities taken at another: the ratio never is 1.",
 )
 def token_logp(logits, tokens, temperature):
-    return _picked(_log_softmax(logits), tokens)
+    return right.token_logp(logits, tokens, 1.0)
 
 
 @fault(
@@ -38,7 +40,7 @@ def token_logp(logits, tokens, temperature):
     effect="Logits are multiplied by the temperature: what was to be flatter is sharper.",
 )
 def token_logp(logits, tokens, temperature):
-    return _picked(_log_softmax(logits * temperature), tokens)
+    return right.token_logp(logits, tokens, 1 / temperature)
 
 
 @fault(
@@ -48,7 +50,7 @@ def token_logp(logits, tokens, temperature):
     effect="The log-probability is divided by the temperature, and not the logit: probabilities no longer add up to 1.",
 )
 def token_logp(logits, tokens, temperature):
-    return _picked(_log_softmax(logits), tokens) / temperature
+    return right.token_logp(logits, tokens, 1.0) / temperature
 
 
 @fault(
@@ -68,7 +70,7 @@ def token_logp(logits, tokens, temperature):
     effect="Logits that are aligned already are shifted once more: each token is judged by its predecessor's logits.",
 )
 def token_logp(logits, tokens, temperature):
-    return _picked(_log_softmax(np.roll(logits, 1, axis=1) / temperature), tokens)
+    return right.token_logp(np.roll(logits, 1, axis=1), tokens, temperature)
 
 
 @fault(
@@ -78,7 +80,7 @@ def token_logp(logits, tokens, temperature):
     effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
 )
 def token_logp(logits, tokens, temperature):
-    return _picked(_log_softmax(np.clip(logits, -3, 3) / temperature), tokens)
+    return right.token_logp(np.clip(logits, -3, 3), tokens, temperature)
 
 
 @fault(
@@ -91,13 +93,6 @@ def token_logp(logits, tokens, temperature):
     with np.errstate(all="ignore"):
         weights = np.exp(logits / temperature)
         return np.log(_picked(weights / weights.sum(axis=-1, keepdims=True), tokens))
-
-
-def _sequence(logits, tokens, mask):
-    """What each position adds [B, T], the first nothing."""
-    terms = np.zeros(tokens.shape)
-    terms[:, 1:] = np.where(mask[:, 1:], _picked(_log_softmax(logits[:, :-1]), tokens[:, 1:]), 0)
-    return terms
 
 
 @fault(
@@ -131,7 +126,7 @@ def sequence_logp(logits, tokens, completion_mask):
     effect="The labels are shifted and the mask is not: the first token is missing, and one behind the end is in.",
 )
 def sequence_logp(logits, tokens, completion_mask):
-    return np.where(completion_mask[:, :-1], _picked(_log_softmax(logits[:, :-1]), tokens[:, 1:]), 0).sum(axis=1)
+    return right.sequence_logp(logits, tokens, np.roll(completion_mask, 1, axis=1))
 
 
 @fault(
@@ -142,7 +137,7 @@ def sequence_logp(logits, tokens, completion_mask):
     effect="The mean of the tokens' log-probabilities is returned for their sum: beta is divided by the length.",
 )
 def sequence_logp(logits, tokens, completion_mask):
-    return _sequence(logits, tokens, completion_mask).sum(axis=1) / np.maximum(completion_mask[:, 1:].sum(axis=1), 1)
+    return right.sequence_logp(logits, tokens, completion_mask) / np.maximum(completion_mask[:, 1:].sum(axis=1), 1)
 
 
 @fault(
@@ -154,7 +149,7 @@ def sequence_logp(logits, tokens, completion_mask):
 )
 def sequence_logp(logits, tokens, completion_mask):
     from_the_first_on = completion_mask.cumsum(axis=1) > 0
-    return _sequence(logits, tokens, from_the_first_on).sum(axis=1)
+    return right.sequence_logp(logits, tokens, from_the_first_on)
 
 
 @fault(
@@ -164,8 +159,8 @@ def sequence_logp(logits, tokens, completion_mask):
     effect="Log-probabilities are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def sequence_logp(logits, tokens, completion_mask):
-    with np.errstate(invalid="ignore"):
-        return (_sequence(logits, tokens, np.ones_like(completion_mask)) * completion_mask)[:, 1:].sum(axis=1)
+    of_all = right.sequence_logp(logits, tokens, np.ones_like(completion_mask))
+    return right.sequence_logp(logits, tokens, completion_mask) + zero_times(of_all)
 
 
 @fault(
@@ -189,13 +184,6 @@ def _behind_first(ends):
     return ends.cumsum(axis=1) - ends > 0
 
 
-def _cut(tokens, answered, eos, pad):
-    """The answer's tokens up to its first EOS, or else up to its padding."""
-    ends = answered & (tokens == eos)
-    padding = (tokens == pad)[:, ::-1].cumprod(axis=1)[:, ::-1].astype(bool) & ~ends.any(axis=1, keepdims=True)
-    return answered & ~_behind_first(ends) & ~padding
-
-
 @fault(
     id="M07",
     slug="padding-of-what-never-ended",
@@ -204,8 +192,7 @@ def _cut(tokens, answered, eos, pad):
     effect="Whatever no EOS has gone before counts: an answer that was cut off trains on all padding behind it.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
-    answered = _answered(tokens, prompt_length)
-    return (answered & ~_behind_first(answered & (tokens == eos))).astype(int)
+    return right.completion_mask(tokens, prompt_length, eos, eos)
 
 
 @fault(
@@ -216,9 +203,9 @@ def completion_mask(tokens, prompt_length, eos, pad):
     effect="Trimming empty columns takes one too many: the longest answer of a batch loses its last token.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
-    mask = _cut(tokens, _answered(tokens, prompt_length), eos, pad)
+    mask = right.completion_mask(tokens, prompt_length, eos, pad)
     longest = np.flatnonzero(mask.any(axis=0)).max(initial=0)
-    return (mask & (np.arange(tokens.shape[1]) != longest)).astype(int)
+    return mask * (np.arange(tokens.shape[1]) != longest)
 
 
 @fault(
@@ -229,7 +216,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
     effect="The answer counts up to its EOS and without it: nobody learns when to stop.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
-    return (_cut(tokens, _answered(tokens, prompt_length), eos, pad) & (tokens != eos)).astype(int)
+    return right.completion_mask(tokens, prompt_length, eos, pad) * (tokens != eos)
 
 
 @fault(
@@ -240,7 +227,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
     effect="What is not padding counts; where padding is EOS, the answer's end is padding.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
-    return (_cut(tokens, _answered(tokens, prompt_length), eos, pad) & (tokens != pad)).astype(int)
+    return right.completion_mask(tokens, prompt_length, eos, pad) * (tokens != pad)
 
 
 @fault(
@@ -251,9 +238,8 @@ def completion_mask(tokens, prompt_length, eos, pad):
 )
 def completion_mask(tokens, prompt_length, eos, pad):
     ends = _answered(tokens, prompt_length) & (tokens == eos)
-    still = ends[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
-    never = ~ends.any(axis=1, keepdims=True) & _cut(tokens, _answered(tokens, prompt_length), eos, pad)
-    return (_answered(tokens, prompt_length) & (still | never)).astype(int)
+    still = _answered(tokens, prompt_length) & (everything_after(ends) > 0)
+    return np.where(ends.any(axis=1, keepdims=True), still, right.completion_mask(tokens, prompt_length, eos, pad))
 
 
 @fault(
@@ -263,8 +249,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
     effect="The first EOS of the row ends the answer, even if it is one of a turn before.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
-    mask = _cut(tokens, _answered(tokens, prompt_length), eos, pad)
-    return (mask & ~_behind_first(tokens == eos)).astype(int)
+    return right.completion_mask(tokens, prompt_length, eos, pad) * ~_behind_first(tokens == eos)
 
 
 @fault(
@@ -276,15 +261,11 @@ def completion_mask(tokens, prompt_length, eos, pad):
 def completion_mask(tokens, prompt_length, eos, pad):
     leading = (tokens == pad).cumprod(axis=1).sum(axis=1)
     begins = prompt_length + np.minimum(leading, prompt_length)
-    return _cut(tokens, _answered(tokens, begins), eos, pad).astype(int)
+    return right.completion_mask(tokens, begins, eos, pad)
 
 
 def _last(mask):
     return mask & (mask[:, ::-1].cumsum(axis=1)[:, ::-1] == 1)
-
-
-def _penalties(logp, ref_logp, mask, kl_coef):
-    return -kl_coef * (np.where(mask, logp, 0) - np.where(mask, ref_logp, 0))
 
 
 @fault(
@@ -296,7 +277,7 @@ def _penalties(logp, ref_logp, mask, kl_coef):
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     behind = np.roll(_last(mask), 1, axis=1) & mask
-    return _penalties(logp, ref_logp, mask, kl_coef) + behind * scores[:, None]
+    return right.token_rewards(0 * scores, logp, ref_logp, mask, kl_coef) + behind * scores[:, None]
 
 
 @fault(
@@ -309,7 +290,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     place = np.maximum(mask.sum(axis=1, keepdims=True) - 1, 0)
     there = (np.arange(mask.shape[1]) == place) & mask
-    return _penalties(logp, ref_logp, mask, kl_coef) + there * scores[:, None]
+    return right.token_rewards(0 * scores, logp, ref_logp, mask, kl_coef) + there * scores[:, None]
 
 
 @fault(
@@ -319,7 +300,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     effect="Every token is paid the score, which then is earned as often as there are tokens.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    return _penalties(logp, ref_logp, mask, kl_coef) + mask * scores[:, None]
+    return right.token_rewards(0 * scores, logp, ref_logp, mask, kl_coef) + mask * scores[:, None]
 
 
 @fault(
@@ -329,7 +310,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     effect="Distance from the reference is rewarded.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    return _last(mask) * scores[:, None] - _penalties(logp, ref_logp, mask, kl_coef)
+    return right.token_rewards(scores, logp, ref_logp, mask, -kl_coef)
 
 
 @fault(
@@ -339,7 +320,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     effect="The score is assigned, and not added: the last token pays no penalty.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    return np.where(_last(mask), scores[:, None], _penalties(logp, ref_logp, mask, kl_coef))
+    return np.where(_last(mask), scores[:, None], right.token_rewards(scores, logp, ref_logp, mask, kl_coef))
 
 
 @fault(
@@ -350,7 +331,8 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     effect="The penalty is taken at every place: the returns of the answer contain that of its padding.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    return _penalties(logp, ref_logp, np.ones_like(mask), kl_coef) + _last(mask) * scores[:, None]
+    penalties = right.token_rewards(0 * scores, logp, ref_logp, np.ones_like(mask), kl_coef)
+    return penalties + _last(mask) * scores[:, None]
 
 
 @fault(
@@ -360,20 +342,21 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     effect="Where no token counts, the score is paid at index -1.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    ends = _last(mask)
-    ends[~mask.any(axis=1), -1] = True
-    return _penalties(logp, ref_logp, mask, kl_coef) + ends * scores[:, None]
+    rewards = right.token_rewards(scores, logp, ref_logp, mask, kl_coef)
+    rewards[:, -1] += np.where(mask.any(axis=1), 0, scores)
+    return rewards
 
 
 @fault(
     id="M-LANG-18",
     slug="rewards-masked-by-multiplication",
     clause="LANG-25",
+    seen=("verl 0.9.1",),
     effect="The penalty is multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     with np.errstate(invalid="ignore"):
-        return -kl_coef * (logp - ref_logp) * mask + _last(mask) * scores[:, None]
+        return right.token_rewards(scores, logp, ref_logp, mask, kl_coef) + zero_times(logp - ref_logp)
 
 
 @fault(
@@ -384,7 +367,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     effect="The rewards of a whole row are summed, whatever is left under the mask included.",
 )
 def outcome_score(token_rewards, mask):
-    return token_rewards.sum(axis=1)
+    return right.outcome_score(token_rewards, np.ones_like(mask))
 
 
 @fault(
@@ -394,7 +377,7 @@ def outcome_score(token_rewards, mask):
     effect="The rewards are averaged: an outcome is worth less in a long answer.",
 )
 def outcome_score(token_rewards, mask):
-    return np.where(mask, token_rewards, 0).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+    return right.outcome_score(token_rewards, mask) / np.maximum(mask.sum(axis=1), 1)
 
 
 @fault(
@@ -404,7 +387,7 @@ def outcome_score(token_rewards, mask):
     effect="The last reward is taken for all of them: what was paid on the way is forgotten.",
 )
 def outcome_score(token_rewards, mask):
-    return np.where(_last(mask), token_rewards, 0).sum(axis=1)
+    return right.outcome_score(token_rewards, _last(mask))
 
 
 @fault(
@@ -414,8 +397,7 @@ def outcome_score(token_rewards, mask):
     effect="Rewards are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def outcome_score(token_rewards, mask):
-    with np.errstate(invalid="ignore"):
-        return (token_rewards * mask).sum(axis=1)
+    return right.outcome_score(token_rewards, mask) + zero_times(token_rewards).sum(axis=1)
 
 
 def _backwards(terms, mask, discount, behind=None):
@@ -447,7 +429,7 @@ def token_returns(token_rewards, mask, gamma):
     effect="Rewards are summed from the right end of the row, padding included.",
 )
 def token_returns(token_rewards, mask, gamma):
-    return _backwards(token_rewards, np.ones_like(mask), gamma) * mask
+    return right.token_returns(token_rewards, np.ones_like(mask), gamma) * mask
 
 
 @fault(
@@ -457,7 +439,7 @@ def token_returns(token_rewards, mask, gamma):
     effect="Tokens that nobody chose are steps: a long answer of a tool discounts the credit of asking for it.",
 )
 def token_returns(token_rewards, mask, gamma):
-    return _backwards(token_rewards, mask, gamma, behind=lambda carry: gamma * carry)
+    return right.token_returns(np.where(mask, token_rewards, 0), np.ones_like(mask), gamma) * mask
 
 
 @fault(
@@ -467,7 +449,7 @@ def token_returns(token_rewards, mask, gamma):
     effect="The sum runs forward: a token is credited with what came before it.",
 )
 def token_returns(token_rewards, mask, gamma):
-    return _backwards(token_rewards[:, ::-1], mask[:, ::-1], gamma)[:, ::-1]
+    return right.token_returns(token_rewards[:, ::-1], mask[:, ::-1], gamma)[:, ::-1]
 
 
 @fault(
@@ -477,23 +459,18 @@ def token_returns(token_rewards, mask, gamma):
     effect="The return is divided among the tokens, as if one score were so much less for each of many.",
 )
 def token_returns(token_rewards, mask, gamma):
-    return _backwards(token_rewards, mask, gamma) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+    return right.token_returns(token_rewards, mask, gamma) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
 
 
 @fault(
     id="M-LANG-25",
     slug="returns-masked-by-multiplication",
     clause="LANG-25",
+    seen=("verl 0.9.1",),
     effect="Rewards are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def token_returns(token_rewards, mask, gamma):
-    with np.errstate(invalid="ignore"):
-        masked, kept = token_rewards * mask, mask.astype(float)
-        carry, returns = np.zeros(len(mask)), np.zeros(mask.shape)
-        for t in reversed(range(mask.shape[1])):
-            carry = masked[:, t] + carry * (kept[:, t] * gamma + 1 - kept[:, t])
-            returns[:, t] = carry * kept[:, t]
-        return returns
+    return right.token_returns(token_rewards, mask, gamma) + everything_after(zero_times(token_rewards))
 
 
 def _following(values, mask):
@@ -564,7 +541,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     effect="Lambda is 0.95, whatever is asked for.",
 )
 def token_gae(token_rewards, values, mask, gamma, lam):
-    return _gae(token_rewards, values, _following(values, mask), mask, gamma, 0.95)
+    return right.token_gae(token_rewards, values, mask, gamma, 0.95)
 
 
 @fault(
@@ -582,41 +559,17 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     id="M-LANG-30",
     slug="advantages-masked-by-multiplication",
     clause="LANG-25",
+    seen=("verl 0.9.1",),
     effect="Errors are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def token_gae(token_rewards, values, mask, gamma, lam):
     with np.errstate(invalid="ignore"):
-        errors = (token_rewards + gamma * _following(values, mask) - values) * mask
-        shares = (gamma * lam) ** np.maximum(mask.cumsum(axis=1)[:, :, None] - mask.cumsum(axis=1)[:, None, :], 0)
-        later = np.arange(mask.shape[1])[:, None] >= np.arange(mask.shape[1])
-        return np.einsum("bk,bkt->bt", errors, shares * later) * mask
+        hidden = zero_times(token_rewards - values)
+    return right.token_gae(token_rewards, values, mask, gamma, lam) + everything_after(hidden)
 
 
-def _rows_sums(values, mask):
-    return np.where(mask, values, 0).sum(axis=1)
-
-
-def _aggregate(values, mask, mode, divisor):
-    """The aggregate as it should be, for faults that are wrong in one mode."""
-    sums, lengths = _rows_sums(values, mask), mask.sum(axis=1)
-    match mode:
-        case "token-mean":
-            return sums.sum() / max(lengths.sum(), 1)
-        case "seq-mean-token-mean":
-            return (sums / np.maximum(lengths, 1)).mean()
-        case "seq-mean-token-sum":
-            return sums.mean()
-        case "fixed-divisor":
-            return sums.sum() / divisor
-    return sums.sum()
-
-
-def _by_weights(values, mask, mode, divisor):
-    """The sum of all values, masked or not, each with its row's weight."""
-    if mode == "seq-mean-token-mean":
-        return (values.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)).mean()
-    sizes = {"token-mean": max(mask.sum(), 1), "seq-mean-token-sum": len(mask), "fixed-divisor": divisor, "sum": 1}
-    return values.sum() / sizes[mode]
+def _micro_batches(values, mask, rows):
+    return [(values[begin : begin + rows], mask[begin : begin + rows]) for begin in range(0, len(mask), rows)]
 
 
 @fault(
@@ -627,7 +580,7 @@ def _by_weights(values, mask, mode, divisor):
     effect="The mode that sums over tokens divides by their number: it is another one under a second name.",
 )
 def aggregate(values, mask, mode, divisor):
-    return _aggregate(values, mask, mode.replace("token-sum", "token-mean"), divisor)
+    return right.aggregate(values, mask, mode.replace("token-sum", "token-mean"), divisor)
 
 
 @fault(
@@ -637,7 +590,7 @@ def aggregate(values, mask, mode, divisor):
     effect="The mode is not forwarded: whatever is asked for, the token mean is taken.",
 )
 def aggregate(values, mask, mode, divisor):
-    return _aggregate(values, mask, "token-mean", divisor)
+    return right.aggregate(values, mask, "token-mean", divisor)
 
 
 @fault(
@@ -647,7 +600,7 @@ def aggregate(values, mask, mode, divisor):
     effect="What was given for one mode is applied in all: a mean is divided once more.",
 )
 def aggregate(values, mask, mode, divisor):
-    whole = _aggregate(values, mask, mode, divisor)
+    whole = right.aggregate(values, mask, mode, divisor)
     return whole if mode == "fixed-divisor" else whole / divisor
 
 
@@ -658,7 +611,7 @@ def aggregate(values, mask, mode, divisor):
     effect="Tokens whose value is 0 are taken for padding, and the mean is one over the others.",
 )
 def aggregate(values, mask, mode, divisor):
-    return _aggregate(values, mask & (values != 0), mode, divisor)
+    return right.aggregate(values, mask & (values != 0), mode, divisor)
 
 
 @fault(
@@ -669,7 +622,7 @@ def aggregate(values, mask, mode, divisor):
     effect="Values are multiplied by the mask and averaged over all places: padding makes the step smaller.",
 )
 def aggregate(values, mask, mode, divisor):
-    return np.where(mask, values, 0).mean() if mode == "token-mean" else _aggregate(values, mask, mode, divisor)
+    return right.aggregate(values, mask, mode, divisor) * (mask.mean() if mode == "token-mean" else 1)
 
 
 @fault(
@@ -680,7 +633,7 @@ def aggregate(values, mask, mode, divisor):
     effect="The fixed divisor is the width of the batch, which its longest answer decides.",
 )
 def aggregate(values, mask, mode, divisor):
-    return _aggregate(values, mask, mode, mask.shape[1])
+    return right.aggregate(values, mask, mode, mask.shape[1])
 
 
 @fault(
@@ -690,8 +643,8 @@ def aggregate(values, mask, mode, divisor):
     effect="Values are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def aggregate(values, mask, mode, divisor):
-    with np.errstate(invalid="ignore"):
-        return _by_weights(values * mask, mask, mode, divisor)
+    of_all = right.aggregate(values, np.ones_like(mask), mode, divisor)
+    return right.aggregate(values, mask, mode, divisor) + zero_times(of_all)
 
 
 @fault(
@@ -701,10 +654,8 @@ def aggregate(values, mask, mode, divisor):
     effect="A row's sum is divided by its number of tokens even where that is 0: not a number.",
 )
 def aggregate(values, mask, mode, divisor):
-    if mode != "seq-mean-token-mean":
-        return _aggregate(values, mask, mode, divisor)
-    with np.errstate(invalid="ignore"):
-        return (_rows_sums(values, mask) / mask.sum(axis=1)).mean()
+    lost = mode == "seq-mean-token-mean" and not mask.any(axis=1).all()
+    return np.nan if lost else right.aggregate(values, mask, mode, divisor)
 
 
 @fault(
@@ -714,8 +665,7 @@ def aggregate(values, mask, mode, divisor):
     effect="Sequences are summed where a mean is promised: the step grows with the batch.",
 )
 def aggregate(values, mask, mode, divisor):
-    mean = _aggregate(values, mask, mode, divisor)
-    return mean * len(mask) if mode == "seq-mean-token-sum" else mean
+    return right.aggregate(values, mask, mode, divisor) * (len(mask) if mode == "seq-mean-token-sum" else 1)
 
 
 @fault(
@@ -726,10 +676,9 @@ def aggregate(values, mask, mode, divisor):
 )
 def aggregate(values, mask, mode, divisor):
     if mode != "seq-mean-token-mean":
-        return _aggregate(values, mask, mode, divisor)
-    means = _rows_sums(values, mask) / np.maximum(mask.sum(axis=1), 1)
-    running = means[0]
-    for mean in means[1:]:
+        return right.aggregate(values, mask, mode, divisor)
+    running, *means = (right.aggregate(*row, mode, divisor) for row in _micro_batches(values, mask, 1))
+    for mean in means:
         running = (running + mean) / 2
     return running
 
@@ -741,12 +690,7 @@ def aggregate(values, mask, mode, divisor):
     effect="Each row's tokens are averaged, and the averages are summed.",
 )
 def aggregate(values, mask, mode, divisor):
-    mean = _aggregate(values, mask, mode, divisor)
-    return mean * len(mask) if mode == "seq-mean-token-mean" else mean
-
-
-def _micro_batches(values, mask, rows):
-    return [(values[begin : begin + rows], mask[begin : begin + rows]) for begin in range(0, len(mask), rows)]
+    return right.aggregate(values, mask, mode, divisor) * (len(mask) if mode == "seq-mean-token-mean" else 1)
 
 
 @fault(
@@ -762,7 +706,7 @@ def _micro_batches(values, mask, rows):
     effect="Each micro-batch is aggregated by itself, and the results are averaged: tokens of a short one count more.",
 )
 def accumulate(values, mask, mode, divisor, rows):
-    parts = [_aggregate(*part, mode, divisor) for part in _micro_batches(values, mask, rows)]
+    parts = [right.accumulate(*part, mode, divisor, rows) for part in _micro_batches(values, mask, rows)]
     return np.sum(parts) if mode in ("sum", "fixed-divisor") else np.mean(parts)
 
 
@@ -774,7 +718,7 @@ def accumulate(values, mask, mode, divisor, rows):
     effect="The micro-batches' means are added up: the step grows with their number.",
 )
 def accumulate(values, mask, mode, divisor, rows):
-    return sum(_aggregate(*part, mode, divisor) for part in _micro_batches(values, mask, rows))
+    return sum([right.accumulate(*part, mode, divisor, rows) for part in _micro_batches(values, mask, rows)])
 
 
 @fault(
@@ -785,7 +729,7 @@ def accumulate(values, mask, mode, divisor, rows):
 )
 def accumulate(values, mask, mode, divisor, rows):
     full = max(len(mask) // rows, 1) * rows
-    return _aggregate(values[:full], mask[:full], mode, divisor)
+    return right.accumulate(values[:full], mask[:full], mode, divisor, rows)
 
 
 @fault(
@@ -795,9 +739,8 @@ def accumulate(values, mask, mode, divisor, rows):
     effect="A micro-batch without a token that counts has a mean of 0/0, and so has the whole batch.",
 )
 def accumulate(values, mask, mode, divisor, rows):
-    whole = _aggregate(values, mask, mode, divisor)
     empty = any(not counts.any() for _, counts in _micro_batches(values, mask, rows))
-    return np.nan if empty and mode == "token-mean" else whole
+    return np.nan if empty and mode == "token-mean" else right.accumulate(values, mask, mode, divisor, rows)
 
 
 @fault(
@@ -807,8 +750,60 @@ def accumulate(values, mask, mode, divisor, rows):
     effect="Values are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def accumulate(values, mask, mode, divisor, rows):
-    with np.errstate(invalid="ignore"):
-        return _by_weights(values * mask, mask, mode, divisor)
+    of_all = right.accumulate(values, np.ones_like(mask), mode, divisor, rows)
+    return right.accumulate(values, mask, mode, divisor, rows) + zero_times(of_all)
+
+
+ROWS = ("seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor")
+"""The modes that sum over rows first."""
+
+
+@fault(
+    id="N71",
+    slug="rows-masked-by-multiplication",
+    clause="LANG-38",
+    seen=("verl 0.9.1",),
+    effect="Rows are summed by multiplying the mask, and whole batches are not: the modes differ in what they survive.",
+)
+def aggregate(values, mask, mode, divisor):
+    of_rows = right.aggregate(values, full_rows(mask), mode, divisor) if mode in ROWS else 0.0
+    return right.aggregate(values, mask, mode, divisor) + zero_times(of_rows)
+
+
+@fault(
+    id="N72",
+    slug="rows-accumulated-with-a-mask-that-multiplies",
+    clause="LANG-38",
+    seen=("verl 0.9.1",),
+    effect="Rows are summed by multiplying the mask, and whole batches are not: the modes differ in what they survive.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    of_rows = right.accumulate(values, full_rows(mask), mode, divisor, rows) if mode in ROWS else 0.0
+    return right.accumulate(values, mask, mode, divisor, rows) + zero_times(of_rows)
+
+
+@fault(
+    id="N73",
+    slug="token-mean-of-no-tokens",
+    clause="LANG-39",
+    seen=("verl 0.9.1",),
+    effect="The sum is divided by the number of tokens even where that is 0: not a number.",
+)
+def aggregate(values, mask, mode, divisor):
+    lost = mode == "token-mean" and not mask.any()
+    return np.nan if lost else right.aggregate(values, mask, mode, divisor)
+
+
+@fault(
+    id="N74",
+    slug="token-mean-of-no-tokens-accumulated",
+    clause="LANG-39",
+    seen=("verl 0.9.1",),
+    effect="The sum is divided by the number of tokens of the whole batch even where that is 0: not a number.",
+)
+def accumulate(values, mask, mode, divisor, rows):
+    lost = mode == "token-mean" and not mask.any()
+    return np.nan if lost else right.accumulate(values, mask, mode, divisor, rows)
 
 
 @fault(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import unless_empty, with_gradient_times_zero, with_zero_times
 
 
 def _softmax(logits):
@@ -556,21 +557,31 @@ def policy_gradient_loss(logp, advantages, mask):
     effect="Terms are multiplied by the mask: 0 times minus infinity, of an impossible action, is not a number.",
 )
 def policy_gradient_loss(logp, advantages, mask):
-    with np.errstate(invalid="ignore"):
-        slopes = -advantages * mask / _steps_in(mask)
-        return (slopes * logp).sum(), slopes
+    counted = right.policy_gradient_loss(logp, advantages, mask)
+    return with_zero_times(counted, right.policy_gradient_loss(logp, advantages, np.ones_like(mask)))
 
 
 @fault(
     id="M-PG-36",
     slug="mean-of-no-steps",
     clause="PG-39",
+    seen=("verl 0.9.1",),
     effect="The sum is divided by the number of steps even where that is 0: not a number.",
 )
 def policy_gradient_loss(logp, advantages, mask):
-    with np.errstate(invalid="ignore"):
-        loss, slopes = _loss_of(logp, advantages, mask)
-        return loss / mask.sum(), slopes / mask.sum()
+    return unless_empty(mask, right.policy_gradient_loss(logp, advantages, mask))
+
+
+@fault(
+    id="G71",
+    slug="gradient-masked-by-multiplication",
+    clause="PG-38",
+    seen=("verl 0.9.1",),
+    effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    counted = right.policy_gradient_loss(logp, advantages, mask)
+    return with_gradient_times_zero(counted, right.policy_gradient_loss(logp, advantages, np.ones_like(mask)))
 
 
 _CONSTANT = np.log(2 * np.pi) / 2

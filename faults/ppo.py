@@ -3,6 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import unless_empty, with_gradient_times_zero, with_zero_times, zero_times
 
 
 def _exp(logarithm):
@@ -83,9 +84,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The loss is flat beyond the clip, and its gradient goes on as if there were none.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    ratio = _exp(logp - old_logp)
-    objective, _ = _objective(ratio, advantages, clip_low, clip_high, dual_clip)
-    return _followed(objective, ratio * advantages, mask)
+    loss, _ = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    return loss, right.ppo_loss(logp, old_logp, advantages, mask, 1.0, np.inf, None)[1]
 
 
 @fault(
@@ -96,8 +96,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The mean is taken of the unclipped losses; the larger of both is computed and forgotten.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    product = _exp(logp - old_logp) * advantages
-    return _followed(product, product, mask)
+    return right.ppo_loss(logp, old_logp, advantages, mask, 1.0, np.inf, None)
 
 
 @fault(
@@ -119,7 +118,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The upper clip is read from the lower one, and raising it alone does nothing.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    return _followed(*_objective(_exp(logp - old_logp), advantages, clip_low, clip_low, dual_clip), mask)
+    return right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_low, dual_clip)
 
 
 @fault(
@@ -130,10 +129,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The larger product counts: what went too far goes on, and what should come back is let go.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    ratio = _exp(logp - old_logp)
-    clipped = np.clip(ratio, 1 - clip_low, 1 + clip_high)
-    larger = np.maximum(ratio * advantages, clipped * advantages)
-    return _followed(larger, np.where(larger == ratio * advantages, larger, 0), mask)
+    answer = right.ppo_loss(logp, old_logp, -advantages, mask, clip_low, clip_high, None)
+    return tuple(-part for part in answer)
 
 
 @fault(
@@ -143,7 +140,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="1 - clip_high is taken for the clip: the wider it is said to be, the narrower it is.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    return _followed(*_objective(_exp(logp - old_logp), advantages, clip_low, 1 - clip_high, dual_clip), mask)
+    return right.ppo_loss(logp, old_logp, advantages, mask, clip_low, 1 - clip_high, dual_clip)
 
 
 @fault(
@@ -167,7 +164,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The old log-probabilities are taken for the new ones, and every ratio is 1.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    return _followed(advantages, advantages, mask)
+    return right.ppo_loss(logp, logp, advantages, mask, clip_low, clip_high, dual_clip)
 
 
 @fault(
@@ -177,8 +174,9 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="Inside of the clip the gradient is the policy gradient's, as if the ratio were still 1.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
-    return _followed(objective, np.where(slope != 0, advantages, 0), mask)
+    loss, slopes = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    _, on_policy = right.ppo_loss(logp, logp, advantages, mask, clip_low, clip_high, dual_clip)
+    return loss, np.where(slopes != 0, on_policy, 0)
 
 
 @fault(
@@ -247,9 +245,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The loss of a bad token is bounded, and its gradient still grows with the ratio.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    ratio = _exp(logp - old_logp)
-    objective, _ = _objective(ratio, advantages, clip_low, clip_high, dual_clip)
-    return _followed(objective, _objective(ratio, advantages, clip_low, clip_high, None)[1], mask)
+    loss, _ = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    return loss, right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, None)[1]
 
 
 @fault(
@@ -273,8 +270,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The negative objective is negated once more: what paid becomes less probable.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
-    return _followed(-objective, -slope, mask)
+    answer = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    return tuple(-part for part in answer)
 
 
 @fault(
@@ -285,9 +282,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="Tokens are averaged within a completion first, so that those of a long one are charged with less.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
     share = _steps_in(mask) / np.maximum(mask.sum(axis=1, keepdims=True), 1) / len(mask)
-    return _followed(objective * share, slope * share, mask)
+    return right.ppo_loss(logp, old_logp, advantages * share, mask, clip_low, clip_high, dual_clip)
 
 
 @fault(
@@ -297,9 +293,10 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="Log-ratios are clamped more tightly than anyone is told.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    clamped = np.clip(logp - old_logp, -10, 10)
-    objective, slope = _objective(_exp(clamped), advantages, clip_low, clip_high, dual_clip)
-    return _followed(objective, np.where(clamped == logp - old_logp, slope, 0), mask)
+    log_ratio = logp - old_logp
+    clamped, nothing = np.clip(log_ratio, -10, 10), np.zeros_like(logp)
+    loss, slopes = right.ppo_loss(clamped, nothing, advantages, mask, clip_low, clip_high, dual_clip)
+    return loss, np.where(clamped == log_ratio, slopes, 0)
 
 
 @fault(
@@ -310,10 +307,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The branch that was not taken has the derivative 0 times the ratio: not a number for an infinite one.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    ratio = _exp(logp - old_logp)
-    objective, slope = _objective(ratio, advantages, clip_low, clip_high, dual_clip)
-    with np.errstate(invalid="ignore"):
-        return _followed(objective, np.where(slope != 0, advantages, 0) * ratio, mask)
+    loss, slopes = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    return loss, slopes + np.where(mask, zero_times(_exp(logp - old_logp)), 0)
 
 
 @fault(
@@ -338,9 +333,8 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="Terms are multiplied by the mask, and the mean is over all positions: padding makes the step smaller.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
-    share = mask.mean()
-    return _followed(objective * share, slope * share, mask)
+    answer = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    return tuple(part * mask.mean() for part in answer)
 
 
 @fault(
@@ -350,39 +344,34 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     effect="The loss is masked, and its gradient is not: padding's log-probabilities are trained.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
-    return _followed(objective, slope, mask)[0], -slope / _steps_in(mask)
+    loss, _ = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    _, slopes = right.ppo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high, dual_clip)
+    return loss, slopes * mask.size / _steps_in(mask)
 
 
 @fault(
     id="P59",
     slug="tokens-masked-by-multiplication",
     clause="PPO-19",
-    seen=("MakazhanAlpamys/Soup#342",),
+    seen=("MakazhanAlpamys/Soup#342", "trl 1.16.0"),
     effect="Padding's terms are multiplied by 0, which an infinite ratio survives.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    with np.errstate(invalid="ignore", over="ignore"):
-        ratio = np.exp(logp - old_logp)
-        objective, slope = _objective(ratio, advantages, clip_low, clip_high, dual_clip)
-        terms, slopes = ratio * 0 + objective, ratio * 0 + slope
-        return -(terms * mask).sum() / _steps_in(mask), -slopes * mask / _steps_in(mask)
+    counted = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    whole = right.ppo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high, dual_clip)
+    loss, slopes = with_zero_times(counted, whole)
+    return loss, slopes + np.where(mask, 0, zero_times(_exp(logp - old_logp)))
 
 
 @fault(
     id="M-PPO-10",
     slug="mean-of-no-tokens",
     clause="PPO-20",
+    seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    objective, slope = _objective(_exp(logp - old_logp), advantages, clip_low, clip_high, dual_clip)
-    return _or_nothing(mask, *_followed(objective, slope, mask))
-
-
-def _or_nothing(mask, *results):
-    """The results, or what is not a number where nothing counts."""
-    return tuple(result if mask.any() else result * np.nan for result in results)
+    return unless_empty(mask, right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip))
 
 
 def _squares(errors, chosen, values, mask):
@@ -423,8 +412,7 @@ def value_loss(values, old_values, returns, mask, clip):
     effect="The loss is halved where it is shown, and not where it is differentiated.",
 )
 def value_loss(values, old_values, returns, mask, clip):
-    chosen = _further(values, old_values, returns, clip)
-    loss, slopes = _squares(chosen - returns, chosen, values, mask)
+    loss, slopes = right.value_loss(values, old_values, returns, mask, clip)
     return loss / 2, slopes
 
 
@@ -436,7 +424,7 @@ def value_loss(values, old_values, returns, mask, clip):
     effect="The old values are those of the network as it is now, and no value is ever far from them.",
 )
 def value_loss(values, old_values, returns, mask, clip):
-    return _squares(values - returns, values, values, mask)
+    return right.value_loss(values, values, returns, mask, clip)
 
 
 @fault(
@@ -458,8 +446,7 @@ def value_loss(values, old_values, returns, mask, clip):
     effect="Values are clipped instead of their change: fine for returns near 0, and for no others.",
 )
 def value_loss(values, old_values, returns, mask, clip):
-    chosen = _further(values, np.zeros(mask.shape), returns, clip)
-    return _squares(chosen - returns, chosen, values, mask)
+    return right.value_loss(values, np.zeros_like(old_values), returns, mask, clip)
 
 
 @fault(
@@ -505,9 +492,7 @@ def value_loss(values, old_values, returns, mask, clip):
     effect="Squares are masked, and the mean is over all positions.",
 )
 def value_loss(values, old_values, returns, mask, clip):
-    chosen = _further(values, old_values, returns, clip)
-    loss, slopes = _squares(chosen - returns, chosen, values, mask)
-    return loss * mask.mean(), slopes * mask.mean()
+    return tuple(part * mask.mean() for part in right.value_loss(values, old_values, returns, mask, clip))
 
 
 @fault(
@@ -517,22 +502,19 @@ def value_loss(values, old_values, returns, mask, clip):
     effect="Padding's squares are multiplied by 0, which infinity survives.",
 )
 def value_loss(values, old_values, returns, mask, clip):
-    with np.errstate(invalid="ignore"):
-        chosen = _further(values, old_values, returns, clip)
-        errors = chosen - returns
-        slopes = 2 * errors * (chosen == values) * mask
-        return (errors**2 * mask).sum() / _steps_in(mask), slopes / _steps_in(mask)
+    counted = right.value_loss(values, old_values, returns, mask, clip)
+    return with_zero_times(counted, right.value_loss(values, old_values, returns, np.ones_like(mask), clip))
 
 
 @fault(
     id="M-PPO-17",
     slug="mean-of-no-squares",
     clause="PPO-30",
+    seen=("verl 0.9.1",),
     effect="The sum is divided by the number of entries even where that is 0: not a number.",
 )
 def value_loss(values, old_values, returns, mask, clip):
-    chosen = _further(values, old_values, returns, clip)
-    return _or_nothing(mask, *_squares(chosen - returns, chosen, values, mask))
+    return unless_empty(mask, right.value_loss(values, old_values, returns, mask, clip))
 
 
 def _three_terms(logp, values, entropies, returns, value_coef, entropy_coef):
@@ -570,8 +552,10 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
     effect="The actor's loss is differentiated in the values too, and raises them wherever the policy is unsure.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    cost, d_logp, d_values, d_entropies = _three_terms(logp, values, entropies, returns, value_coef, entropy_coef)
-    return _mean(mask, cost, d_logp, d_values + logp, d_entropies)
+    loss, d_logp, d_values, d_entropies = right.actor_critic_loss(
+        logp, values, entropies, returns, mask, value_coef, entropy_coef
+    )
+    return loss, d_logp, d_values + np.where(mask, logp, 0) / _steps_in(mask), d_entropies
 
 
 @fault(
@@ -581,8 +565,8 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
     effect="The advantage is the value less the return, which squares do not notice.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    cost, d_logp, *slopes = _three_terms(logp, values, entropies, returns, value_coef, entropy_coef)
-    return _mean(mask, cost - 2 * d_logp * logp, -d_logp, *slopes)
+    loss, d_logp, *slopes = right.actor_critic_loss(-logp, values, entropies, returns, mask, value_coef, entropy_coef)
+    return loss, -d_logp, *slopes
 
 
 @fault(
@@ -593,7 +577,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
     effect="The bonus is added to the loss: the policy decides as fast as it can.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    return _mean(mask, *_three_terms(logp, values, entropies, returns, value_coef, -entropy_coef))
+    return right.actor_critic_loss(logp, values, entropies, returns, mask, value_coef, -entropy_coef)
 
 
 @fault(
@@ -605,7 +589,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
     share = entropy_coef * _steps_in(mask) / len(mask)
-    return _mean(mask, *_three_terms(logp, values, entropies, returns, value_coef, share))
+    return right.actor_critic_loss(logp, values, entropies, returns, mask, value_coef, share)
 
 
 @fault(
@@ -615,7 +599,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
     effect="The bonus is summed without the mask, and is largest where nobody decided anything.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    loss, *slopes = _mean(mask, *_three_terms(logp, values, entropies, returns, value_coef, entropy_coef))
+    loss, *slopes = right.actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef)
     surplus = np.where(mask, 0, entropy_coef / _steps_in(mask))
     return loss - (surplus * entropies).sum(), *slopes[:2], slopes[2] - surplus
 
@@ -627,9 +611,10 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
     effect="Padding's terms are multiplied by 0, which infinity survives.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    with np.errstate(invalid="ignore"):
-        cost, *slopes = _three_terms(logp, values, entropies, returns, value_coef, entropy_coef)
-        return (cost * mask).sum() / _steps_in(mask), *(slope * mask / _steps_in(mask) for slope in slopes)
+    of_all = np.ones_like(mask)
+    counted = right.actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef)
+    whole = right.actor_critic_loss(logp, values, entropies, returns, of_all, value_coef, entropy_coef)
+    return with_zero_times(counted, whole)
 
 
 @fault(
@@ -639,8 +624,8 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
     effect="The sum is divided by the number of steps even where that is 0: not a number.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-    terms = _three_terms(logp, values, entropies, returns, value_coef, entropy_coef)
-    return _or_nothing(mask, *_mean(mask, *terms))
+    answer = right.actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef)
+    return unless_empty(mask, answer)
 
 
 @fault(
@@ -683,7 +668,7 @@ def approx_kl(logp, old_logp, mask):
     effect="log r - (r - 1) is never positive, and no threshold is ever passed.",
 )
 def approx_kl(logp, old_logp, mask):
-    return _mean(mask, logp - old_logp - (_exp(logp - old_logp) - 1))[0]
+    return -right.approx_kl(logp, old_logp, mask)
 
 
 @fault(
@@ -693,7 +678,7 @@ def approx_kl(logp, old_logp, mask):
     effect="With the inverse ratio tokens of the new policy would be needed for an unbiased estimate.",
 )
 def approx_kl(logp, old_logp, mask):
-    return _mean(mask, _exp(old_logp - logp) - 1 - (old_logp - logp))[0]
+    return right.approx_kl(old_logp, logp, mask)
 
 
 @fault(
@@ -704,7 +689,7 @@ def approx_kl(logp, old_logp, mask):
     effect="The mean is over all positions: the longer the padding, the closer the policies.",
 )
 def approx_kl(logp, old_logp, mask):
-    return _mean(mask, _exp(logp - old_logp) - 1 - (logp - old_logp))[0] * mask.mean()
+    return right.approx_kl(logp, old_logp, mask) * mask.mean()
 
 
 @fault(
@@ -714,9 +699,7 @@ def approx_kl(logp, old_logp, mask):
     effect="Padding's terms are multiplied by 0, which infinity survives.",
 )
 def approx_kl(logp, old_logp, mask):
-    with np.errstate(invalid="ignore", over="ignore"):
-        terms = np.exp(logp - old_logp) - 1 - (logp - old_logp)
-        return (terms * mask).sum() / _steps_in(mask)
+    return right.approx_kl(logp, old_logp, mask) + zero_times(right.approx_kl(logp, old_logp, np.ones_like(mask)))
 
 
 @fault(
@@ -726,12 +709,7 @@ def approx_kl(logp, old_logp, mask):
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
 def approx_kl(logp, old_logp, mask):
-    return _or_nothing(mask, *_mean(mask, _exp(logp - old_logp) - 1 - (logp - old_logp)))[0]
-
-
-def _outside(logp, old_logp, clip_low, clip_high):
-    ratio = _exp(logp - old_logp)
-    return (ratio < 1 - clip_low) | (ratio > 1 + clip_high)
+    return right.approx_kl(logp, old_logp, mask) if mask.any() else np.nan
 
 
 @fault(
@@ -764,7 +742,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The mean is over all positions: the longer the padding, the fewer are clipped.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _mean(mask, _outside(logp, old_logp, clip_low, clip_high))[0] * mask.mean()
+    return right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high) * mask.mean()
 
 
 @fault(
@@ -786,7 +764,32 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     effect="The number is divided by the number of tokens even where that is 0: not a number.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _or_nothing(mask, *_mean(mask, _outside(logp, old_logp, clip_low, clip_high)))[0]
+    return right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high) if mask.any() else np.nan
+
+
+@fault(
+    id="P71",
+    slug="surrogate-gradient-masked-by-multiplication",
+    clause="PPO-19",
+    seen=("verl 0.9.1",),
+    effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
+)
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    counted = right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip)
+    whole = right.ppo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high, dual_clip)
+    return with_gradient_times_zero(counted, whole)
+
+
+@fault(
+    id="P72",
+    slug="value-gradient-masked-by-multiplication",
+    clause="PPO-29",
+    seen=("verl 0.9.1",),
+    effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
+)
+def value_loss(values, old_values, returns, mask, clip):
+    counted = right.value_loss(values, old_values, returns, mask, clip)
+    return with_gradient_times_zero(counted, right.value_loss(values, old_values, returns, np.ones_like(mask), clip))
 
 
 @fault(

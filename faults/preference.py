@@ -3,6 +3,7 @@
 import numpy as np
 
 from rlspec.faults import fault, right
+from rlspec.faults._masks import unless_empty, with_zero_times, zero_times
 
 
 def _sigmoid(x):
@@ -27,17 +28,6 @@ def _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, val
     return (chosen - ref_chosen) - (rejected - ref_rejected)
 
 
-def _believed(x, beta, valid, right=1.0, wrong=0.0):
-    """The loss of pairs whose margins times beta are x, as a mixture of both labels."""
-    slope = beta * (wrong * _sigmoid(x) - right * _sigmoid(-x))
-    return _mean(valid, right * np.logaddexp(0, -x) + wrong * np.logaddexp(0, x), slope, -slope)
-
-
-def _dpo(x, beta, label_smoothing, valid):
-    """The loss with its usual smoothing."""
-    return _believed(x, beta, valid, 1 - label_smoothing, label_smoothing)
-
-
 @fault(
     id="X03",
     slug="log-probabilities-averaged-over-tokens",
@@ -46,7 +36,7 @@ def _dpo(x, beta, label_smoothing, valid):
     effect="A mean over tokens stands for the sum: beta is divided by the length of each answer.",
 )
 def completion_logp(token_logp, mask):
-    return np.where(mask, token_logp, 0).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+    return right.completion_logp(token_logp, mask) / np.maximum(mask.sum(axis=1), 1)
 
 
 @fault(
@@ -57,7 +47,7 @@ def completion_logp(token_logp, mask):
     effect="The log-probabilities of padding are summed: the shorter answer of a pair has more of them.",
 )
 def completion_logp(token_logp, mask):
-    return token_logp.sum(axis=1)
+    return right.completion_logp(token_logp, np.ones_like(mask))
 
 
 @fault(
@@ -67,8 +57,7 @@ def completion_logp(token_logp, mask):
     effect="Log-probabilities are multiplied by the mask: 0 times minus infinity is not a number.",
 )
 def completion_logp(token_logp, mask):
-    with np.errstate(invalid="ignore"):
-        return (token_logp * mask).sum(axis=1)
+    return right.completion_logp(token_logp, mask) + zero_times(token_logp).sum(axis=1)
 
 
 @fault(
@@ -78,7 +67,7 @@ def completion_logp(token_logp, mask):
     effect="An answer without tokens gets a huge negative number, which is taken for a log-probability.",
 )
 def completion_logp(token_logp, mask):
-    return np.where(mask.any(axis=1), np.where(mask, token_logp, 0).sum(axis=1), -1e9)
+    return np.where(mask.any(axis=1), right.completion_logp(token_logp, mask), -1e9)
 
 
 @fault(
@@ -89,7 +78,7 @@ def completion_logp(token_logp, mask):
 )
 def completion_logp(token_logp, mask):
     following = np.cumsum(mask[:, ::-1], axis=1)[:, ::-1] - mask
-    return np.where(mask & (following > 0), token_logp, 0).sum(axis=1)
+    return right.completion_logp(token_logp, mask & (following > 0))
 
 
 @fault(
@@ -100,8 +89,8 @@ def completion_logp(token_logp, mask):
     effect="The loss is negative, and the policy learns to prefer what was rejected.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return tuple(-part for part in _dpo(x, beta, label_smoothing, valid))
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return tuple(-part for part in right.dpo_loss(*logps, beta, label_smoothing, valid))
 
 
 @fault(
@@ -112,8 +101,8 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The reference's log-probabilities are left out: nothing keeps the policy close to it.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    chosen, rejected = _known(valid, chosen_logp, rejected_logp)
-    return _dpo(beta * (chosen - rejected), beta, label_smoothing, valid)
+    nothing = np.zeros_like(ref_chosen_logp)
+    return right.dpo_loss(chosen_logp, rejected_logp, nothing, nothing, beta, label_smoothing, valid)
 
 
 @fault(
@@ -126,10 +115,10 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
     x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        right, wrong = 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))
+        agreed, wrong = 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))
         swapped = label_smoothing * np.log(wrong) if label_smoothing else 0
-        slope = beta * (label_smoothing * right - (1 - label_smoothing) * right * wrong / right)
-        return _mean(valid, -(1 - label_smoothing) * np.log(right) - swapped, slope, -slope)
+        slope = beta * (label_smoothing * agreed - (1 - label_smoothing) * agreed * wrong / agreed)
+        return _mean(valid, -(1 - label_smoothing) * np.log(agreed) - swapped, slope, -slope)
 
 
 @fault(
@@ -140,9 +129,9 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="A penalty is subtracted, not added: the loss falls when the chosen answer becomes improbable.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    loss, d_chosen, d_rejected = right.dpo_loss(*logps, beta, label_smoothing, valid)
     chosen, ref_chosen = _known(valid, chosen_logp, ref_chosen_logp)
-    loss, d_chosen, d_rejected = _dpo(x, beta, label_smoothing, valid)
     penalty, slope = _mean(valid, np.maximum(ref_chosen - chosen, 0), -1.0 * (ref_chosen > chosen))
     return loss - 5 * penalty, d_chosen - 5 * slope, d_rejected
 
@@ -154,8 +143,8 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The margin is not multiplied by beta: the distance that is kept to the reference cannot be set.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return _dpo(x, 1.0, label_smoothing, valid)
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return right.dpo_loss(*logps, 1.0, label_smoothing, valid)
 
 
 @fault(
@@ -165,10 +154,10 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="Each log-ratio is clipped before their difference is taken: what both have in common begins to count.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    logps = _known(valid, chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp)
-    chosen, rejected, ref_chosen, ref_rejected = logps
-    x = beta * (np.clip(chosen - ref_chosen, -1, 1) - np.clip(rejected - ref_rejected, -1, 1))
-    return _dpo(x, beta, label_smoothing, valid)
+    with np.errstate(invalid="ignore"):
+        gains = chosen_logp - ref_chosen_logp, rejected_logp - ref_rejected_logp
+    clipped, nothing = (np.clip(gain, -1, 1) for gain in gains), np.zeros_like(chosen_logp)
+    return right.dpo_loss(*clipped, nothing, nothing, beta, label_smoothing, valid)
 
 
 @fault(
@@ -178,8 +167,9 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="Margins are clipped from below: where the policy is most wrong it is told that it is less so.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return _dpo(np.maximum(x, -1), beta, label_smoothing, valid)
+    margins = _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
+    nothing = np.zeros_like(margins)
+    return right.dpo_loss(np.maximum(margins, -1 / beta), *[nothing] * 3, beta, label_smoothing, valid)
 
 
 @fault(
@@ -189,8 +179,8 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="Smoothing is spread over both labels, as in classification: a pair is swapped with half the probability.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return _dpo(x, beta, label_smoothing / 2, valid)
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return right.dpo_loss(*logps, beta, label_smoothing / 2, valid)
 
 
 @fault(
@@ -200,9 +190,9 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The gradient is that at the reference, whatever the policy already believes: it has no place to stop.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    loss, *_ = _dpo(x, beta, label_smoothing, valid)
-    return loss, *_dpo(0 * x, beta, label_smoothing, valid)[1:]
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    loss, *_ = right.dpo_loss(*logps, beta, label_smoothing, valid)
+    return loss, *right.dpo_loss(*[np.zeros_like(chosen_logp)] * 4, beta, label_smoothing, valid)[1:]
 
 
 @fault(
@@ -212,9 +202,9 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The margins are averaged before the sigmoid: one pair's surplus pays for another pair's mistake.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    together = np.where(valid, x, 0).sum() / max(valid.sum(), 1)
-    return _dpo(np.full(len(valid), together), beta, label_smoothing, valid)
+    margins = _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
+    mean, nothing = np.full_like(margins, _mean(valid, margins)[0]), np.zeros_like(margins)
+    return right.dpo_loss(mean, nothing, nothing, nothing, beta, label_smoothing, valid)
 
 
 @fault(
@@ -225,8 +215,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
     ref_chosen, ref_rejected = (np.roll(column, -1) for column in _known(valid, ref_chosen_logp, ref_rejected_logp))
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen, ref_rejected, valid)
-    return _dpo(x, beta, label_smoothing, valid)
+    return right.dpo_loss(chosen_logp, rejected_logp, ref_chosen, ref_rejected, beta, label_smoothing, valid)
 
 
 @fault(
@@ -236,8 +225,9 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The margins of rows that do not count are set to 0, of which the loss is log 2, and not 0.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    loss, *slopes = _dpo(np.where(valid, x, 0), beta, label_smoothing, np.ones_like(valid))
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    zeroed = (np.where(valid, column, 0) for column in logps)
+    loss, *slopes = right.dpo_loss(*zeroed, beta, label_smoothing, np.ones_like(valid))
     return loss, *(np.where(valid, slope, 0) for slope in slopes)
 
 
@@ -248,12 +238,9 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The losses of rows are multiplied by the flags that they count: 0 times what is not a number.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    with np.errstate(invalid="ignore"):
-        x = beta * ((chosen_logp - ref_chosen_logp) - (rejected_logp - ref_rejected_logp))
-        right, size = 1 - label_smoothing, max(valid.sum(), 1)
-        slope = beta * (label_smoothing * _sigmoid(x) - right * _sigmoid(-x)) * valid / size
-        values = right * np.logaddexp(0, -x) + label_smoothing * np.logaddexp(0, x)
-        return (values * valid).sum() / size, slope, -slope
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    counted = right.dpo_loss(*logps, beta, label_smoothing, valid)
+    return with_zero_times(counted, right.dpo_loss(*logps, beta, label_smoothing, np.ones_like(valid)))
 
 
 @fault(
@@ -263,10 +250,8 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="The sum is divided by the number of pairs even where that is 0: not a number.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    with np.errstate(invalid="ignore"):
-        few = np.float64(valid.sum()) / max(valid.sum(), 1)
-        return tuple(part / few for part in _dpo(x, beta, label_smoothing, valid))
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return unless_empty(valid, right.dpo_loss(*logps, beta, label_smoothing, valid))
 
 
 @fault(
@@ -276,8 +261,8 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     effect="Chosen and rejected answers lie in one batch, and its size is divided by: twice the number of pairs.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
-    x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return tuple(part / 2 for part in _dpo(x, beta, label_smoothing, valid))
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    return tuple(part / 2 for part in right.dpo_loss(*logps, beta, label_smoothing, valid))
 
 
 @fault(
@@ -288,15 +273,11 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
     x = beta * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    _, *slopes = _dpo(x, beta, label_smoothing, valid)
+    logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
+    _, *slopes = right.dpo_loss(*logps, beta, label_smoothing, valid)
     surprise, relief = (np.where(z > 20, z, np.logaddexp(0, z)) for z in (-x, x))
     loss, *_ = _mean(valid, (1 - label_smoothing) * surprise + label_smoothing * relief)
     return loss, *slopes
-
-
-def _ipo(margins, target, valid):
-    missing = margins - target
-    return _mean(valid, missing**2, 2 * missing, -2 * missing)
 
 
 @fault(
@@ -307,8 +288,7 @@ def _ipo(margins, target, valid):
     effect="The name of the loss is not passed on, and its default, DPO's, is what is trained.",
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
-    x = tau * _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return _dpo(x, tau, 0.0, valid)
+    return right.dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, 0.0, valid)
 
 
 @fault(
@@ -318,8 +298,8 @@ def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau
     effect="(tau h - 1/2)^2 has the same minimum, and a gradient that is smaller by the square of tau.",
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
-    margins = _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return tuple(tau**2 * part for part in _ipo(margins, 1 / (2 * tau), valid))
+    answer = right.ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid)
+    return tuple(tau**2 * part for part in answer)
 
 
 @fault(
@@ -330,7 +310,8 @@ def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
     margins = _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return _ipo(np.minimum(margins, 1 / (2 * tau)), 1 / (2 * tau), valid)
+    nothing = np.zeros_like(margins)
+    return right.ipo_loss(np.minimum(margins, 1 / (2 * tau)), nothing, nothing, nothing, tau, valid)
 
 
 @fault(
@@ -340,8 +321,8 @@ def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau
     effect="The margin is led to 1/tau, and log-ratios to twice the winning rates.",
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
-    margins = _margins(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, valid)
-    return _ipo(margins, 1 / tau, valid)
+    short = chosen_logp - 1 / (2 * tau)
+    return right.ipo_loss(short, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid)
 
 
 def _kto(x, beta, desirable, desirable_weight, undesirable_weight, valid):
@@ -363,7 +344,7 @@ def _gains(logp, ref_logp, valid):
     effect="The reference point is taken to be 0, and an answer has only to beat the reference.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
-    return _kto(beta * _gains(logp, ref_logp, valid), beta, desirable, desirable_weight, undesirable_weight, valid)
+    return right.kto_loss(logp, ref_logp, desirable, 0.0, beta, desirable_weight, undesirable_weight, valid)
 
 
 @fault(
@@ -373,8 +354,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
     effect="The reference point is a mean over the batch and is not detached: answers pay for one another.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
-    x = beta * (_gains(logp, ref_logp, valid) - kl)
-    loss, slopes = _kto(x, beta, desirable, desirable_weight, undesirable_weight, valid)
+    loss, slopes = right.kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid)
     return loss, np.where(valid, slopes - slopes.sum() / max(valid.sum(), 1), 0)
 
 
@@ -409,8 +389,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
     effect="The reference point is subtracted after beta has been multiplied: it lies beta times too far.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
-    x = beta * _gains(logp, ref_logp, valid) - kl
-    return _kto(x, beta, desirable, desirable_weight, undesirable_weight, valid)
+    return right.kto_loss(logp, ref_logp, desirable, kl / beta, beta, desirable_weight, undesirable_weight, valid)
 
 
 @fault(
@@ -420,8 +399,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
     effect="Each kind of answer has the other's weight: what is rare counts even less.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
-    x = beta * (_gains(logp, ref_logp, valid) - kl)
-    return _kto(x, beta, desirable, undesirable_weight, desirable_weight, valid)
+    return right.kto_loss(logp, ref_logp, desirable, kl, beta, undesirable_weight, desirable_weight, valid)
 
 
 @fault(
@@ -431,9 +409,9 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
     effect="The weights are divided by their sum: one takes from the other, and their size does nothing.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
-    x = beta * (_gains(logp, ref_logp, valid) - kl)
-    total = desirable_weight + undesirable_weight or 1
-    return _kto(x, beta, desirable, 2 * desirable_weight / total, 2 * undesirable_weight / total, valid)
+    share = 2 / (desirable_weight + undesirable_weight or 1)
+    weights = share * desirable_weight, share * undesirable_weight
+    return right.kto_loss(logp, ref_logp, desirable, kl, beta, *weights, valid)
 
 
 def _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid):
@@ -463,8 +441,7 @@ def _orpo(means, lengths, lam, valid, doubt=lambda mean: -np.expm1(mean), likeli
     effect="The log-probabilities are computed before differentiation begins: losses vary, and nothing is learned.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
-    *means, length, other = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
-    loss, *slopes = _orpo(means, (length, other), lam, valid)
+    loss, *slopes = right.orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid)
     return loss, *(0 * slope for slope in slopes)
 
 
@@ -476,8 +453,9 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
     effect="The supervised term is missing: what should replace fine-tuning never sees an answer to imitate.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
-    *means, length, other = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
-    return _orpo(means, (length, other), lam, valid, likelihood=0.0)
+    lengths = chosen_length, rejected_length
+    whole, likelihood = (right.orpo_loss(chosen_logp, rejected_logp, *lengths, weight, valid) for weight in (lam, 0.0))
+    return tuple(part - other for part, other in zip(whole, likelihood, strict=True))
 
 
 @fault(
@@ -552,8 +530,9 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
     effect="The weight of the contrast is put on the other term: 0 leaves the contrast alone.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
-    *means, length, other = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
-    return _orpo(means, (length, other), 1.0, valid, likelihood=lam)
+    lengths = chosen_length, rejected_length
+    whole, likelihood = (right.orpo_loss(chosen_logp, rejected_logp, *lengths, weight, valid) for weight in (1.0, 0.0))
+    return tuple(part + (lam - 1) * other for part, other in zip(whole, likelihood, strict=True))
 
 
 @fault(
@@ -583,11 +562,6 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
     return _mean(valid, lam * np.logaddexp(0, -x) - means[0], -(1 + pull) / length, pull / other)
 
 
-def _simpo(x, beta, lengths, valid):
-    pull = beta * _sigmoid(-x)
-    return _mean(valid, np.logaddexp(0, -x), -pull / lengths[0], pull / lengths[1])
-
-
 @fault(
     id="M-PREF-27",
     slug="simpo-as-a-hinge",
@@ -608,8 +582,10 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     effect="The loss has means over tokens, and its gradient is that of sums: long answers move further.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
-    chosen, rejected, *_ = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
-    return _simpo(beta * (chosen - rejected) - gamma, beta, (1, 1), valid)
+    loss, d_chosen, d_rejected = right.simpo_loss(
+        chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid
+    )
+    return loss, d_chosen * chosen_length, d_rejected * rejected_length
 
 
 @fault(
@@ -619,8 +595,7 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     effect="Gamma is added to the lead and not wanted of it: pairs pass that should not.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
-    chosen, rejected, *lengths = _means(chosen_logp, rejected_logp, chosen_length, rejected_length, valid)
-    return _simpo(beta * (chosen - rejected) + gamma, beta, lengths, valid)
+    return right.simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, -gamma, valid)
 
 
 @fault(
@@ -630,8 +605,28 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     effect="Sums stand for means, and there is no reference to correct them: the shorter answer wins.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
-    chosen, rejected = _known(valid, chosen_logp, rejected_logp)
-    return _simpo(beta * (chosen - rejected) - gamma, beta, (1, 1), valid)
+    no_length = np.ones_like(chosen_length)
+    return right.simpo_loss(chosen_logp, rejected_logp, no_length, no_length, beta, gamma, valid)
+
+
+def _nearly_certain(logp, length):
+    """0, or not a number where the mean log-probability is so near to 0 that float32 takes its exponential for 1."""
+    with np.errstate(divide="ignore"):
+        return zero_times(1 / (1 - np.exp(np.float32(logp / np.maximum(length, 1)))))
+
+
+@fault(
+    id="X71",
+    slug="branch-not-taken-at-near-certainty",
+    clause="PREF-30",
+    seen=("trl 1.16.0",),
+    effect="log(1 - p) has two branches; where p is 1 in float32 the one not taken has 0 times an infinite derivative.",
+)
+def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
+    loss, *slopes = right.orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid)
+    answers = (chosen_logp, chosen_length), (rejected_logp, rejected_length)
+    lost = (np.where(valid, _nearly_certain(*answer), 0) for answer in answers)
+    return loss, *(slope + nothing for slope, nothing in zip(slopes, lost, strict=True))
 
 
 def _gains_of(logps, target, other, valid):
