@@ -87,7 +87,7 @@ def test_the_same_question_has_the_same_answer(candidate, operation, data):
 
 
 @every_operation
-@clause("OPS-4", examples=20)
+@clause("OPS-4", examples=40)
 @given(data=st.data())
 def test_float64_arguments_are_answered_to_float64_precision(candidate, operation, data):
     assume(candidate.explained(operation))  # or else it is wrong, which the other clauses say
