@@ -33,7 +33,7 @@ def everything_after(entries):
 
 def last_only(entries):
     """The entries of the last step, and 0 before."""
-    return np.where(np.arange(entries.shape[1]) == entries.shape[1] - 1, entries, 0)
+    return np.where(np.arange(entries.shape[1]) == entries.shape[1] - 1, entries, np.zeros_like(entries))
 
 
 def everything_after_in_all_rows(entries):
@@ -58,7 +58,10 @@ def kept_powers(discount):
 
 
 def with_kept_powers(kept, operation, arrays, scalars):
-    """The answer to each step where nothing counts beyond so many steps; None for all of them."""
+    """The answer to each step where nothing counts beyond so many steps; None for all of them.
+
+    Each step begins a rollout of its own, at the end of which is one in which nothing happens and nothing is expected.
+    """
     steps = arrays[0].shape[1]
     if kept is None or kept >= steps:
         return operation(*arrays, *scalars)

@@ -52,16 +52,17 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What came of one call: the results, or nothing usable, and which arguments were written to."""
+    """What came of one call: the results, or why there are none, and which arguments were written to."""
 
     results: tuple[np.ndarray, ...] | None
     modified: tuple[str, ...] = ()
-    raised: bool = False
+    failure: str = ""
+    """``declines``, ``raises`` or ``no usable answer``."""
 
     def like(self, other: "Behaviour", slack: float) -> bool:
         """Whether the two are the same, but for the last digits and for differences no larger than the slack."""
         if self.results is None or other.results is None:
-            return self.results is other.results and self.raised == other.raised
+            return self.results is other.results and self.failure == other.failure
         return self.modified == other.modified and all(
             mine.shape == its.shape and np.allclose(mine, its, rtol=LAST_DIGITS, atol=slack, equal_nan=True)
             for mine, its in zip(self.results, other.results, strict=True)
@@ -78,11 +79,13 @@ class Asked:
 
 
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
-    """What the candidate does when it is asked.  Raises Declined."""
+    """What the candidate does when it is asked."""
     try:
         answers = each(candidate.answer(operation, *arguments))
-    except Violation as unusable:
-        return Behaviour(None, raised=unusable.__cause__ is not None)
+    except Declined:
+        return Behaviour(None, failure="declines")
+    except Violation as violation:
+        return Behaviour(None, failure="raises" if violation.__cause__ else "no usable answer")
     return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
 
 
@@ -131,10 +134,8 @@ class Diagnosis:
 
     def _asked(self, arguments: tuple[Any, ...], roundoffs: float) -> list[Asked]:
         """The call and what the candidate did; nothing if it declines."""
-        try:
-            return [Asked(arguments, behaviour(self.candidate, self.operation, arguments), roundoffs)]
-        except Declined:
-            return []
+        answered = behaviour(self.candidate, self.operation, arguments)
+        return [Asked(arguments, answered, roundoffs)] if answered.failure != "declines" else []
 
     @cached_property
     def right(self) -> Callable[..., Any]:

@@ -107,7 +107,7 @@ def explained(one: Subject, other: Subject, question: Question) -> list[str]:
 
 def _said(answer: Behaviour) -> str:
     if answer.results is None:
-        return "no usable answer"
+        return answer.failure
     wrote = f", and writes to {' and '.join(answer.modified)}" if answer.modified else ""
     return ", ".join(map(show, answer.results)) + wrote
 

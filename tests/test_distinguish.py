@@ -58,3 +58,17 @@ def test_a_difference_in_the_last_digits_is_found_where_there_is_no_other(tell_a
     status, said = tell_apart("discount-rounded-to-float32", "reference")
     assert status == 0
     assert "gae: different answers" in said.out
+
+
+def test_that_one_of_them_raises_is_a_difference(tell_apart):
+    status, said = tell_apart("zero-discount-raises", "reference")
+    assert status == 0
+    assert "  zero-discount-raises  raises\n  reference             [[0]]" in said.out
+
+
+def test_that_one_of_them_declines_is_a_difference(tell_apart, tmp_path):
+    path = tmp_path / "declining.py"
+    path.write_text("def reward_to_go(rewards, gamma):\n    raise NotImplementedError\n")
+    status, said = tell_apart(str(path), "reference")
+    assert status == 0
+    assert "  declines\n" in said.out
