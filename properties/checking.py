@@ -184,13 +184,13 @@ def law(holds: object, answer: Answer, message: str) -> None:
 
 
 def show(value: Any) -> str:
-    """A number, an array or any argument as a person would write it: 3 for 3.0, 1/3 for a third."""
+    """A number, an array or any argument as a person would write it: 3 for 3.0, 0 for -0.0, 1/3 for a third."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(show, value))}]"
     if isinstance(value, float) and value.is_integer():
-        return f"{value:.0f}" if abs(value) < 1e16 else repr(value)
+        return f"{value + 0:.0f}" if abs(value) < 1e16 else repr(value)
     if isinstance(value, Fraction) and max(abs(value.numerator) / 10**12, value.denominator) > 10_000:
         return repr(float(value))
     return str(value)

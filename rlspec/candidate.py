@@ -322,7 +322,8 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
     """One result, as an array that laws can be checked on."""
 
     def refuse(what: str) -> NoReturn:
-        raise Violation(f"{name} returned {what}; an array of shape {shape} was expected", call, actual=returned)
+        wanted = f"an array of shape {shape}" if shape else "a number"
+        raise Violation(f"{name} returned {what}; {wanted} was expected", call, actual=returned)
 
     if returned is None:
         refuse("None")

@@ -1,5 +1,6 @@
 """A candidate's mistakes are called by their names: one fault, several at once, or none that is known."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,9 +11,12 @@ from rlspec.candidates import reference
 from rlspec.diagnosis import Diagnosis
 from rlspec.faults import museum, right
 from rlspec.power import every_property, faulty
+from rlspec.properties.questions.question import last_names
+from rlspec.spec.clauses import conventions_of
 
 PROPERTIES = [checked for checked in every_property() if not checked.theorem]
 SEEN = [fault for fault in museum().values() if fault.seen]
+WITH_CONVENTIONS = [fault for fault in SEEN if fault.wraps and conventions_of(fault.operation)]
 
 
 def first_violation(candidate, *clauses):
@@ -201,3 +205,27 @@ def test_a_defect_is_recognised_under_the_conventions_that_the_candidate_has():
     candidate = candidate_with(policy_gradient_loss=policy_gradient_loss)
     candidate.inferred["policy_gradient_loss.aggregation"] = "sum"
     assert ("loss-ascends",) in mistakes(candidate, "PG-36")
+
+
+@pytest.mark.parametrize("fault", WITH_CONVENTIONS, ids=lambda fault: f"{fault.id}-{fault.slug}")
+def test_a_defect_around_the_right_operation_is_recognised_under_other_conventions(fault):
+    name = fault.operation
+    chosen = {convention: choices[-1] for convention, choices in conventions_of(name).items()}
+    inner = partial(getattr(reference, name), **last_names(chosen))
+    candidate = candidate_with(**{name: right.layered(name, fault.implementation, inner)})
+    candidate.inferred |= chosen
+    assert (fault.slug,) in mistakes(candidate, fault.clause)
+
+
+def test_two_defects_of_a_loss_are_recognised_under_its_conventions():
+    def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+        with np.errstate(all="ignore"):
+            x, inverse = logp - ref_logp, np.exp(ref_logp - logp)
+            values = {"k1": x, "k2": x**2 / 2, "k3": inverse - 1 + x}[estimator]
+            slopes = {"k1": np.ones_like(x), "k2": x, "k3": 1 - inverse}[estimator]
+            return np.where(mask, values, 0).sum() / mask.sum(), slopes * mask / mask.sum()
+
+    candidate = candidate_with(kl_loss=kl_loss)
+    candidate.inferred["kl_loss.form"] = "plain"
+    both = {"kl-gradient-masked-by-multiplication", "kl-of-no-tokens"}
+    assert both in sets(mistakes(candidate, "KL-26"))
