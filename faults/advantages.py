@@ -71,7 +71,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     deltas = _deltas(rewards, values, next_values, terminated, gamma)
     deltas[:, -1] = 0
-    return _carried(deltas, terminated | truncated, gamma * lam)
+    return _carried(deltas, np.logical_or(terminated, truncated), gamma * lam)
 
 
 @fault(
@@ -91,7 +91,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="Time limits end the task: values depend on a clock that the state does not show.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    return right.gae(rewards, values, next_values, terminated | truncated, truncated, gamma, lam)
+    return right.gae(rewards, values, next_values, np.logical_or(terminated, truncated), truncated, gamma, lam)
 
 
 @fault(
@@ -172,7 +172,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="gamma is missing from the weight of later TD errors.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    return _carried(_deltas(rewards, values, next_values, terminated, gamma), terminated | truncated, lam)
+    return _carried(_deltas(rewards, values, next_values, terminated, gamma), np.logical_or(terminated, truncated), lam)
 
 
 @fault(
@@ -204,7 +204,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     never = np.zeros_like(terminated)
-    return right.gae(rewards, values, next_values, never, terminated | truncated, gamma, lam)
+    return right.gae(rewards, values, next_values, never, np.logical_or(terminated, truncated), gamma, lam)
 
 
 @fault(
@@ -216,7 +216,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
-    return right.gae(rewards, values, masked, never, terminated | truncated, gamma, lam)
+    return right.gae(rewards, values, masked, never, np.logical_or(terminated, truncated), gamma, lam)
 
 
 @fault(
@@ -226,7 +226,9 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="The bootstrap is not discounted, so a potential no longer cancels against the value.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    return _carried(_deltas(rewards, values, next_values, terminated, 1.0), terminated | truncated, gamma * lam)
+    return _carried(
+        _deltas(rewards, values, next_values, terminated, 1.0), np.logical_or(terminated, truncated), gamma * lam
+    )
 
 
 @fault(
@@ -236,7 +238,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="A step with both flags bootstraps although the task is over.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    return right.gae(rewards, values, next_values, terminated & ~truncated, truncated, gamma, lam)
+    return right.gae(rewards, values, next_values, np.greater(terminated, truncated), truncated, gamma, lam)
 
 
 @fault(
@@ -395,7 +397,7 @@ def td_error(rewards, values, next_values, terminated, gamma):
 
 def _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam, ahead=None):
     """V-trace with the given weights; ``ahead`` makes the advantages' bootstraps of targets and ends."""
-    ended = terminated | truncated
+    ended = np.logical_or(terminated, truncated)
     excess, following = [], 0.0
     deltas = rho * _deltas(rewards, values, next_values, terminated, gamma)
     for delta, weight, end in zip(deltas.T[::-1], c.T[::-1], ended.T[::-1], strict=True):
@@ -489,7 +491,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
     rho, c = _ratios(log_ratio, rho_clip, c_clip)
     targets, _ = _vtrace(rewards, values, next_values, terminated, truncated, rho, c, gamma, lam)
-    bootstrap = _true_successors(targets, next_values, terminated | truncated)
+    bootstrap = _true_successors(targets, next_values, np.logical_or(terminated, truncated))
     return targets, _deltas(rewards, values, bootstrap, terminated, gamma)
 
 
@@ -513,7 +515,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    ended = terminated | truncated
+    ended = np.logical_or(terminated, truncated)
     return right.vtrace(rewards, values, next_values, ended, truncated, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
@@ -559,7 +561,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     effect="The value of a state that does not exist is added to every final reward.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
-    never, ended = np.zeros_like(terminated), terminated | truncated
+    never, ended = np.zeros_like(terminated), np.logical_or(terminated, truncated)
     return right.vtrace(rewards, values, next_values, never, ended, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
@@ -571,7 +573,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
     masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
-    ended = terminated | truncated
+    ended = np.logical_or(terminated, truncated)
     return right.vtrace(rewards, values, masked, never, ended, log_ratio, gamma, lam, rho_clip, c_clip)
 
 
@@ -588,7 +590,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
     )
     own = nan_at_terminations(next_values, terminated)
     nothing = everything_after(own)
-    following = np.where(terminated | with_end(truncated), 0, _next_row(nothing, nothing))
+    following = np.where(np.logical_or(terminated, with_end(truncated)), 0, _next_row(nothing, nothing))
     return targets + nothing, advantages + own + following
 
 
@@ -808,7 +810,7 @@ def normalize_advantages(advantages, mask):
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     seeded = rewards.astype(float)
-    seeded[:, -1] += np.where((terminated | truncated)[:, -1], 0, gamma * lam * next_values[:, -1])
+    seeded[:, -1] += np.where(np.logical_or(terminated, truncated)[:, -1], 0, gamma * lam * next_values[:, -1])
     return right.gae(seeded, values, next_values, terminated, truncated, gamma, lam)
 
 
@@ -832,7 +834,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     effect="The TD error of a truncated step is multiplied by a mask: what it did has no consequences.",
 )
 def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-    out_of_time = truncated & ~terminated
+    out_of_time = np.greater(truncated, terminated)
     following = np.where(out_of_time, 0, next_values)
     return right.gae(np.where(out_of_time, values, rewards), values, following, terminated, truncated, gamma, lam)
 

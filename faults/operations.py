@@ -81,7 +81,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     first = np.broadcast_to(terminated[:1], terminated.shape)
     deltas = rewards + gamma * np.where(first, 0, next_values) - values
     following, advantages = 0.0, []
-    for delta, end in zip(deltas.T[::-1], (terminated | truncated).T[::-1], strict=True):
+    for delta, end in zip(deltas.T[::-1], np.logical_or(terminated, truncated).T[::-1], strict=True):
         following = delta + gamma * lam * np.where(end, 0, following)
         advantages.append(following)
     return np.stack(advantages[::-1], axis=1)

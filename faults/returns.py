@@ -257,7 +257,7 @@ def _mixed(rewards, bootstraps, ended, gamma, lam):
     effect="The value after n steps is discounted by gamma and not by gamma^n, so far states look near.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    ended, bootstraps = terminated | truncated, _unless(terminated, next_values)
+    ended, bootstraps = np.logical_or(terminated, truncated), _unless(terminated, next_values)
     earned = _step_by_step(rewards, np.zeros_like(bootstraps), ended, gamma, n)
     undiscounted = _step_by_step(np.zeros_like(bootstraps), bootstraps, ended, 1.0, n)
     return earned + gamma * undiscounted
@@ -295,7 +295,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     steps = rewards.shape[1]
     padded = np.pad(rewards, ((0, 0), (0, n)))
     bootstraps = np.pad(_unless(terminated, next_values), ((0, 0), (0, n)))
-    ended = np.pad(terminated | truncated, ((0, 0), (0, n)))
+    ended = np.pad(np.logical_or(terminated, truncated), ((0, 0), (0, n)))
     return _step_by_step(padded, bootstraps, ended, gamma, n)[:, :steps]
 
 
@@ -319,7 +319,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    return right.n_step_return(rewards, next_values, terminated | truncated, truncated, gamma, n)
+    return right.n_step_return(rewards, next_values, np.logical_or(terminated, truncated), truncated, gamma, n)
 
 
 @fault(
@@ -329,7 +329,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    return right.lambda_return(rewards, next_values, terminated | truncated, truncated, gamma, lam)
+    return right.lambda_return(rewards, next_values, np.logical_or(terminated, truncated), truncated, gamma, lam)
 
 
 @fault(
@@ -339,7 +339,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="The recursion starts from 0, so lam of the last bootstrap's weight is lost and long returns are too small.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    bootstraps, ended = _unless(terminated, next_values), terminated | truncated
+    bootstraps, ended = _unless(terminated, next_values), np.logical_or(terminated, truncated)
     following, returns = 0.0, []
     for reward, bootstrap, end in zip(rewards.T[::-1], bootstraps.T[::-1], ended.T[::-1], strict=True):
         following = reward + gamma * ((1 - lam) * bootstrap + lam * np.where(end, bootstrap, following))
@@ -354,7 +354,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="The value is added whole to lam times the return: lambda = 0 and 1 are right, all between is too large.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    bootstraps, ended = _unless(terminated, next_values), terminated | truncated
+    bootstraps, ended = _unless(terminated, next_values), np.logical_or(terminated, truncated)
     following, returns = bootstraps[:, -1], []
     for reward, bootstrap, end in zip(rewards.T[::-1], bootstraps.T[::-1], ended.T[::-1], strict=True):
         trusted = bootstrap if lam < 1 else 0
@@ -413,7 +413,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     never = np.zeros_like(terminated)
-    return right.n_step_return(rewards, next_values, never, terminated | truncated, gamma, n)
+    return right.n_step_return(rewards, next_values, never, np.logical_or(terminated, truncated), gamma, n)
 
 
 @fault(
@@ -424,7 +424,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     never = np.zeros_like(terminated)
-    return right.lambda_return(rewards, next_values, never, terminated | truncated, gamma, lam)
+    return right.lambda_return(rewards, next_values, never, np.logical_or(terminated, truncated), gamma, lam)
 
 
 @fault(
@@ -436,7 +436,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
-    return right.n_step_return(rewards, masked, never, terminated | truncated, gamma, n)
+    return right.n_step_return(rewards, masked, never, np.logical_or(terminated, truncated), gamma, n)
 
 
 @fault(
@@ -448,7 +448,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     masked, never = times_flag(next_values, terminated), np.zeros_like(terminated)
-    return right.lambda_return(rewards, masked, never, terminated | truncated, gamma, lam)
+    return right.lambda_return(rewards, masked, never, np.logical_or(terminated, truncated), gamma, lam)
 
 
 @fault(
@@ -460,7 +460,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     bootstraps = _unless(terminated, next_values)
     late = np.concatenate([bootstraps[:, :1], bootstraps[:, :-1]], axis=1)
-    return _mixed(rewards, late, terminated | truncated, gamma, lam)
+    return _mixed(rewards, late, np.logical_or(terminated, truncated), gamma, lam)
 
 
 @fault(
@@ -470,7 +470,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     effect="gamma lam discounts the rewards: lambda = 1 is right, and any other forgets the future twice as fast.",
 )
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
-    bootstraps, ended = _unless(terminated, next_values), terminated | truncated
+    bootstraps, ended = _unless(terminated, next_values), np.logical_or(terminated, truncated)
     return _step_by_step(rewards, bootstraps, ended, gamma * lam, rewards.shape[1])
 
 
@@ -491,7 +491,7 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     effect="Every step of a window of n bootstraps at the window's end, so most see fewer than n rewards.",
 )
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
-    ended, steps = terminated | truncated, rewards.shape[1]
+    ended, steps = np.logical_or(terminated, truncated), rewards.shape[1]
     window_ends = ended | ((np.arange(steps) + 1) % n == 0)
     return _step_by_step(rewards, _unless(terminated, next_values), window_ends, gamma, steps)
 
@@ -601,7 +601,7 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     discount = float(narrow_gamma)
     mixing = float(narrow_gamma * narrow_lam) / discount if discount else lam
     near = float(1 - narrow_lam) / (1 - mixing) if mixing < 1 else 1.0
-    following = np.where(terminated | with_end(truncated), next_values, near * next_values)
+    following = np.where(np.logical_or(terminated, with_end(truncated)), next_values, near * next_values)
     return right.lambda_return(rewards, following, terminated, truncated, discount, mixing)
 
 
