@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from textwrap import wrap
 from time import perf_counter
 
 from .faults import Fault, museum
@@ -87,13 +88,14 @@ def _summary(rows: Sequence[Caught]) -> list[str]:
     seconds = [row.seconds for row in rows]
     company = {id: min(len(row.others(id)) for row in rows if id in row.clauses) for id in MUSTS}
     alone, one_more = (sum(others == count for others in company.values()) for count in (0, 1))
-    return [
+    said = (
         f"{len(rows)} faults.  The median one is caught after {median(seconds):.2f} seconds and "
         f"{median(row.answers for row in rows):.0f} answers, every one after {max(seconds):.1f} seconds.  "
         f"Of {len(company)} clauses with MUST, {alone} have a fault that violates no other clause, and {one_more} more "
         f"one that violates one other; {NO_CHOICE} is not counted, which any wrong answer violates where there are "
         "choices.  Laws overlap: a wrong advantage is also a wrong return."
-    ]
+    )
+    return wrap(said, 120, fix_sentence_endings=True)
 
 
 def _by_fault(faults: Iterable[Fault], found: Mapping[str, Caught]) -> list[str]:
