@@ -14,8 +14,8 @@ infinity, and a legal mask that forbids anything is declined.
 
 ``policy_gradient_loss`` is the library's of the same name.  That takes logits: a step's are those of a softmax over
 two actions, the first of which has the log-probability that is given, log p - log(1 - p) and 0, and JAX takes the
-derivative through both.  A log-probability of 0 or more is declined: no two finite logits have it.  The library's
-weights are no mask, its mean being over all steps whatever they weigh: the adapter hands over the steps that count,
+derivative through both.  A log-probability above -1/2 is declined: its logits have fewer digits than it has itself, and
+for 0 there are none.  The library's weights are no mask, its mean being over all steps whatever they weigh: the adapter hands over the steps that count,
 with the weight 1, as one sequence; a batch without any is declined.
 
 Converted: every number to float64, which JAX is told to allow; ratios from their logarithms.  Rows are added to a batch
@@ -84,8 +84,8 @@ def policy_gradient_loss(logp, advantages, mask):
     logp, advantages = (np.array(array, dtype=np.float64)[counted] for array in (logp, advantages))
     if not counted.any():
         raise NotImplementedError("a sequence has a step")
-    if (logp >= 0).any():
-        raise NotImplementedError("the logits of an action that is certain")
+    if (logp > -0.5).any():
+        raise NotImplementedError("an action so likely that its logits have fewer digits than its log-probability")
     loss, found = _policy_gradient_loss(logp, advantages)
     slopes = np.zeros(counted.shape)
     slopes[counted] = found
