@@ -14,9 +14,9 @@ infinity, and a legal mask that forbids anything is declined.
 
 ``policy_gradient_loss`` is the library's of the same name.  That takes logits: a step's are those of a softmax over
 two actions, the first of which has the log-probability that is given, log p - log(1 - p) and 0, and JAX takes the
-derivative through both.  A log-probability above -1/2 is declined: its logits have fewer digits than it has itself, and
-for 0 there are none.  The library's weights are no mask, its mean being over all steps whatever they weigh: the adapter hands over the steps that count,
-with the weight 1, as one sequence; a batch without any is declined.
+derivative through both.  A log-probability above -1/2 is declined: its logits have fewer digits than it has itself,
+and for 0 there are none.  The library's weights are no mask, its mean being over all steps whatever they weigh: the
+adapter hands over the steps that count, with the weight 1, as one sequence; a batch without any is declined.
 
 Converted: every number to float64, which JAX is told to allow; ratios from their logarithms.  Rows are added to a batch
 until their number is a power of four, and taken off again, so that few shapes have to be compiled.
