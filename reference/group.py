@@ -20,6 +20,7 @@ from .language import Gradient, Language, Policy, Tokens, choices, probability
 from .linear_algebra import Matrix, Number, Vector
 from .numbers import square_root
 from .policy_gradient import scored
+from .ppo import surrogate
 
 Exp = Callable[[Number], Number]
 Mask = Sequence[Sequence[Any]]
@@ -166,7 +167,7 @@ def grpo_loss(
 
     def term(row: int, token: int) -> Term:
         ratio = exp(logp[row][token] - old_logp[row][token])
-        value, slope = _clipped(ratio, advantages[row], clip_low, clip_high)
+        value, slope = surrogate(ratio, advantages[row], clip_low, clip_high)
         if kl_coef == 0:
             return -value, -slope
         behind = ref_logp[row][token] - logp[row][token]
@@ -226,7 +227,7 @@ def gspo_loss(
     ]
 
     def term(row: int, token: int) -> Term:
-        value, slope = _clipped(exp(means[row]), advantages[row], clip_low, clip_high)
+        value, slope = surrogate(exp(means[row]), advantages[row], clip_low, clip_high)
         return -value, -slope
 
     return _summed(term, mask, _mean_of_means(mask, empty_rows))
@@ -251,24 +252,12 @@ def cispo_loss(
     return _summed(term, mask, _mean_over_tokens(mask))
 
 
-def _clipped(ratio: Number, advantage: Number, clip_low: Number, clip_high: Number) -> Term:
-    """min(r A, clip(r) A) and its derivative with respect to log r: none where more would be gained by going further.
-
-    Schulman et al. (2017), eq. 7; two clips: Yu et al. (2025).
-    """
-    if advantage > 0 and ratio > 1 + clip_high:
-        return (1 + clip_high) * advantage, 0 * advantage
-    if advantage < 0 and ratio < 1 - clip_low:
-        return (1 - clip_low) * advantage, 0 * advantage
-    return ratio * advantage, ratio * advantage
-
-
 def _clipped_terms(
     logp: Matrix, old_logp: Matrix, advantages: Vector, clip_low: Number, clip_high: Number, exp: Exp
 ) -> Callable[[int, int], Term]:
     def term(row: int, token: int) -> Term:
         ratio = exp(logp[row][token] - old_logp[row][token])
-        value, slope = _clipped(ratio, advantages[row], clip_low, clip_high)
+        value, slope = surrogate(ratio, advantages[row], clip_low, clip_high)
         return -value, -slope
 
     return term

@@ -55,9 +55,9 @@ def surrogate(
     with a dual clip c, no more than at c.  Where the ratio is beyond, the objective is flat (PPO-4).
     """
     lowest, highest = (1 - clip_low, dual_clip or inf) if advantage < 0 else (0, 1 + clip_high)
-    limited = min(max(ratio, lowest), highest)
-    objective = limited * advantage
-    return objective, objective * (limited == ratio)
+    if ratio < lowest or ratio > highest:
+        return min(max(ratio, lowest), highest) * advantage, 0 * advantage
+    return ratio * advantage, ratio * advantage
 
 
 def value_loss(

@@ -313,17 +313,18 @@ def _results(returned: Any, call: Call) -> dict[str, np.ndarray]:
         wanted = f"a tuple of {' and '.join(shapes)} was expected"
         raise Violation(f"{operation.name} returned {what}; {wanted}", call, actual=returned)
     return {
-        name: _numbers(part, f"{operation.name}{f'[{name}]' if name else ''}", shape, call)
-        for (name, shape), part in zip(shapes.items(), returned, strict=True)
+        name: _numbers(part, name, shape, call) for (name, shape), part in zip(shapes.items(), returned, strict=True)
     }
 
 
 def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np.ndarray:
     """One result, as an array that laws can be checked on."""
+    operation = call.operation
 
     def refuse(what: str) -> NoReturn:
+        whose = f"{operation.name}[{name}]" if name else operation.name
         wanted = f"an array of shape {shape}" if shape else "a number"
-        raise Violation(f"{name} returned {what}; {wanted} was expected", call, actual=returned)
+        raise Violation(f"{whose} returned {what}; {wanted} was expected", call, actual=returned)
 
     if returned is None:
         refuse("None")
@@ -332,7 +333,7 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
             value = np.array(returned)
     except Exception as error:
         refuse(f"a {type(returned).__name__} that NumPy cannot read ({_said(error)})")
-    if value.dtype.kind not in "iuf":
+    if value.dtype.kind not in ("iufb" if name in operation.flags else "iuf"):
         refuse(f"numbers of type {value.dtype}, not real ones")
     if value.shape != shape:
         refuse(f"shape {value.shape}")

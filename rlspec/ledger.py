@@ -347,16 +347,18 @@ def _along_lambda(panel: Any, book: Ledger) -> None:
     }
     widest = max((of.variance for path in paths.values() for of in path), default=0) or 1
     highest = max((_shown(of.bias, book) for path in paths.values() for of in path), default=0) or book.gradient or 1
-    for path, style, legend in zip(paths.values(), ("o-", "s--"), ("critic", "exact values V"), strict=True):
+    beside, below = {"xytext": (5, 4), "ha": "left"}, {"xytext": (0, -14), "ha": "center"}
+    for path, style, legend, place in zip(
+        paths.values(), ("o-", "s--"), ("critic", "exact values V"), (beside, below), strict=True
+    ):
         at = [(of.variance, _shown(of.bias, book)) for of in path]
         (line,) = panel.plot(*zip(*at, strict=True), style, label=legend)
         names = [of.estimator.partition("(")[2].partition(")")[0] for of in path]
-        for first, last in _together(at, (widest / 7, highest / 14)):
+        for first, last in _together(at, (widest / 6, highest / 14)):
             text = names[first] if first == last else f"{names[first]} to {names[last]}"
-            side = ("right", -4) if at[last][0] > 0.9 * widest else ("left", 4)
-            panel.annotate(text, at[first], (side[1], 5), textcoords="offset points", ha=side[0], fontsize=9,
-                           color=line.get_color())  # fmt: skip
-    panel.set(xlim=(0, 1.05 * widest), ylim=(-0.05 * highest, 1.12 * highest))
+            middle = [(a + b) / 2 for a, b in zip(at[first], at[last], strict=True)]
+            panel.annotate(text, middle, textcoords="offset points", fontsize=9, color=line.get_color(), **place)
+    panel.set(xlim=(0, 1.12 * widest), ylim=(-0.1 * highest, 1.12 * highest))
     panel.legend(frameon=False)
 
 

@@ -24,7 +24,7 @@ Array = Any  # a NumPy array; not imported, so that reading the signatures costs
 
 Number = Annotated[float, ()]
 Steps = Annotated[Array, ("B", "T")]
-Flags = Annotated[Array, ("B", "T")]
+Flags = Annotated[Array, ("B", "T"), bool]
 Rows = Annotated[Array, ("B",)]
 Choices = Annotated[Array, ("B", "A")]
 Actions = Annotated[Array, ("B", "A")]
@@ -52,6 +52,8 @@ class Operation:
     axes: dict[str, tuple[str, ...]]
     results: dict[str, tuple[str, ...]]
     """The results' axes by their names; a single result has no name."""
+    flags: frozenset[str]
+    """The names of the results that may come as truth values."""
     row_by_row: bool
     text: str
 
@@ -91,10 +93,12 @@ def _operation(
         returned = hints.pop("return")
         several = get_args(returned) if get_origin(returned) is tuple else (returned,)
         axes = {name: get_args(hint)[1] for name, hint in hints.items()}
-        named = {name: get_args(hint)[1] for name, hint in zip(results or ("",), several, strict=True)}
+        hinted = dict(zip(results or ("",), several, strict=True))
+        named = {name: get_args(hint)[1] for name, hint in hinted.items()}
+        flags = frozenset(name for name, hint in hinted.items() if bool in get_args(hint))
         assert tuple(axes) == tuple(signature(function).parameters)
         text = (function.__doc__ or "").strip()
-        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, named, row_by_row, text)
+        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, named, flags, row_by_row, text)
         return function
 
     return register
@@ -314,7 +318,7 @@ def sequence_logp(logits: Logits, tokens: Tokens, completion_mask: Flags) -> Row
 
 @_operation("language")
 def completion_mask(tokens: Tokens, prompt_length: Rows, eos: Token, pad: Token) -> Flags:
-    """1 at the tokens of each answer, its first EOS included, and 0 elsewhere, as numbers."""
+    """1 at the tokens of each answer, its first EOS included, and 0 elsewhere; numbers or truth values."""
 
 
 @_operation("language")

@@ -128,14 +128,14 @@ def completion_mask(tokens, prompt_length, eos, pad):
     return masks
 
 
-@variant("by the place of the last token, as a tensor of floats")
+@variant("by the place of the last token, as a tensor of truth values")
 def completion_mask(tokens, prompt_length, eos, pad):
     tokens, begin = torch.tensor(np.array(tokens)), torch.tensor(np.array(prompt_length))[:, None]
     place = torch.arange(tokens.shape[1])
     ends = (tokens == eos) & (place >= begin)
     solid = torch.where((tokens != pad) & (place >= begin), place, -1).amax(1)
     last = torch.where(ends.any(1), ends.int().argmax(1), solid)[:, None]
-    return ((place >= begin) & (place <= last)).float()
+    return (place >= begin) & (place <= last)
 
 
 @variant("by running products")
