@@ -20,6 +20,10 @@ def seconds(function: Callable[[], Any], budget: float = 0.5) -> float:
     return median(runs)
 
 
+PAUSE = 0.1
+"""Before each turn, in seconds: the threads that one call leaves behind spin for a while, on the next one's core."""
+
+
 def in_turns(*functions: Callable[[], Any], rounds: int = 9) -> list[float]:
     """The medians of functions that take turns, by the call or by 20 ms of them, so that all meet the same machine."""
     for function in functions:
@@ -29,7 +33,8 @@ def in_turns(*functions: Callable[[], Any], rounds: int = 9) -> list[float]:
 
 
 def _turn(function: Callable[[], Any], least: float = 0.02) -> float:
-    """The mean of as many calls as fit."""
+    """The mean of as many calls as fit, after a pause."""
+    time.sleep(PAUSE)
     calls, begun = 0, time.perf_counter()
     while not calls or time.perf_counter() - begun < least:
         function()

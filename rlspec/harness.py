@@ -165,7 +165,9 @@ class Trial:
         verdicts = self.verdicts()
         if self.file:
             Path(self.file).write_text(report.as_json(self.about, asdict(self.run), verdicts), encoding="utf-8")
-        if exitstatus <= pytest.ExitCode.TESTS_FAILED and not self.other_failures:
+        most = session.config.getoption("maxfail")  # having seen so many, pytest fails, and pytest-xdist is interrupted
+        enough = bool(most) and session.testsfailed >= most
+        if (exitstatus <= pytest.ExitCode.TESTS_FAILED or enough) and not self.other_failures:
             if self.recorded is None:
                 session.exitstatus = exit_status(verdicts, self.required)
             else:

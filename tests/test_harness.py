@@ -616,8 +616,9 @@ def test_a_verdict_does_not_depend_on_which_property_came_first():
     assert judged["RET-3"].verdict == "violated"
 
 
-def test_the_command_line_exits_with_the_verdict(write, tmp_path):
-    command = [sys.executable, "-m", "rlspec", "check", write(TRUNCATION_AS_TERMINATION), *properties(ADV_3)]
+@pytest.mark.parametrize("more", [[], ["-x", "--jobs=2"]])
+def test_the_command_line_exits_with_the_verdict(write, tmp_path, more):
+    command = [sys.executable, "-m", "rlspec", "check", write(TRUNCATION_AS_TERMINATION), *properties(ADV_3), *more]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "ADV-3   VIOLATED" in run.stdout
