@@ -23,6 +23,9 @@ def return_and_gradient(
     transition: [S, A, S], float64.  reward, policy: [S, A].  initial: [S].  gamma: in [0, 1).
     (I - gamma P_pi) V = r_pi and (I - gamma P_pi)^T d = initial give
     grad J[s, a] = d(s) pi(a|s) (Q(s, a) - V(s)).  Sutton et al. (1999), theorem 1.
+    Rounding takes J, and each number of the gradient, no further than 24 (S + A + 2) 2^-53 M k^2 / (1 - gamma)^2.  M is
+    the largest absolute reward, and k = (2 S - 1) (1 + gamma) / (1 - gamma) is by how much a solution of a system that
+    is diagonally dominant may enlarge its errors (Higham 2002, chapter 9).
     Raises ValueError, by name, for shapes that do not belong together and distributions that do not sum to 1; negative
     numbers are not looked for.  Memory is that of two S x S matrices beyond the arguments.
     """
@@ -45,7 +48,8 @@ def finite_return_and_gradient(
     """J, and its gradient with respect to the policy's logits [S, A], for a finite horizon.
 
     Arguments as above; gamma: in [0, 1].  grad J[s, a] = pi(a|s) sum_t d_t(s) (Q_t(s, a) - V_t(s)), with Q_t = reward +
-    gamma P V_{t+1} for all states and actions at once.  Raises ValueError as above.
+    gamma P V_{t+1} for all states and actions at once.  Rounding takes neither further than
+    8 H (S + A + 2) 2^-53 M P^2, with P = sum_t gamma^t.  Raises ValueError as above.
     """
     require_process(transition, reward, initial, policy, gamma, horizon)
     states, actions = reward.shape
