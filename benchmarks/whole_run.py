@@ -70,11 +70,14 @@ from rlspec.faults import museum
 
 
 def first_violations(folder: Path, rounds: int = 5) -> Iterator[Row]:
-    """A candidate that has one operation, with a known mistake, until the first violation and until all verdicts."""
+    """A candidate that has one operation, with a known mistake, until the first violation and until all verdicts.
+
+    In one process: a second one takes longer to start than there is to do.
+    """
     for operation in ("gae", "lambda_return"):
         candidate = folder / f"faulty_{operation}.py"
         candidate.write_text(FAULTY.format(operation=operation), encoding="utf-8")
-        check = ["-m", "rlspec", "check", str(candidate)]
+        check = ["-m", "rlspec", "check", str(candidate), "--jobs=0"]
         own = [seconds([*check, "-x"], folder, fine=(1,)) for _ in range(rounds)]
         yield f"first violation of a faulty {operation}", own, "all verdicts", [seconds(check, folder, fine=(1,))]
 
