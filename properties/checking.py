@@ -191,6 +191,6 @@ def show(value: Any) -> str:
         return f"[{', '.join(map(show, value))}]"
     if isinstance(value, float) and value.is_integer():
         return f"{value + 0:.0f}" if abs(value) < 1e16 else repr(value)
-    if isinstance(value, Fraction) and max(abs(value.numerator) / 10**12, value.denominator) > 10_000:
+    if isinstance(value, Fraction) and (abs(value.numerator) > 10**16 or value.denominator > 10_000):
         return repr(float(value))
     return str(value)

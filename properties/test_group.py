@@ -34,7 +34,6 @@ whatever = st.sampled_from([1.0, -3.0, 1e9])
 not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
 factors = st.sampled_from([2.0, 0.5, 1024.0])
 VERDICTS = np.array([0.0, 1.0])
-WHOLE = np.array([0.0, 1.0, -1.0, 2.0, 5.0])
 
 
 # What `group_advantages` owes.
@@ -214,14 +213,6 @@ def test_no_scaled_advantage_exceeds_what_the_size_of_its_group_allows(candidate
             answer,
             f"in a group of {size} an advantage is {largest:.6g}; at most {most:.6g} can be",
         )
-
-
-@clause("GRP-9", examples=60)
-@given(samples(WHOLE, sizes=(1.0,)), baselines, scales)
-def test_equal_whole_rewards_have_advantages_of_exactly_zero(candidate, drawn, baseline, scale):
-    drawn = alike(not_alone(drawn))
-    answer = candidate.demand(OPERATIONS["group_advantages"], *drawn.arrays, baseline, scale)
-    agree(answer, np.zeros(len(drawn.rewards)), magnitude=0, roundings=1)
 
 
 @clause("GRP-9", examples=60)

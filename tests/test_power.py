@@ -27,7 +27,7 @@ def test_a_fault_is_killed_by_a_property_of_the_clause_that_it_names(fault):
     candidate = faulty(fault)
     bound = [checked for checked in PROPERTIES if fault.clause in checked.clauses and checked.asks(fault.operation)]
     assert bound, f"{fault.clause} has no property that asks {fault.operation}"
-    assert any(checked.violated_by(candidate) for checked in bound)
+    assert any(checked.violated_by(candidate) for checked in bound), f"{fault.clause} holds; name one that does not"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
