@@ -130,7 +130,7 @@ def samples(
         "one alone": (np.arange(rows.size) > 0).astype(int),
     }[layout]
     rewards = numbers[table[..., 0].ravel() % len(numbers)]
-    return Samples(rewards * draw(st.sampled_from(sizes)), IDS[groups])
+    return Samples(rewards * draw(st.sampled_from(sizes)), IDS[groups % len(IDS)])
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,10 @@ import numpy as np
 from hypothesis import assume
 
 MOST_ROWS, MOST_STEPS = 3, 6
+"""As many as a person can follow; most inputs have no more."""
+
+MANY_ROWS, MANY_STEPS = 5, 40
+"""What comes in blocks, of a power of two say, goes wrong behind the first: now and then there are as many as this."""
 
 PLAIN = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7])
 """Rewards and values of one order of size: small integers, dyadic fractions, decimals that floats round."""
@@ -62,7 +66,14 @@ def _bytes(count: int) -> st.SearchStrategy[bytes]:
     return st.binary(min_size=count, max_size=count)
 
 
-_LENGTHS_AND_STARTS = [(st.integers(1, most), st.integers(0, most - 1)) for most in (MOST_ROWS, MOST_STEPS)]
+def _lengths(most: int, many: int) -> st.SearchStrategy[int]:
+    return st.sampled_from([*range(1, most + 1)] * (12 // most) + [many])
+
+
+_LENGTHS_AND_STARTS = [
+    (_lengths(most, many), st.integers(0, most - 1))
+    for most, many in ((MOST_ROWS, MANY_ROWS), (MOST_STEPS, MANY_STEPS))
+]
 
 
 @st.composite

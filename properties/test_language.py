@@ -469,7 +469,7 @@ def test_an_answer_that_never_ended_counts_up_to_its_padding(candidate, drawn):
 @given(answers(), some_tokens)
 def test_whatever_stands_behind_the_end_counts_for_nothing(candidate, drawn, tokens):
     assume(drawn.behind_end.any())
-    other = drawn.but(tokens=np.where(drawn.behind_end, tokens[: drawn.tokens.shape[1]], drawn.tokens))
+    other = drawn.but(tokens=np.where(drawn.behind_end, np.resize(tokens, drawn.tokens.shape[1]), drawn.tokens))
     same = candidate.completion_mask(*tidied(drawn).arguments)
     agree(candidate.completion_mask(*other.arguments), same, **EXACTLY)
 
@@ -479,7 +479,7 @@ def test_whatever_stands_behind_the_end_counts_for_nothing(candidate, drawn, tok
 def test_the_prompts_tokens_change_nothing(candidate, drawn, tokens):
     assume(not drawn.behind_prompt.all())
     drawn = tidied(drawn)
-    other = drawn.but(tokens=np.where(drawn.behind_prompt, drawn.tokens, tokens[: drawn.tokens.shape[1]]))
+    other = drawn.but(tokens=np.where(drawn.behind_prompt, drawn.tokens, np.resize(tokens, drawn.tokens.shape[1])))
     plain = drawn.but(tokens=np.where(drawn.behind_prompt, drawn.tokens, ORDINARY[0]))
     same = candidate.completion_mask(*plain.arguments)
     agree(candidate.completion_mask(*other.arguments), same, **EXACTLY)

@@ -873,7 +873,7 @@ def test_a_choice_may_be_made_in_two_parts(candidate, drawn):
 @clause("PG-27", examples=60)
 @given(choices(), raises)
 def test_raising_all_logits_of_a_row_leaves_the_entropy_as_it_is(candidate, drawn, shift):
-    other = drawn.but(logits=drawn.logits + np.array(shift[: len(drawn.logits)], dtype=float)[:, None])
+    other = drawn.but(logits=drawn.logits + np.resize(np.array(shift, dtype=float), (len(drawn.logits), 1)))
     judged = {name: most + other.judged[name] for name, most in drawn.judged.items()}
     agree(candidate.entropy(*other.arrays), candidate.entropy(*drawn.arrays), **judged)
 
