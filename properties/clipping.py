@@ -3,7 +3,7 @@
 Whatever is compared with a clip keeps its distance from it, so that no rounding decides on which side it is.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -11,20 +11,19 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
-from hypothesis import assume
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
-from rlspec.properties.tokens import TOKEN_RATIOS
+from rlspec.properties.tokens import Masked, shut, token_ratios
 
 FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1])
 """Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
 
 lows = st.sampled_from([0.25, 0.125, 0.6875])
-highs = st.sampled_from([0.25, 0.125, 0.5])
-dual_clips = st.sampled_from([None, 3.0, 1.875])
-"""What clips are drawn from.  No ratio of `TOKEN_RATIOS` is nearer than 1/16 to the edge of one."""
+highs = st.sampled_from([0.25, 0.125, 0.5, 1.5])
+dual_limits = st.sampled_from([3.0, 1.875, 1.125])
+"""What clips are drawn from.  No ratio of `tokens` is at the edge of one."""
 
 VALUES = np.array([0, 1, -1, 0.5, 2, -0.25, 3, -2.5])
 """What values, old and new, are drawn from: multiples of a quarter."""
@@ -32,11 +31,14 @@ VALUES = np.array([0, 1, -1, 0.5, 2, -0.25, 3, -2.5])
 RETURNS = np.array([0.1, -0.7, 1.3, 2.6, -3.1, 0.9, 5.2, -0.3])
 """What returns are drawn from: never half-way between values, nor between a value and one at a clip's edge."""
 
-value_clips = st.sampled_from([0.375, 0.125, 1.125])
-"""What the clips of values are drawn from: odd multiples of an eighth, where no difference of values is."""
+value_clips = st.sampled_from([0.375, 0.125, 1.125, 0.0])
+"""What the clips of values are drawn from: odd multiples of an eighth, where no difference of values is, and 0."""
 
-ENTROPIES = np.array([0, 0.7, 1, 0.1, 2, 0.5, 1.25, 3])
-"""What entropies are drawn from."""
+ENTROPIES = np.array([0, 0.7, 1, 0.1, 2, 0.5, 1.25, 3, -0.75, -4])
+"""What entropies are drawn from, those of densities among them."""
+
+sizes = st.sampled_from([1.0, 2.0**12, 2.0**-12])
+"""What all values and returns are multiplied by."""
 
 
 @lru_cache(maxsize=4096)
@@ -49,33 +51,6 @@ def exact_exp(number: Fraction) -> Fraction:
 def exact_rows(array: np.ndarray) -> Any:
     """An array's numbers as nested lists of rationals."""
     return np.vectorize(exactly, otypes=[object])(array).tolist()
-
-
-@dataclass(frozen=True)
-class Masked:
-    """Arrays [B, T], among them a mask of the entries that count, and anything under it."""
-
-    mask: np.ndarray
-
-    def but(self, **changes: Any) -> Any:
-        """The same batch with other contents in the named fields."""
-        return replace(self, **changes)
-
-    def wide(self, left: int, right: int, **junk: float) -> Any:
-        """The batch with so many columns more on either side, and the junk named wherever the mask is not set."""
-        padding = ((0, 0), (left, right))
-        mask = np.pad(self.mask, padding)
-        arrays = {
-            field.name: np.where(mask, np.pad(getattr(self, field.name), padding), junk.get(field.name, 1))
-            for field in fields(self)
-            if getattr(getattr(self, field.name), "ndim", 0) and field.name != "mask"
-        }
-        return self.but(mask=mask, **arrays)
-
-    def overwritten(self, **junk: float) -> Any:
-        """The batch with the junk named under the mask, which covers something."""
-        assume(not self.mask.all())
-        return self.wide(0, 0, **junk)
 
 
 @dataclass(frozen=True)
@@ -160,6 +135,11 @@ class Surrogates(Masked):
         return self.but(ratio=ratio, logp=self.old_logp + np.log(ratio))
 
 
+def away_from_one(ratio: np.ndarray) -> np.ndarray:
+    """The ratios, but 17/16 for those so near to 1 that rounding decides whether they are beyond a clip of 0."""
+    return np.where(np.abs(ratio - 1) < 2.0**-9, 1.0625, ratio)
+
+
 def spread_mask(bytes_: np.ndarray) -> np.ndarray:
     """A mask [B, T] with holes, and now and then a row without any token."""
     return (bytes_ % 4 != 3) & ~(bytes_[:, :1] % 32 == 30)
@@ -175,21 +155,22 @@ def surrogates(
     dual: whether there is a dual clip; None for either.
     """
     table = draw(windows(4))
-    old_logp = LOG_PROBABILITIES[table[..., 0] % 8]
-    which = table[..., 1] % len(TOKEN_RATIOS)
-    ratio, log_ratio = TOKEN_RATIOS[which], np.log(TOKEN_RATIOS[which])
+    old_logp = LOG_PROBABILITIES[table[..., 0] % len(LOG_PROBABILITIES)]
+    low, high, ratios = draw(lows | shut), draw(highs | shut), draw(token_ratios)
+    ratio = ratios[table[..., 1] % len(ratios)]
     if far and draw(st.booleans()):
-        log_ratio = FAR_LOG_RATIOS[which % len(FAR_LOG_RATIOS)]
-        ratio = np.exp(log_ratio)
-    limits = {None: dual_clips, True: st.sampled_from([3.0, 1.875]), False: st.none()}[dual]
+        ratio = np.exp(FAR_LOG_RATIOS)[table[..., 1] % len(FAR_LOG_RATIOS)]
+    if 0 in (low, high):
+        ratio = away_from_one(ratio)
+    limits = {None: st.none() | dual_limits, True: dual_limits, False: st.none()}[dual]
     return Surrogates(
         mask=spread_mask(table[..., 3]),
-        logp=old_logp + log_ratio,
+        logp=old_logp + np.log(ratio),
         old_logp=old_logp,
         ratio=ratio,
         advantages=numbers[table[..., 2] % len(numbers)],
-        clip_low=draw(lows),
-        clip_high=draw(highs),
+        clip_low=low,
+        clip_high=high,
         dual_clip=draw(limits),
     )
 
@@ -232,16 +213,23 @@ class Predictions(Masked):
 
 
 @st.composite
-def predictions(draw: st.DrawFn, clipped: bool | None = None) -> Predictions:
-    """Batches of values; clipped: whether there is a clip, None for either."""
+def predictions(draw: st.DrawFn, clipped: bool | None = None, plain: bool = False) -> Predictions:
+    """Batches of values.
+
+    clipped: whether there is a clip, None for either.  plain: whether all values are of one order of size.
+    """
     table = draw(windows(4))
-    clips = {None: st.none() | value_clips, True: value_clips, False: st.none()}[clipped]
+    clip = draw({None: st.none() | value_clips, True: value_clips, False: st.none()}[clipped])
+    values, old_values = (VALUES[table[..., i] % len(VALUES)] for i in (0, 1))
+    if clip == 0:  # a value that did not move is at its edge
+        old_values = np.where(values == old_values, old_values + 0.5, old_values)
+    size = 1.0 if plain else draw(sizes)
     return Predictions(
         mask=spread_mask(table[..., 3]),
-        values=VALUES[table[..., 0] % 8],
-        old_values=VALUES[table[..., 1] % 8],
-        returns=RETURNS[table[..., 2] % 8],
-        clip=draw(clips),
+        values=size * values,
+        old_values=size * old_values,
+        returns=size * RETURNS[table[..., 2] % len(RETURNS)],
+        clip=None if clip is None else size * clip,
     )
 
 
@@ -279,14 +267,15 @@ class Steps(Masked):
 def steps(draw: st.DrawFn, plain: bool = False) -> Steps:
     """Batches of steps; plain: with coefficients that are not 0."""
     table = draw(windows(5))
-    value_coefs, entropy_coefs = [0.5, 1.0, 0.25], [0.125, 0.01, 1.0]
+    value_coefs, entropy_coefs = [0.5, 1.0, 0.25, 4.0], [0.125, 0.01, 1.0, 2.0**-10]
     nothing = [] if plain else [0.0]
+    size = 1.0 if plain else draw(sizes)
     return Steps(
         mask=spread_mask(table[..., 4]),
-        logp=LOG_PROBABILITIES[table[..., 0] % 8],
-        values=VALUES[table[..., 1] % 8],
-        entropies=ENTROPIES[table[..., 2] % 8],
-        returns=RETURNS[table[..., 3] % 8],
+        logp=LOG_PROBABILITIES[table[..., 0] % len(LOG_PROBABILITIES)],
+        values=size * VALUES[table[..., 1] % len(VALUES)],
+        entropies=ENTROPIES[table[..., 2] % len(ENTROPIES)],
+        returns=size * RETURNS[table[..., 3] % len(RETURNS)],
         value_coef=draw(st.sampled_from(value_coefs + nothing)),
         entropy_coef=draw(st.sampled_from(entropy_coefs + nothing)),
     )

@@ -15,7 +15,7 @@ import numpy as np
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import NUMBERS, Batch, normalized_terms, windows
-from rlspec.properties.tokens import Completions, completions
+from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, far_token_ratios, shut, token_ratios
 from rlspec.reference.group import DIVISORS
 from rlspec.spec.operations import OPERATIONS
 
@@ -171,13 +171,13 @@ class Credited:
         """Some of the rows: a slice of the batch, or a list of indices."""
         return replace(self, tokens=self.tokens.rows(rows), advantages=self.advantages[rows])
 
-    def padded(self, left: int, right: int, junk: float) -> "Credited":
-        """So many columns more on either side, and something else wherever the mask is not set."""
-        return replace(self, tokens=self.tokens.padded(left, right, junk))
+    def wide(self, left: int, right: int, **junk: float) -> "Credited":
+        """So many columns more on either side, and the junk named wherever the mask is not set."""
+        return replace(self, tokens=self.tokens.wide(left, right, **junk))
 
-    def overwritten(self, junk: float) -> "Credited":
-        """Something else under the mask, which covers something."""
-        return replace(self, tokens=self.tokens.overwritten(junk))
+    def overwritten(self, **junk: float) -> "Credited":
+        """The junk named under the mask, which covers something."""
+        return replace(self, tokens=self.tokens.overwritten(**junk))
 
     @property
     def magnitude(self) -> float:
@@ -210,19 +210,27 @@ class Credited:
         return {"magnitude": self.magnitude, "roundings": self.mask.size + 16}
 
 
-WIDEST = 0.5625
-clip_lows = st.sampled_from([0.25, 0.03125, WIDEST])
-clip_highs = st.sampled_from([0.25, 0.8125, 0.03125])
+WIDEST = 0.8125
+clip_lows = st.sampled_from([0.25, 0.03125, 0.5625, WIDEST])
+clip_highs = st.sampled_from([0.25, 0.8125, 0.03125, 1.5])
 """How far below and above 1 a ratio may be: between each two of them there are ratios of `tokens`, and no ratio, nor a
 geometric mean of some, is at an edge, where rounding would decide."""
 
-kl_coefs = st.sampled_from([0.5, 0.0, 0.0625, 2.0])
+kl_coefs = st.sampled_from([0.5, 0.0, 0.0625, 2.0, 2.0**-8, 8.0])
+sizes = st.sampled_from([1.0, 2.0**-20])
+"""What all advantages are multiplied by."""
+
+
+def ratios_for(low: float, high: float) -> st.SearchStrategy[np.ndarray]:
+    """What ratios are drawn from, so that none is at the edge of these clips, nor a geometric mean of some."""
+    return token_ratios if low and high else st.just(UNEVEN_RATIOS)
 
 
 @st.composite
 def credited(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = False, kl: bool = True) -> Credited:
     """Batches of completions with an advantage for each, some rows of which may be masked in part or as a whole."""
-    tokens = draw(completions(numbers=numbers, far=far))
-    low, high = draw(clip_lows), draw(clip_highs)
-    length = tokens.mask.shape[1] + draw(st.sampled_from([0, 1, 5]))
-    return Credited(tokens, tokens.advantages[:, 0].copy(), low, high, draw(kl_coefs) if kl else 0.0, length)
+    low, high = draw(clip_lows if far else clip_lows | shut), draw(clip_highs if far else clip_highs | shut)
+    tokens = draw(completions(numbers, far_token_ratios if far else ratios_for(low, high)))
+    length = draw(st.sampled_from([tokens.mask.shape[1], 8, 1, 100]))
+    advantages = draw(sizes) * tokens.advantages[:, 0]
+    return Credited(tokens, advantages, low, high, draw(kl_coefs) if kl else 0.0, length)

@@ -22,8 +22,8 @@ MANY_ROWS, MANY_STEPS = 5, 40
 PLAIN = np.array([0, 1, -1, 2, -2, 3, 0.5, -0.25, 4, -5, 0.1, -0.7])
 """Rewards and values of one order of size: small integers, dyadic fractions, decimals that floats round."""
 
-NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e8]])
-"""What rewards and values are drawn from: plain numbers and large ones."""
+NUMBERS = np.concatenate([PLAIN, [7, 10, 1000, -1e8, 2.0**-20]])
+"""What rewards and values are drawn from: plain numbers, large ones and a tiny one."""
 
 DISCOUNTS = (1.0, 0.5, 0.0, 0.9, 0.99, 2.0**-12)
 """What gamma and lambda are drawn from: both limits, a dyadic number, decimals that float32 rounds, almost nothing."""
@@ -288,15 +288,14 @@ class ScoredBatch(Batch):
         return ScoredBatch(**{name: array[:rows, :steps] for name, array in vars(self).items()})
 
     def padded(self, columns: int, junk: float) -> "ScoredBatch":
-        """The batch with something else under the mask, and so many columns more of it."""
+        """The batch with junk under the mask, twice as much of it for the log-probabilities, and more such columns."""
         mask = np.pad(self.mask, ((0, 0), (0, columns)))
-        wide = (np.pad(array, ((0, 0), (0, columns))) for array in (self.advantages, self.logp))
-        advantages, logp = (np.where(mask, array, junk) for array in wide)
-        return ScoredBatch(advantages, mask, logp)
+        advantages, logp = (np.pad(array, ((0, 0), (0, columns))) for array in (self.advantages, self.logp))
+        return ScoredBatch(np.where(mask, advantages, junk), mask, np.where(mask, logp, 2 * junk))
 
 
-LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 40])
-"""What the logarithms of probabilities are drawn from."""
+LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 40, -1.5])
+"""What the logarithms of probabilities, and of one density, are drawn from."""
 
 
 @st.composite
@@ -344,8 +343,8 @@ class Choices:
         return self.but(logits=np.where(self.legal, self.logits, junk))
 
 
-LOGITS = np.array([0, 1, -1, 2, 0.5, -0.25, 3, -2, 0.1, -5])
-"""What logits are drawn from: plain numbers."""
+LOGITS = np.array([0, 1, -1, 2, 0.5, -0.25, 3, -2, 0.1, -5, 2.0**-10, -16])
+"""What logits are drawn from: plain numbers, of nearly equal chances and of hardly any."""
 
 FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30])
 """Logits whose exponentials no float holds, and ordinary ones."""

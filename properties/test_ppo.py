@@ -9,6 +9,7 @@ from hypothesis import assume, given
 
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
 from rlspec.properties.clipping import (
+    away_from_one,
     exact_exp,
     exact_rows,
     highs,
@@ -30,6 +31,8 @@ whatever = st.sampled_from([1.0, -3.0, 20.0])
 not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
 unheld = st.sampled_from([np.nan, np.inf, -np.inf, 1e4, -1e4])
 """What is not a number, or what makes a ratio none."""
+
+shifts = st.sampled_from([1000.0, -1000.0])
 
 BOTH = ("logp", "old_logp")
 
@@ -67,6 +70,11 @@ def wider(batch, answers, left, right):
     return loss, *(np.pad(np.where(batch.mask, part.value, 0), ((0, 0), (left, right))) for part in slopes)
 
 
+def moved(batch, shift):
+    """The batch with a number added to both log-probabilities."""
+    return batch.but(logp=batch.logp + shift, old_logp=batch.old_logp + shift)
+
+
 def nothing(batch):
     """The batch without an entry that counts."""
     return batch.but(mask=np.zeros_like(batch.mask))
@@ -89,25 +97,27 @@ def test_the_loss_is_minus_the_mean_of_the_smaller_product(candidate, batch):
 
 
 @clause("PPO-2", examples=40)
-@given(surrogates(dual=False), st.sampled_from([-1000.0, -64.0]))
+@given(surrogates(dual=False), shifts)
 def test_a_number_added_to_both_log_probabilities_changes_nothing(candidate, batch, shift):
-    moved = batch.but(logp=batch.logp + shift, old_logp=batch.old_logp + shift)
+    other = moved(batch, shift)
     plain = candidate.ppo_loss(*batch.arguments)
-    agree(candidate.demand(OPERATIONS["ppo_loss"], *moved.arguments), plain, **times(moved.judged, 2))
+    agree(candidate.demand(OPERATIONS["ppo_loss"], *other.arguments), plain, **times(other.judged, 2))
 
 
 @clause("PPO-3")
 @given(surrogates(), st.binary(min_size=18, max_size=18))
 def test_the_surrogate_moves_with_the_ratios_as_its_derivative_says(candidate, batch, data):
     picked = np.resize(np.frombuffer(data, np.uint8), batch.mask.shape)
-    other = batch.at_ratio(TOKEN_RATIOS[picked % len(TOKEN_RATIOS)])
+    ratios = away_from_one(TOKEN_RATIOS) if 0 in (batch.clip_low, batch.clip_high) else TOKEN_RATIOS
+    other = batch.at_ratio(ratios[picked % len(ratios)])
     same_side = (batch.kept == other.kept) & (batch.bounded == other.bounded)
     other = batch.at_ratio(np.where(same_side, other.ratio, batch.ratio))
     loss, slopes = candidate.ppo_loss(*batch.arguments)
     gain = rationals(slopes.value) * (rationals(other.ratio) / rationals(batch.ratio) - 1)
     further, _ = candidate.ppo_loss(*other.arguments)
-    # No ratio is more than 4 / 0.375 times another one.
-    agree(further, exactly(loss.value) + gain.sum(), **times(batch.judged, 12))
+    judged = times(batch.judged, 1 + float((other.ratio / batch.ratio)[batch.mask].max(initial=1)))
+    judged["magnitude"] += other.judged["magnitude"]
+    agree(further, exactly(loss.value) + gain.sum(), **judged)
 
 
 @clause("PPO-4")
@@ -158,7 +168,7 @@ def test_a_wider_clip_does_not_make_the_surrogate_larger(candidate, batch, low, 
 @clause("PPO-7", examples=60)
 @given(surrogates())
 def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient(candidate, batch):
-    batch = batch.at_ratio(np.ones(batch.mask.shape))
+    batch = batch.at_ratio(np.ones(batch.mask.shape)).but(clip_low=0.25, clip_high=0.25)
     n, advantages = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.advantages)
     expected = -masked(batch, advantages) / n, np.where(batch.mask, -advantages / n, 0)
     agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
@@ -167,7 +177,7 @@ def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient
 @clause("PPO-8", examples=60)
 @given(surrogates(dual=False))
 def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate, batch):
-    batch = batch.but(clip_low=1.0, clip_high=7.0)
+    batch = batch.but(clip_low=1.0, clip_high=4096.0)
     n, weighed = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.ratio) * rationals(batch.advantages)
     expected = -masked(batch, weighed) / n, np.where(batch.mask, -weighed / n, 0)
     agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
@@ -401,7 +411,7 @@ NUDGE = 2.0**-7
 
 
 @clause("PPO-22")
-@given(predictions(), st.integers(0, 2**18 - 1))
+@given(predictions(plain=True), st.integers(0, 2**18 - 1))
 def test_the_value_loss_moves_with_the_values_as_its_derivative_says(candidate, batch, bits):
     signs = np.array([1 - 2 * (bits >> place & 1) for place in range(batch.mask.size)]).reshape(batch.mask.shape)
     above, below = (batch.but(values=batch.values + sign * NUDGE * signs) for sign in (1, -1))
@@ -610,6 +620,14 @@ def test_the_approximate_divergence_is_the_mean_of_the_estimate(candidate, batch
     agree(candidate.approx_kl(*batch.pairs), expected, **batch.kl_judged)
 
 
+@clause("PPO-41", examples=40)
+@given(surrogates(), shifts)
+def test_only_ratios_count_in_the_approximate_divergence(candidate, batch, shift):
+    other = moved(batch, shift)
+    answer = candidate.demand(OPERATIONS["approx_kl"], *other.pairs)
+    agree(answer, candidate.approx_kl(*batch.pairs), **times(other.kl_judged, 2))
+
+
 @clause("PPO-43", examples=60)
 @given(surrogates())
 def test_the_approximate_divergence_is_not_negative(candidate, batch):
@@ -643,6 +661,13 @@ def test_the_clip_fraction_is_the_share_of_tokens_that_it_says_it_counts(candida
         acts = smaller_products(batch) < rationals(batch.ratio) * rationals(batch.advantages)
     expected = Fraction(int((acts & batch.mask).sum()), batch.count)
     agree(candidate.clip_fraction(*batch.for_fraction), expected, magnitude=1, roundings=batch.count + 4)
+
+
+@clause("PPO-45", examples=40)
+@given(surrogates(), shifts)
+def test_only_ratios_count_in_the_clip_fraction(candidate, batch, shift):
+    answer = candidate.demand(OPERATIONS["clip_fraction"], *moved(batch, shift).for_fraction)
+    agree(answer, candidate.clip_fraction(*batch.for_fraction), magnitude=1, roundings=2 * batch.count + 8)
 
 
 @clause("PPO-47", examples=40)

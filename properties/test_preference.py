@@ -149,7 +149,7 @@ def test_one_more_token_adds_its_log_probability(candidate, batch, more):
 @clause("PREF-5")
 @given(completions(), whatever, st.integers(0, 2), st.integers(0, 2))
 def test_prompt_and_padding_do_not_count_however_long_they_are(candidate, batch, junk, before, after):
-    wide = batch.padded(before, after, junk)
+    wide = batch.wide(before, after, logp=junk)
     assume(not wide.mask.all())
     answer = candidate.completion_logp(wide.logp, wide.mask)
     agree(answer, candidate.completion_logp(np.where(batch.mask, batch.logp, 0), batch.mask), **of_tokens(wide))
@@ -158,7 +158,7 @@ def test_prompt_and_padding_do_not_count_however_long_they_are(candidate, batch,
 @clause("PREF-6")
 @given(completions(), not_numbers)
 def test_the_probability_of_an_answer_survives_what_is_no_number_beside_it(candidate, batch, junk):
-    answer = candidate.demand(OPERATIONS["completion_logp"], batch.overwritten(junk).logp, batch.mask)
+    answer = candidate.demand(OPERATIONS["completion_logp"], batch.overwritten(logp=junk).logp, batch.mask)
     agree(answer, candidate.completion_logp(batch.logp, batch.mask), **of_tokens(batch))
 
 

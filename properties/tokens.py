@@ -1,7 +1,7 @@
 """Where batches of completions come from: token by token, with masks of every shape and anything under them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -14,15 +14,58 @@ TOKEN_RATIOS = np.array([1, 2, 0.5, 1.0625, 0.9375, 1.75, 0.375, 4, 1.1875, 0.81
 """What ratios of probabilities are drawn from: equal ones, some inside and some outside of every clip on either side,
 and some between any two of them; none at a clip's edge, where rounding would decide."""
 
-FAR_LOG_RATIOS = np.array([0, 200, -200, 0.5, -0.5, 30, -30, 1])
-"""Logarithms of ratios, some of which stand for no ratio that a model trains on."""
+NEAR_RATIOS = 1 + 2.0 ** -np.array([6, 8, 10, 20]) * [1, -1, 1, 1]
+BESIDE_EDGES = np.array([203, 225]) / 256
+FAR_RATIOS = np.array([23, 404, 2981, 13 / 2**8, 41 / 2**14, 11 / 2**15])
+"""Of policies that hardly differ; between 1 - c and 1 / (1 + c) for a clip c; from exp(-8) to exp(8)."""
+
+UNEVEN_RATIOS = np.array([1.0625, 0.9375, 1.75, 0.375, 1.1875, 0.8125, 1.375])
+"""Ratios of which none is 1, nor a product of some: for clips that are shut."""
+
+token_ratios = st.sampled_from(
+    [TOKEN_RATIOS, np.concatenate([TOKEN_RATIOS, NEAR_RATIOS, BESIDE_EDGES]), np.concatenate([TOKEN_RATIOS, FAR_RATIOS])]
+)
+"""What a batch's ratios are drawn from.  Far ones are large terms, beside which little of the others can be told."""
+
+far_token_ratios = st.just(np.exp([0.0, 200, -200, 0.5, -0.5, 30, -30, 1]))
+"""Ratios that no model trains on, among others."""
+
+shut = st.just(0.0)
+"""A clip that lets no ratio move."""
 
 clip_ranges = st.sampled_from([0.25, 0.125, 0.6875])
 """What clips are drawn from: how far a ratio may be from 1."""
 
 
 @dataclass(frozen=True)
-class Completions:
+class Masked:
+    """Arrays [B, T], among them a mask of the entries that count, and anything under it."""
+
+    mask: np.ndarray
+
+    def but(self, **changes: Any) -> Any:
+        """The same batch with other contents in the named fields."""
+        return replace(self, **changes)
+
+    def wide(self, left: int, right: int, **junk: float) -> Any:
+        """The batch with so many columns more on either side, and the junk named wherever the mask is not set."""
+        padding = ((0, 0), (left, right))
+        mask = np.pad(self.mask, padding)
+        arrays = {
+            field.name: np.where(mask, np.pad(getattr(self, field.name), padding), junk.get(field.name, 1))
+            for field in fields(self)
+            if getattr(getattr(self, field.name), "ndim", 0) and field.name != "mask"
+        }
+        return self.but(mask=mask, **arrays)
+
+    def overwritten(self, **junk: float) -> Any:
+        """The batch with the junk named under the mask, which covers something."""
+        assume(not self.mask.all())
+        return self.wide(0, 0, **junk)
+
+
+@dataclass(frozen=True)
+class Completions(Masked):
     """Log-probabilities [B, T] of tokens under the policy, the one that spoke and the reference; a mask; advantages.
 
     Under the mask lies anything: the tokens that count may begin late, end early and have holes between them, and a
@@ -33,40 +76,22 @@ class Completions:
     old_logp: np.ndarray
     ref_logp: np.ndarray
     advantages: np.ndarray
-    mask: np.ndarray
-
-    def but(self, **fields: np.ndarray) -> "Completions":
-        """The same batch with other arrays in the named fields."""
-        return replace(self, **fields)
 
     def rows(self, rows: Any) -> "Completions":
         """Some of the completions: a slice of the batch, or a list of indices."""
         return Completions(**{name: array[rows] for name, array in vars(self).items()})
 
-    def padded(self, left: int, right: int, junk: float) -> "Completions":
-        """The batch with so many columns more on either side, and something else wherever the mask is not set."""
-        mask = np.pad(self.mask, ((0, 0), (left, right)))
-
-        def wide(array: np.ndarray) -> np.ndarray:
-            return np.where(mask, np.pad(array, ((0, 0), (left, right))), junk)
-
-        return Completions(**{name: wide(array) for name, array in vars(self).items() if name != "mask"}, mask=mask)
-
-    def overwritten(self, junk: float) -> "Completions":
-        """The batch with something else under the mask, which covers something."""
-        assume(not self.mask.all())
-        return self.padded(0, 0, junk)
-
 
 @st.composite
-def completions(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = False) -> Completions:
+def completions(
+    draw: st.DrawFn, numbers: np.ndarray = NUMBERS, ratios: st.SearchStrategy[np.ndarray] = token_ratios
+) -> Completions:
     """Batches of completions, all rows of which may be masked in part or as a whole.
 
-    numbers: what advantages are drawn from.  far: whether log-ratios are also drawn that no float's exponential holds
-    or that leave nothing of it.
+    numbers: what advantages are drawn from.  ratios: what the batch's ratios are drawn from.
     """
     table = draw(windows(5))
-    log_ratios = FAR_LOG_RATIOS if far else np.log(TOKEN_RATIOS)
+    log_ratios = np.log(draw(ratios))
     old_logp = LOG_PROBABILITIES[table[..., 0] % len(LOG_PROBABILITIES)]
     mask = table[..., 4] % 4 != 3
     mask &= ~(table[:, :1, 4] % 32 == 30)  # a row without any token
@@ -241,7 +266,7 @@ def answers(draw: st.DrawFn) -> Answers:
     return answers.but(tokens=np.where(pads.cumsum(axis=1) > 0, pad, tokens))
 
 
-kl_coefs = st.sampled_from([0.5, 0.0, 0.1, 2.0])
+kl_coefs = st.sampled_from([0.5, 0.0, 0.1, 2.0, 2.0**-8, 5.0])
 """What the penalty's coefficient is drawn from."""
 
 MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor", "sum")

@@ -16,6 +16,7 @@ from itertools import combinations_with_replacement
 from math import comb, exp, factorial, prod
 from typing import Any
 
+from .kl import estimated
 from .language import Gradient, Language, Policy, Tokens, choices, probability
 from .linear_algebra import Matrix, Number, Vector
 from .numbers import square_root
@@ -158,11 +159,12 @@ def grpo_loss(
     clip_high: Number,
     kl_coef: Number,
     empty_rows: str = "counted",
+    clamp: str = "none",
     exp: Exp = exp,
 ) -> Loss:
     """-1/B sum_b 1/|o_b| sum_t [min(r A, clip(r) A) - kl_coef k3], k3 = e^(ref - logp) - (ref - logp) - 1 (GRP-21).
 
-    Shao et al. (2024).
+    clamp: whether k3 is at most 10 (GRP-40).  Shao et al. (2024).
     """
 
     def term(row: int, token: int) -> Term:
@@ -171,7 +173,8 @@ def grpo_loss(
         if kl_coef == 0:
             return -value, -slope
         behind = ref_logp[row][token] - logp[row][token]
-        return kl_coef * (exp(behind) - behind - 1) - value, kl_coef * (1 - exp(behind)) - slope
+        k3, k3_slope = estimated("k3", -behind, exp(behind), clamp)
+        return kl_coef * k3 - value, kl_coef * k3_slope - slope
 
     return _summed(term, mask, _mean_of_means(mask, empty_rows))
 

@@ -45,8 +45,19 @@ def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "no
     clamp: which estimates are kept within 10 of zero (KL-8).  exp: of the numbers at hand.
     Schulman (2020), "Approximating KL divergence".
     """
-    value = ESTIMATORS[estimator](logp - ref_logp, exp(ref_logp - logp))
-    return max(-10, min(value, 10)) if estimator in CLAMPED[clamp] else value
+    value, _ = estimated(estimator, logp - ref_logp, exp(ref_logp - logp), clamp)
+    return value
+
+
+def estimated(estimator: str, log_ratio: Number, inverse: Number, clamp: str) -> tuple[Number, Number]:
+    """k and dk / d log pi of one token; where the clamp acts (KL-8), its bound and 0.
+
+    inverse: exp(-log_ratio).
+    """
+    value = ESTIMATORS[estimator](log_ratio, inverse)
+    if estimator in CLAMPED[clamp] and abs(value) > 10:
+        return 10 if value > 0 else -10, 0
+    return value, SLOPES[estimator](log_ratio, inverse)
 
 
 def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number:
@@ -115,18 +126,22 @@ def kl_loss(
     estimator: str,
     aggregation: str = "mean over steps",
     form: str = "importance weighted",
+    clamp: str = "none",
     exp: Function = exp,
 ) -> tuple[Number, list[list[Number]]]:
     """The mean of rho k over the tokens where the mask is set, rho = exp(logp - old_logp) (KL-20), and its derivatives.
 
     logp, ref_logp, old_logp, mask: [B][T].  aggregation: what a token's term is divided by (KL-22).
-    form: where the ratio stands and what is differentiated (KL-23).  Returns the loss and its derivatives, [B][T].
+    form: where the ratio stands and what is differentiated (KL-23).  clamp: which estimates are kept within 10 of zero
+    (KL-8).  Returns the loss and its derivatives, [B][T].
     """
     rows = list(zip(logp, ref_logp, old_logp, mask, strict=True))
     sizes = token_sizes(mask, aggregation)
     pairs = [
         [
-            FORMS[form](estimator, x - y, exp(y - x), exp(x - z)) if counts else (0, 0)
+            FORMS[form](estimator, *estimated(estimator, x - y, exp(y - x), clamp), x - y, exp(x - z))
+            if counts
+            else (0, 0)
             for x, y, z, counts in zip(*row, strict=True)
         ]
         for row in rows
@@ -146,18 +161,18 @@ def token_sizes(mask: Sequence[Sequence[Any]], aggregation: str) -> list[int]:
     }[aggregation]
 
 
-def _importance_weighted(estimator: str, x: Number, inverse: Number, ratio: Number) -> tuple[Number, Number]:
-    """rho k and its derivative: rho (x + 1) for k1, rho x for k3; and rho x for k2, whose ratio is a weight (KL-15).
+def _importance_weighted(name: str, k: Number, slope: Number, x: Number, ratio: Number) -> tuple[Number, Number]:
+    """rho k and its derivative rho (k + k'); or rho k' for k2, whose ratio is a weight (KL-15).
 
-    For k3 the derivative is rho (k + k'), in which exp(-x) cancels; so it is left out.
+    For k3 exp(-x) cancels in k + k' = x, unless the clamp acts.
     """
-    return ratio * ESTIMATORS[estimator](x, inverse), ratio * (x + 1 if estimator == "k1" else x)
+    return ratio * k, ratio * {"k1": k + slope, "k2": slope, "k3": x if slope else k}[name]
 
 
-FORMS: Mapping[str, Callable[[str, Number, Number, Number], tuple[Number, Number]]] = {
+FORMS: Mapping[str, Callable[[str, Number, Number, Number, Number], tuple[Number, Number]]] = {
     "importance weighted": _importance_weighted,
-    "plain": lambda name, x, inverse, ratio: (ESTIMATORS[name](x, inverse), SLOPES[name](x, inverse)),
-    "straight through": lambda name, x, inverse, ratio: (ESTIMATORS[name](x, inverse), x),
-    "weighted straight through": lambda name, x, inverse, ratio: (ESTIMATORS[name](x, inverse), ratio * x),
+    "plain": lambda name, k, slope, x, ratio: (k, slope),
+    "straight through": lambda name, k, slope, x, ratio: (k, x),
+    "weighted straight through": lambda name, k, slope, x, ratio: (k, ratio * x),
 }
-"""A token's term and its derivative by form, from its log-ratio x, exp(-x) and the ratio rho (KL-23)."""
+"""A token's term and its derivative by form (KL-23), from k and its derivative, the log-ratio x and the ratio rho."""

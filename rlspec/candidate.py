@@ -113,6 +113,8 @@ class Candidate:
         self.name = str(getattr(module, "NAME", name))
         self.declared = _declaration(module, "CONVENTIONS")
         self.inferred: dict[str, str] = {}
+        self.unexplained: dict[str, tuple[Any, ...]] = {}
+        """Questions whose answers no conventions explain, by operation."""
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
         _require_known(self.declared, self.known_failures)
         self.start_trial()

@@ -26,7 +26,8 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
     Each combination of choices is tried on a few questions, those that the candidate declares before the others, and
     while several explain all answers, on more of them; then the first is taken.  Where none explains the answers to
     float64's precision, nor to float32's, nothing is said.  ``OPERATION.precision`` is float32 if answers are right to
-    float32 only; where some are not even that, it is the precision of those that are right, and says so.
+    float32 only; where some are not even that, it is the precision of those that are right, and says so, and a question
+    whose answer is not explained is kept for the property that judges it.
     """
     free = conventions_of(operation)
     default, *_ = combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
@@ -38,9 +39,14 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
         combinations = _explaining(asked, combinations, ROUNDOFFS[candidate.precision(operation)])
         if len(combinations) < 2:
             break
-    found = combinations[0] if combinations else {}
-    precision = _precision(answered, found or default)
-    return found | {f"{operation}.precision": precision if combinations else precision + WHERE_RIGHT}
+    if combinations:
+        found = combinations[0]
+        return found | {f"{operation}.precision": _precision(answered, found)}
+    in_force, declared = candidate.conventions(operation), ROUNDOFFS[candidate.precision(operation)]
+    candidate.unexplained[operation] = next(
+        (question,) for question, answer in answered if not _explained(answer, question, in_force, max(SINGLE, declared))
+    )
+    return {f"{operation}.precision": _precision(answered, default) + WHERE_RIGHT}
 
 
 def probe(candidate: Any, operation: str, count: int) -> list[tuple[Question, Any]]:
