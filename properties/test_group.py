@@ -3,6 +3,7 @@
 from fractions import Fraction
 from math import comb
 from statistics import mean
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -495,7 +496,7 @@ def closed_form(candidate, case):
     moves = r * A if r * A <= c * A else 0
     k3, k3_slope = rho - behind - 1, 1 - rho
     if clamps(candidate) and k3 > 10:
-        k3, k3_slope = 10, 0
+        k3, k3_slope = Fraction(10), Fraction(0)
     return -min(r * A, c * A) + kl_coef * k3, -moves + kl_coef * k3_slope, c
 
 

@@ -9,7 +9,6 @@ from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, SINGLE, agree, clause, each, first_miss, law
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
-from rlspec.spec.clauses import conventions_of
 from rlspec.spec.operations import OPERATIONS
 
 FLAGS = {"mask", "completion_mask", "terminated", "truncated", "legal", "valid", "desirable"}

@@ -23,7 +23,11 @@ UNEVEN_RATIOS = np.array([1.0625, 0.9375, 1.75, 0.375, 1.1875, 0.8125, 1.375])
 """Ratios of which none is 1, nor a product of some: for clips that are shut."""
 
 token_ratios = st.sampled_from(
-    [TOKEN_RATIOS, np.concatenate([TOKEN_RATIOS, NEAR_RATIOS, BESIDE_EDGES]), np.concatenate([TOKEN_RATIOS, FAR_RATIOS])]
+    [
+        TOKEN_RATIOS,
+        np.concatenate([TOKEN_RATIOS, NEAR_RATIOS, BESIDE_EDGES]),
+        np.concatenate([TOKEN_RATIOS, FAR_RATIOS]),
+    ]
 )
 """What a batch's ratios are drawn from.  Far ones are large terms, beside which little of the others can be told."""
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from fractions import Fraction
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import hypothesis.strategies as st
@@ -20,6 +20,12 @@ PROBES = (20, 60, 180)
 """Questions asked of an operation to find out its conventions: the later ones if the earlier leave several open."""
 
 
+def combinations_of(operation: str) -> list[dict[str, str]]:
+    """Every way to choose where the operation is left a choice, by convention's name; the default first."""
+    free = conventions_of(operation)
+    return [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
+
+
 def infer(candidate: Any, operation: str) -> dict[str, str]:
     """The conventions under which the operation's answers are explained, by convention's name.
 
@@ -29,8 +35,7 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
     float32 only; where some are not even that, it is the precision of those that are right, and says so, and a question
     whose answer is not explained is kept for the property that judges it.
     """
-    free = conventions_of(operation)
-    default, *_ = combinations = [dict(zip(free, choice, strict=True)) for choice in product(*free.values())]
+    default, *_ = combinations = combinations_of(operation)
     combinations.sort(key=lambda chosen: len(candidate.declared.items() & chosen.items()), reverse=True)
     answered: list[tuple[Question, Any]] = []
     for count in PROBES:
@@ -42,10 +47,9 @@ def infer(candidate: Any, operation: str) -> dict[str, str]:
     if combinations:
         found = combinations[0]
         return found | {f"{operation}.precision": _precision(answered, found)}
-    in_force, declared = candidate.conventions(operation), ROUNDOFFS[candidate.precision(operation)]
-    candidate.unexplained[operation] = next(
-        (question,) for question, answer in answered if not _explained(answer, question, in_force, max(SINGLE, declared))
-    )
+    in_force, roundoff = candidate.conventions(operation), max(SINGLE, ROUNDOFFS[candidate.precision(operation)])
+    wrong = (question for question, answer in answered if not _explained(answer, question, in_force, roundoff))
+    candidate.unexplained[operation] = tuple(islice(wrong, 1))
     return {f"{operation}.precision": _precision(answered, default) + WHERE_RIGHT}
 
 

@@ -1,7 +1,7 @@
 """Which known mistakes a candidate makes: the fewest that together answer every question as the candidate does."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from .candidate import Candidate, Declined
 from .candidates import reference
-from .conventions import drawn
+from .conventions import combinations_of, drawn
 from .faults import Fault, museum, right
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
@@ -41,11 +41,14 @@ class Mistake:
     """One known defect, or several at once."""
 
     faults: tuple[Fault, ...]
+    conventions: dict[str, str] = field(default_factory=dict)
+    """The choices beside which it shows, where they are not those in force."""
 
     def as_json(self) -> list[dict[str, Any]]:
         """What is known of each of the defects."""
+        under = {"conventions": self.conventions} if self.conventions else {}
         return [
-            {"id": fault.id, "slug": fault.slug, "effect": fault.effect, "seen": list(fault.seen)}
+            {"id": fault.id, "slug": fault.slug, "effect": fault.effect, "seen": list(fault.seen), **under}
             for fault in self.faults
         ]
 
@@ -92,9 +95,10 @@ def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[An
 class Diagnosis:
     """What is known of the mistakes that a candidate makes in one operation."""
 
-    def __init__(self, candidate: Candidate, operation: str) -> None:
+    def __init__(self, candidate: Candidate, operation: str, conventions: dict[str, str] | None = None) -> None:
         self.candidate = candidate
         self.operation = OPERATIONS[operation]
+        self.conventions = candidate.conventions(operation) if conventions is None else conventions
         self.faults = [fault for fault in museum().values() if fault.operation == operation]
         self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
         self._done = cache(self._done)  # type: ignore[method-assign]
@@ -103,7 +107,8 @@ class Diagnosis:
     def mistakes(self, call: Call) -> list[Mistake]:
         """The known mistakes that do on this call, and on every fresh one, what the candidate does.
 
-        The fewest that do, to as many digits as any do; of several at once, those that show on this call first.
+        The fewest that do, to as many digits as any do; of several at once, those that show on this call first.  Where
+        no choices explain what the candidate does, one mistake is looked for beside each combination of them.
         """
         calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
         if len(self.battery) < ENOUGH:
@@ -116,6 +121,21 @@ class Diagnosis:
             if found := self._explanations(calls, roundoff):
                 here = self._showing(calls[0], roundoff)
                 return [Mistake(tuple(sorted(stack, key=lambda fault: fault not in here))) for stack in found]
+        return [] if self.candidate.explained(self.operation.name) else self._beside_other_choices(calls)
+
+    def _beside_other_choices(self, calls: list[Asked]) -> list[Mistake]:
+        """The single mistakes that explain all calls beside choices that are not in force, the first such choices."""
+        for chosen in combinations_of(self.operation.name):
+            other = Diagnosis(self.candidate, self.operation.name, chosen)
+            for roundoff in self.precisions:
+                found = [
+                    fault
+                    for fault in self.faults
+                    if fault.wraps and other._explained(calls, (fault,), roundoff) == len(calls)
+                ]
+                if found:
+                    differing = dict(chosen.items() - self.conventions.items())
+                    return [Mistake((fault,), differing) for fault in found]
         return []
 
     @cached_property
@@ -139,9 +159,8 @@ class Diagnosis:
 
     @cached_property
     def right(self) -> Callable[..., Any]:
-        """The reference's operation, under the candidate's conventions."""
-        chosen = self.candidate.conventions(self.operation.name)
-        return partial(getattr(reference, self.operation.name), **last_names(chosen))
+        """The reference's operation, under the conventions."""
+        return partial(getattr(reference, self.operation.name), **last_names(self.conventions))
 
     def _done(self, stack: Stack, asked: Asked) -> Behaviour:
         """What comes of the call where these mistakes are made, and no other."""

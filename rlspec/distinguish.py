@@ -99,17 +99,18 @@ def explained(one: Subject, other: Subject, question: Question) -> list[str]:
     lines = report.called(question.operation.name, given)
     answers = {one.name: one.answer(question), other.name: other.answer(question)}
     width = max(map(len, answers))
-    lines += [f"  {name:{width}}  {_said(answer)}" for name, answer in answers.items()]
+    lines += [f"  {name:{width}}  {_said(question.operation.name, answer)}" for name, answer in answers.items()]
     if table := _table(call, answers):
         lines += ["", *(f"  {line}" for line in table)]
     return lines
 
 
-def _said(answer: Behaviour) -> str:
+def _said(operation: str, answer: Behaviour) -> str:
     if answer.results is None:
         return answer.failure
     wrote = f", and writes to {' and '.join(answer.modified)}" if answer.modified else ""
-    return ", ".join(map(show, answer.results)) + wrote
+    named = zip(OPERATIONS[operation].results, answer.results, strict=True)
+    return ", ".join(f"{name} = {show(result)}" if name else show(result) for name, result in named) + wrote
 
 
 def _table(call: Call, answers: Mapping[str, Behaviour]) -> list[str]:
@@ -117,8 +118,9 @@ def _table(call: Call, answers: Mapping[str, Behaviour]) -> list[str]:
     results: list[Any] = [answer.results for answer in answers.values()]
     if None in results:
         return []
-    for parts in zip(*results, strict=True):
-        if table := worked(call, dict(zip(answers, parts, strict=True))):
+    for result, *parts in zip(call.operation.results, *results, strict=True):
+        names = (f"{result} of {name}" if result else name for name in answers)
+        if table := worked(call, dict(zip(names, parts, strict=True))):
             return table
     return []
 

@@ -53,12 +53,22 @@ def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
     """
     if not (mistakes := evidence.get("diagnosis")):
         return ["behaves like no known mistake, nor like several at once"] if "diagnosis" in evidence else []
-    return [f"behaves exactly like {' and '.join(_named(fault, links) for fault in faults)}" for faults in mistakes]
+    return [
+        f"behaves exactly like {' and '.join(_named(fault, links) for fault in faults)}{_beside(faults)}"
+        for faults in mistakes
+    ]
 
 
 def _named(fault: Mapping[str, Any], links: bool) -> str:
     seen = f"seen in {', '.join(fault['seen'])}" if fault["seen"] else "not seen in the wild"
     return f"fault `{fault['slug']}`" + (f" ({seen})" if links else "")
+
+
+def _beside(faults: list[dict[str, Any]]) -> str:
+    """The choices beside which the faults show, if they are to be declared."""
+    choices = faults[0].get("conventions", {})
+    listed = ", ".join(f"{name} = {choice}" for name, choice in choices.items())
+    return f" with {listed} (declare it under CONVENTIONS)" if listed else ""
 
 
 def called(operation: str, arguments: Mapping[str, str]) -> list[str]:

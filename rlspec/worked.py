@@ -13,6 +13,9 @@ from .reference.numbers import unless
 PLAIN_DENOMINATOR = 4096
 """The largest denominator that a person reads as a fraction; other numbers are shown as decimals."""
 
+INDEX = {"B": "row", "T": "step", "S": "state", "A": "action", "H": "step", "V": "token", "N": "sample"}
+"""What the places along an axis are called."""
+
 Row = Mapping[str, Any]
 
 
@@ -27,25 +30,30 @@ def worked(call: Call, answers: Mapping[str, Any]) -> list[str]:
     columns = {name: value for name, value in given.items() if np.shape(value) == one.shape}
     if one.shape != other.shape or one.ndim not in (1, 2) or not columns:
         return []
+    index = INDEX[call.operation.axes[next(iter(columns))][-1]]
     if one.ndim == 1:
-        return _table({**given, **answers}, [*columns, *answers])
+        return [] if _alike(one, other) else _table(index, {**given, **answers}, [*columns, *answers])
     lines: list[str] = []
     for row in range(len(one)):
-        if not np.allclose(one[row].astype(float), other[row].astype(float)):
+        if not _alike(one[row], other[row]):
             of_row = {name: _of_row(value, row, len(one)) for name, value in given.items()}
             between = BETWEEN.get(call.operation.name, _nothing)(of_row)
             everything = {**of_row, **between, **{name: answer[row] for name, answer in answers.items()}}
-            lines += [f"row {row}"] * (len(one) > 1) + _table(everything, [*columns, *between, *answers])
+            lines += [f"row {row}"] * (len(one) > 1) + _table(index, everything, [*columns, *between, *answers])
     return lines
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.allclose(one.astype(float), other.astype(float))
 
 
 def _of_row(value: Any, row: int, rows: int) -> Any:
     return value[row] if np.shape(value)[:1] == (rows,) else value
 
 
-def _table(values: Row, names: Sequence[str]) -> list[str]:
-    """The named columns side by side, a line for each step, under their names."""
-    columns = {"step": range(len(values[names[0]])), **{name: values[name] for name in names}}
+def _table(index: str, values: Row, names: Sequence[str]) -> list[str]:
+    """The named columns side by side, a line for each place along the axis, under their names."""
+    columns = {index: range(len(values[names[0]])), **{name: values[name] for name in names}}
     texts = [[name, *map(readable, column)] for name, column in columns.items()]
     widths = [max(map(len, column)) for column in texts]
     return ["  ".join(map(str.rjust, line, widths)) for line in zip(*texts, strict=True)]

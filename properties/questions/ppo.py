@@ -67,7 +67,9 @@ def _approximate_kls() -> st.SearchStrategy[Question]:
 
 def _clip_fractions(numbers: np.ndarray) -> st.SearchStrategy[Question]:
     def question(batch: Surrogates) -> Question:
-        return _about("clip_fraction", batch.for_fraction, {"magnitude": 1, "roundings": batch.count + 4}, exp=exact_exp)
+        return _about(
+            "clip_fraction", batch.for_fraction, {"magnitude": 1, "roundings": batch.count + 4}, exp=exact_exp
+        )
 
     return surrogates(numbers=numbers).map(question)
 
