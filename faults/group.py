@@ -918,3 +918,105 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
     return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, -kl_coef)
+
+
+@fault(
+    id="M-GRP-40",
+    slug="names-in-float32",
+    clause="GRP-3",
+    effect="The ids of groups become float32, in which neighbours above 2^24 are one group.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    names = groups.astype(np.float32) if groups.dtype.kind in "iu" else groups
+    return right.group_advantages(rewards, names, baseline, scale)
+
+
+@fault(
+    id="M-GRP-41",
+    slug="names-of-eight-characters",
+    clause="GRP-3",
+    effect="Ids are cut off behind eight characters: prompts that begin alike are one group.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return right.group_advantages(rewards, np.array([str(group)[:8] for group in groups]), baseline, scale)
+
+
+@fault(
+    id="M-GRP-42",
+    slug="minus-one-is-padding",
+    clause="GRP-3",
+    effect="A group that is called -1 is taken for padding and learns nothing.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    return np.where(groups == -1, 0, right.group_advantages(rewards, groups, baseline, scale))
+
+
+@fault(
+    id="M-GRP-43",
+    slug="names-of-32-bits",
+    clause="GRP-3",
+    effect="Ids are cut to 32 bits: hashes that end alike are one group.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    names = groups.astype(np.int32) if groups.dtype.kind in "iu" else groups
+    return right.reinforce_plus_plus_advantages(rewards, names, baseline)
+
+
+@fault(
+    id="M-GRP-44",
+    slug="batch-variance-by-cancellation",
+    clause="GRP-18",
+    effect="The variance is the mean square less the squared mean, of which nothing is left where rewards are large.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    centred = right.reinforce_plus_plus_advantages(rewards, groups, baseline)
+    if baseline != "none" or not centred.any():
+        return centred
+    honest, variance = rewards.var(), np.abs((rewards**2).mean() - rewards.mean() ** 2)
+    return centred * np.sqrt((honest + 1e-8) / (variance + 1e-8))
+
+
+@fault(
+    id="M-GRP-45",
+    slug="at-least-the-longest-row",
+    clause="GRP-22",
+    effect="A length below that of the longest row is taken for a mistake: the divisor depends on the answers again.",
+)
+def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+    longest = int(mask.sum(axis=1).max())
+    return right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, max(length, longest))
+
+
+@fault(
+    id="M-GRP-46",
+    slug="row-ratio-as-a-product",
+    clause="GRP-38",
+    effect="The row's ratio is a root of the product of its tokens' ratios, which overflows before the root is taken.",
+)
+def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    lengths = np.maximum(mask.sum(axis=1, keepdims=True), 1)
+    with np.errstate(all="ignore"):
+        products = np.exp(np.where(mask, logp - old_logp, 0)).prod(axis=1, keepdims=True)
+        ratios = np.log(products ** (1 / lengths))
+    return right.gspo_loss(old_logp + ratios, old_logp, advantages, mask, clip_low, clip_high)
+
+
+@fault(
+    id="M-GRP-47",
+    slug="weights-of-two-at-most",
+    clause="GRP-25",
+    effect="An upper clip beyond 1 is cut to 1: no weight is above 2, whatever was asked for.",
+)
+def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return right.cispo_loss(logp, old_logp, advantages, mask, clip_low, min(clip_high, 1))
+
+
+@fault(
+    id="M-GRP-48",
+    slug="reference-kept-within-a-factor-of-twenty",
+    clause="GRP-21",
+    effect="The log-ratio to the reference is clamped at 3 before k3 is taken: who drifted far is hardly pulled back.",
+)
+def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    near = logp + np.clip(ref_logp - logp, -3, 3)
+    return right.grpo_loss(logp, old_logp, near, advantages, mask, clip_low, clip_high, kl_coef)

@@ -416,3 +416,49 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 )
 def kl_estimate(logp, ref_logp, estimator):
     return right.kl_estimate(ref_logp + np.clip(logp - ref_logp, -50, 50), ref_logp, estimator)
+
+
+@fault(
+    id="M-kl-20",
+    slug="quotient-of-probabilities-in-the-estimate",
+    clause="KL-3",
+    effect="The ratio is a quotient of probabilities, which is 0/0 for tokens that are long shots to both policies.",
+)
+def kl_estimate(logp, ref_logp, estimator):
+    with np.errstate(all="ignore"):
+        log_ratio = np.log(np.exp(logp) / np.exp(ref_logp))
+    return right.kl_estimate(log_ratio, np.zeros_like(log_ratio), estimator)
+
+
+@fault(
+    id="M-kl-21",
+    slug="nearly-equal-taken-for-equal",
+    clause="KL-1",
+    effect="Policies that differ by less than a few millionths do not differ, and drift apart unseen in small steps.",
+)
+def kl_estimate(logp, ref_logp, estimator):
+    return np.where(np.isclose(logp, ref_logp), 0, right.kl_estimate(logp, ref_logp, estimator))
+
+
+@fault(
+    id="M-kl-22",
+    slug="impossible-in-the-first-row",
+    clause="KL-13",
+    effect="Actions that are impossible in the first row are left out of all rows.",
+)
+def kl_divergence(logits, ref_logits):
+    possible = np.isfinite(logits[0])
+    value, slopes = right.kl_divergence(logits[:, possible], ref_logits[:, possible])
+    wide = np.zeros(logits.shape)
+    wide[:, possible] = slopes
+    return value, wide
+
+
+@fault(
+    id="M-kl-23",
+    slug="log-ratios-of-the-loss-clamped-at-5",
+    clause="KL-28",
+    effect="Beyond a factor of 150 a token's estimate is that of a token nearer to the reference.",
+)
+def kl_loss(logp, ref_logp, old_logp, mask, estimator):
+    return right.kl_loss(logp, logp - np.clip(logp - ref_logp, -5, 5), old_logp, mask, estimator)

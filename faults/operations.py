@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlspec.faults import fault
+from rlspec.faults import fault, right
 
 
 def _reward_to_go(rewards, gamma):
@@ -109,3 +109,29 @@ def normalize_advantages(advantages, mask):
 def td_error(rewards, values, next_values, terminated, gamma):
     goes_on = ~terminated if terminated.dtype != float else 1 - terminated
     return rewards + gamma * np.where(goes_on, next_values, 0) - values
+
+
+@fault(
+    id="M-OPS-9",
+    slug="not-a-number-written-away",
+    clause="OPS-2",
+    effect="What is not a number is replaced by 0 in the caller's own array, and nobody learns that it was there.",
+)
+def policy_gradient_loss(logp, advantages, mask):
+    for array in (logp, advantages):
+        if np.isnan(array).any():
+            array[np.isnan(array)] = 0
+    return right.policy_gradient_loss(logp, advantages, mask)
+
+
+@fault(
+    id="M-OPS-10",
+    slug="memory-orders-mixed",
+    clause="OPS-5",
+    effect="Every array's memory is read in its own order: if one lies otherwise, steps meet other steps' numbers.",
+)
+def td_error(rewards, values, next_values, terminated, gamma):
+    rewards, values, next_values, terminated = (
+        array.ravel(order="K").reshape(array.shape) for array in (rewards, values, next_values, terminated)
+    )
+    return rewards + gamma * np.where(terminated, 0, next_values) - values

@@ -812,3 +812,89 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
     share = right.clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high)
     return share * mask.sum() / max(mask.any(axis=1).sum(), 1)
+
+
+@fault(
+    id="M-PPO-33",
+    slug="no-room-above-means-as-much-as-below",
+    clause="PPO-1",
+    effect="An upper clip of 0 is taken for one that was not given, and the lower one stands in.",
+)
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    return right.ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high or clip_low, dual_clip)
+
+
+@fault(
+    id="M-PPO-34",
+    slug="small-advantages-dropped",
+    clause="PPO-1",
+    effect="Advantages below a hundred-thousandth count as none: where rewards are small nothing is learned.",
+)
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    kept = np.where(np.abs(advantages) < 1e-5, 0, advantages)
+    return right.ppo_loss(logp, old_logp, kept, mask, clip_low, clip_high, dual_clip)
+
+
+@fault(
+    id="M-PPO-35",
+    slug="clip-of-zero-is-none",
+    clause="PPO-21",
+    effect="A value clip of 0 is taken for one that was not given, and values go where they like.",
+)
+def value_loss(values, old_values, returns, mask, clip):
+    return right.value_loss(values, old_values, returns, mask, clip or None)
+
+
+@fault(
+    id="M-PPO-36",
+    slug="errors-limited-to-a-hundred",
+    clause="PPO-25",
+    effect="Returns are cut to within a hundred of the values: where rewards are large the critic learns too slowly.",
+)
+def value_loss(values, old_values, returns, mask, clip):
+    return right.value_loss(values, old_values, np.clip(returns, values - 100, values + 100), mask, clip)
+
+
+@fault(
+    id="M-PPO-37",
+    slug="entropies-cut-off-at-zero",
+    clause="PPO-31",
+    effect="The entropy of a density may be negative, and counts as 0: a Gaussian that is narrow costs nothing.",
+)
+def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
+    kept = np.maximum(entropies, 0)
+    return right.actor_critic_loss(logp, values, kept, returns, mask, value_coef, entropy_coef)
+
+
+@fault(
+    id="M-PPO-38",
+    slug="quotient-of-probabilities-in-the-divergence",
+    clause="PPO-41",
+    effect="The ratio is a quotient of probabilities, which is 0/0 for tokens that are long shots to both policies.",
+)
+def approx_kl(logp, old_logp, mask):
+    with np.errstate(all="ignore"):
+        log_ratio = np.log(np.exp(logp) / np.exp(old_logp))
+    return right.approx_kl(log_ratio, np.zeros_like(log_ratio), mask)
+
+
+@fault(
+    id="M-PPO-39",
+    slug="quotient-of-probabilities-in-the-fraction",
+    clause="PPO-45",
+    effect="The ratio is a quotient of probabilities: where it is 0/0 it is outside of no clip.",
+)
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    with np.errstate(all="ignore"):
+        log_ratio = np.log(np.exp(logp) / np.exp(old_logp))
+    return right.clip_fraction(np.nan_to_num(log_ratio), np.zeros_like(logp), advantages, mask, clip_low, clip_high)
+
+
+@fault(
+    id="M-PPO-40",
+    slug="clip-between-logarithms",
+    clause="PPO-45",
+    effect="The log-ratio is held against the logarithm of the upper edge on both sides: 4/5 counts as outside of 3/4.",
+)
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    return right.clip_fraction(logp, old_logp, advantages, mask, 1 - 1 / (1 + clip_low), clip_high)

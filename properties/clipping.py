@@ -15,13 +15,13 @@ from flint import arb, ctx
 from rlspec.properties.checking import exactly
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
-from rlspec.properties.tokens import Masked, shut, token_ratios
+from rlspec.properties.tokens import Masked, or_shut, token_ratios
 
 FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1])
 """Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
 
-lows = st.sampled_from([0.25, 0.125, 0.6875])
-highs = st.sampled_from([0.25, 0.125, 0.5, 1.5])
+LOWS, HIGHS = (0.25, 0.125, 0.6875), (0.25, 0.125, 0.5, 1.5)
+lows, highs = st.sampled_from(LOWS), st.sampled_from(HIGHS)
 dual_limits = st.sampled_from([3.0, 1.875, 1.125])
 """What clips are drawn from.  No ratio of `tokens` is at the edge of one."""
 
@@ -156,7 +156,7 @@ def surrogates(
     """
     table = draw(windows(4))
     old_logp = LOG_PROBABILITIES[table[..., 0] % len(LOG_PROBABILITIES)]
-    low, high, ratios = draw(lows | shut), draw(highs | shut), draw(token_ratios)
+    low, high, ratios = draw(or_shut(LOWS)), draw(or_shut(HIGHS)), draw(token_ratios)
     ratio = ratios[table[..., 1] % len(ratios)]
     if far and draw(st.booleans()):
         ratio = np.exp(FAR_LOG_RATIOS)[table[..., 1] % len(FAR_LOG_RATIOS)]

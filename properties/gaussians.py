@@ -13,7 +13,7 @@ from rlspec.spec.operations import OPERATIONS
 GAUSSIAN_OPERATIONS = ("gaussian_logp", "gaussian_entropy", "gaussian_kl", "squashed_gaussian_logp")
 """The operations on Gaussian policies."""
 
-PLACES = np.array([0, 1, -1, 0.5, 2, -3, 0.3, -0.7])
+PLACES = np.array([0, 1, -1, 0.5, 2, -3, 0.3, -0.7, 2.0**-10, 9])
 """What actions and means are drawn from, some of which only float64 holds."""
 
 FAR_PLACES = np.array([0, 1, -20, 0.5, 300, -3, 45, -1000])

@@ -15,7 +15,7 @@ import numpy as np
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import NUMBERS, Batch, normalized_terms, windows
-from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, far_token_ratios, shut, token_ratios
+from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, far_token_ratios, or_shut, token_ratios
 from rlspec.reference.group import DIVISORS
 from rlspec.spec.operations import OPERATIONS
 
@@ -211,8 +211,7 @@ class Credited:
 
 
 WIDEST = 0.8125
-clip_lows = st.sampled_from([0.25, 0.03125, 0.5625, WIDEST])
-clip_highs = st.sampled_from([0.25, 0.8125, 0.03125, 1.5])
+LOWS, HIGHS = (0.25, 0.03125, 0.5625, WIDEST), (0.25, 0.8125, 0.03125, 1.5)
 """How far below and above 1 a ratio may be: between each two of them there are ratios of `tokens`, and no ratio, nor a
 geometric mean of some, is at an edge, where rounding would decide."""
 
@@ -229,7 +228,7 @@ def ratios_for(low: float, high: float) -> st.SearchStrategy[np.ndarray]:
 @st.composite
 def credited(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = False, kl: bool = True) -> Credited:
     """Batches of completions with an advantage for each, some rows of which may be masked in part or as a whole."""
-    low, high = draw(clip_lows if far else clip_lows | shut), draw(clip_highs if far else clip_highs | shut)
+    low, high = (draw(st.sampled_from(clips) if far else or_shut(clips)) for clips in (LOWS, HIGHS))
     tokens = draw(completions(numbers, far_token_ratios if far else ratios_for(low, high)))
     length = draw(st.sampled_from([tokens.mask.shape[1], 8, 1, 100]))
     advantages = draw(sizes) * tokens.advantages[:, 0]

@@ -825,7 +825,7 @@ def as_far_as_floats_go(candidate, operation, case):
 
 
 @every_loss
-@clause("GRP-38", examples=20)
+@clause("GRP-38", examples=60)
 @given(drawn=credited(PLAIN, far=True, kl=False))
 def test_ratios_that_are_far_off_have_finite_answers(candidate, operation, drawn):
     assume(drawn.mask.any())

@@ -1,6 +1,7 @@
 """Where batches of completions come from: token by token, with masks of every shape and anything under them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -31,11 +32,14 @@ token_ratios = st.sampled_from(
 )
 """What a batch's ratios are drawn from.  Far ones are large terms, beside which little of the others can be told."""
 
-far_token_ratios = st.just(np.exp([0.0, 200, -200, 0.5, -0.5, 30, -30, 1]))
-"""Ratios that no model trains on, among others."""
+far_token_ratios = st.sampled_from([np.exp([0.0, 200, -200, 0.5, -0.5, 30, -30, 1]), np.exp([200.0, 30])])
+"""Ratios that no model trains on, among others, or no others."""
 
-shut = st.just(0.0)
-"""A clip that lets no ratio move."""
+
+def or_shut(clips: Sequence[float]) -> st.SearchStrategy[float]:
+    """One of the clips, or now and then one that lets no ratio move."""
+    return st.sampled_from([*clips, *clips, 0.0])
+
 
 clip_ranges = st.sampled_from([0.25, 0.125, 0.6875])
 """What clips are drawn from: how far a ratio may be from 1."""
