@@ -21,6 +21,12 @@ def _tensor(array: Any) -> Tensor:
     return tensor if tensor.is_floating_point() or tensor.dtype == torch.bool else tensor.double()
 
 
+def _numbers(array: Any) -> Tensor:
+    """The same, truth values too."""
+    tensor = _tensor(array)
+    return tensor.double() if tensor.dtype == torch.bool else tensor
+
+
 def _flags(array: Any) -> Tensor:
     """Truth values, whatever they are stored as."""
     return _tensor(array).bool()
@@ -474,8 +480,7 @@ def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, cho
 
 
 def group_advantages(rewards, groups, baseline, scale):
-    rewards = _tensor(rewards)
-    rewards = rewards.double() if rewards.dtype == torch.bool else rewards
+    rewards = _numbers(rewards)
     _, index = np.unique(groups, return_inverse=True)
     member = torch.nn.functional.one_hot(torch.from_numpy(index)).to(rewards.dtype)  # [N, number of groups]
     together = member @ member.T
@@ -496,7 +501,7 @@ def _of_the_group(squares: Tensor, together: Tensor, size: Tensor) -> Tensor:
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
     if baseline == "mean":
         rewards = group_advantages(rewards, groups, "mean", "none")
-    rewards = _tensor(rewards)
+    rewards = _numbers(rewards)
     differences = rewards[:, None] - rewards
     everyone = torch.ones_like(differences)
     size = everyone.sum(1)

@@ -1020,3 +1020,15 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
     near = logp + np.clip(ref_logp - logp, -3, 3)
     return right.grpo_loss(logp, old_logp, near, advantages, mask, clip_low, clip_high, kl_coef)
+
+
+@fault(
+    id="M-GRP-49",
+    slug="truth-values-refused",
+    clause="GRP-11",
+    effect="Verdicts come as truth values, and the call raises.",
+)
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    if rewards.dtype == bool:
+        raise TypeError("boolean subtract is not supported")
+    return right.reinforce_plus_plus_advantages(rewards, groups, baseline)

@@ -462,3 +462,15 @@ def kl_divergence(logits, ref_logits):
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     return right.kl_loss(logp, logp - np.clip(logp - ref_logp, -5, 5), old_logp, mask, estimator)
+
+
+@fault(
+    id="M-kl-24",
+    slug="infinity-written-away",
+    clause="OPS-2",
+    effect="The logits of impossible actions are made finite in the caller's own array, who samples them from then on.",
+)
+def kl_divergence(logits, ref_logits):
+    if np.isinf(logits).any():
+        logits[np.isinf(logits)] = -1e4
+    return right.kl_divergence(logits, ref_logits)

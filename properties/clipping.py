@@ -15,12 +15,12 @@ from flint import arb, ctx
 from rlspec.properties.checking import exactly
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
-from rlspec.properties.tokens import Masked, or_shut, token_ratios
+from rlspec.properties.tokens import Masked, or_shut, spread_mask, token_ratios
 
 FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1])
 """Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
 
-LOWS, HIGHS = (0.25, 0.125, 0.6875), (0.25, 0.125, 0.5, 1.5)
+LOWS, HIGHS = (0.25, 0.125, 0.6875, 1.0), (0.25, 0.125, 0.5, 1.5)
 lows, highs = st.sampled_from(LOWS), st.sampled_from(HIGHS)
 dual_limits = st.sampled_from([3.0, 1.875, 1.125])
 """What clips are drawn from.  No ratio of `tokens` is at the edge of one."""
@@ -34,7 +34,7 @@ RETURNS = np.array([0.1, -0.7, 1.3, 2.6, -3.1, 0.9, 5.2, -0.3])
 value_clips = st.sampled_from([0.375, 0.125, 1.125, 0.0])
 """What the clips of values are drawn from: odd multiples of an eighth, where no difference of values is, and 0."""
 
-ENTROPIES = np.array([0, 0.7, 1, 0.1, 2, 0.5, 1.25, 3, -0.75, -4])
+ENTROPIES = np.array([0, 0.7, 1, 0.1, 2, 0.5, 1.25, 12, -0.75, -4])
 """What entropies are drawn from, those of densities among them."""
 
 sizes = st.sampled_from([1.0, 2.0**12, 2.0**-12])
@@ -138,11 +138,6 @@ class Surrogates(Masked):
 def away_from_one(ratio: np.ndarray) -> np.ndarray:
     """The ratios, but 17/16 for those so near to 1 that rounding decides whether they are beyond a clip of 0."""
     return np.where(np.abs(ratio - 1) < 2.0**-9, 1.0625, ratio)
-
-
-def spread_mask(bytes_: np.ndarray) -> np.ndarray:
-    """A mask [B, T] with holes, and now and then a row without any token."""
-    return (bytes_ % 4 != 3) & ~(bytes_[:, :1] % 32 == 30)
 
 
 @st.composite

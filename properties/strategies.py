@@ -294,7 +294,7 @@ class ScoredBatch(Batch):
         return ScoredBatch(np.where(mask, advantages, junk), mask, np.where(mask, logp, 2 * junk))
 
 
-LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 40, -1.5])
+LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 64, -1.5])
 """What the logarithms of probabilities, and of one density, are drawn from."""
 
 
@@ -346,7 +346,7 @@ class Choices:
 LOGITS = np.array([0, 1, -1, 2, 0.5, -0.25, 3, -2, 0.1, -5, 2.0**-10, -16])
 """What logits are drawn from: plain numbers, of nearly equal chances and of hardly any."""
 
-FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30])
+FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30, 20_000])
 """Logits whose exponentials no float holds, and ordinary ones."""
 
 

@@ -154,20 +154,20 @@ def test_float32_arguments_have_the_answer_of_the_same_numbers_in_float64(candid
     agree(answer, same, **question.judged, why="the same numbers as float32")
 
 
-@pytest.mark.parametrize("operation", [name for name in QUESTIONS if "rewards" in OPERATIONS[name].parameters])
+with_rewards = [name for name in QUESTIONS if "rewards" in OPERATIONS[name].parameters]
+
+
+@pytest.mark.parametrize("operation", with_rewards)
 @clause("OPS-5", examples=20)
-@given(data=st.data())
-def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate, operation, data):
+@given(data=st.data(), kind=st.sampled_from([np.int64, np.uint8]))
+def test_integer_rewards_have_the_answer_of_the_same_numbers_as_floats(candidate, operation, data, kind):
     question = data.draw(QUESTIONS[operation])
     place = question.operation.parameters.index("rewards")
-    before, rewards, after = (
-        question.arguments[:place],
-        np.rint(question.arguments[place]),
-        question.arguments[place + 1 :],
-    )
-    same = candidate.ask(question.operation, *before, rewards, *after)
-    answer = candidate.demand(question.operation, *before, rewards.astype(np.int64), *after)
-    agree(answer, same, **question.judged, why="the same rewards as integers")
+    before, rewards, after = question.arguments[:place], question.arguments[place], question.arguments[place + 1 :]
+    integers = np.rint(rewards if kind == np.int64 else np.abs(rewards) % 256).astype(kind)
+    same = candidate.ask(question.operation, *before, integers.astype(float), *after)
+    answer = candidate.demand(question.operation, *before, integers, *after)
+    agree(answer, same, **question.judged, why=f"the same rewards as {kind.__name__}")
 
 
 def as_numbers(kind):
@@ -180,7 +180,7 @@ with_flags = [name for name in QUESTIONS if FLAGS & set(OPERATIONS[name].paramet
 
 @pytest.mark.parametrize("operation", with_flags)
 @clause("OPS-9", examples=20)
-@given(data=st.data(), kind=st.sampled_from([np.int64, np.float64]))
+@given(data=st.data(), kind=st.sampled_from([np.int64, np.float64, np.uint8]))
 def test_flags_and_masks_that_are_numbers_say_what_they_say_as_truth_values(candidate, operation, data, kind):
     question = data.draw(QUESTIONS[operation])
     same = candidate.ask(question.operation, *question.arguments)

@@ -35,6 +35,7 @@ unheld = st.sampled_from([np.nan, np.inf, -np.inf, 1e4, -1e4])
 shifts = st.sampled_from([1000.0, -1000.0])
 
 BOTH = ("logp", "old_logp")
+OF_VALUES = ("values", "old_values", "returns")
 
 
 def rationals(array):
@@ -311,18 +312,23 @@ def smaller(ratio, advantage, edges):
     return min(ratio * advantage, clipped * advantage, key=lambda product: product[0])
 
 
+kinds = st.sampled_from([np.float64, np.float32])
+
+
+def one_far_token(batch, log_ratio, advantage, kind):
+    """The batch with a single token of that log-ratio and that advantage, in numbers of that kind."""
+    one = np.ones((1, 1), dtype=kind)
+    logp, old_logp = min(log_ratio, 0) * one - 1, min(-log_ratio, 0) * one - 1
+    return batch.but(mask=one > 0, advantages=advantage * one, logp=logp, old_logp=old_logp)
+
+
 @clause("PPO-15", "PPO-16", examples=60)
-@given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]))
-def test_a_far_ratio_has_its_due(candidate, batch, side, advantage):
+@given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]), kinds)
+def test_a_far_ratio_has_its_due(candidate, batch, side, advantage, kind):
     clamps = candidate.convention("ppo_loss.log_ratio") == "clamped to 20"
-    log_ratio = side * (200.0 if candidate.precision("ppo_loss") == "float64" else 60.0)
-    one = np.ones((1, 1))
-    batch = batch.but(
-        mask=one > 0,
-        advantages=advantage * one,
-        logp=min(log_ratio, 0) * one - 1,
-        old_logp=min(-log_ratio, 0) * one - 1,
-    )
+    wide = kind == np.float64 and candidate.precision("ppo_loss") == "float64"
+    log_ratio = side * (200.0 if wide else 60.0)
+    batch = one_far_token(batch, log_ratio, advantage, kind)
     ratio = exact_exp(Fraction(int(np.clip(log_ratio, -20, 20) if clamps else log_ratio)))
     batch = batch.but(ratio=np.array([[ratio]], dtype=object))
     objective = smaller_products(batch)[0, 0]
@@ -335,11 +341,10 @@ def test_a_far_ratio_has_its_due(candidate, batch, side, advantage):
 
 
 @clause("PPO-17", examples=60)
-@given(surrogates(), st.sampled_from([1.0, 0.0, 3.0, -1.0]))
-def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, advantage):
+@given(surrogates(), st.sampled_from([1.0, 0.0, 3.0, -1.0]), kinds)
+def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, advantage, kind):
     assume(advantage >= 0 or batch.dual_clip)
-    one = np.ones((1, 1))
-    batch = batch.but(mask=one > 0, advantages=advantage * one, logp=-one, old_logp=-801 * one)
+    batch = one_far_token(batch, 800.0, advantage, kind)
     limit = exactly(batch.dual_clip) if advantage < 0 else 1 + exactly(batch.clip_high)
     answer = candidate.demand(OPERATIONS["ppo_loss"], *batch.arguments)
     agree(answer, (-limit * exactly(advantage), [[0]]), magnitude=8 * abs(advantage), roundings=9)
@@ -499,7 +504,11 @@ def test_what_stands_under_the_mask_changes_no_value_loss(candidate, batch, junk
 
 
 @clause("PPO-29", examples=40)
-@given(predictions(), not_numbers, st.sampled_from([("values",), ("returns",), ("values", "old_values", "returns")]))
+@given(
+    predictions(),
+    not_numbers,
+    st.sampled_from([*zip(OF_VALUES, strict=False), OF_VALUES]),
+)
 def test_the_value_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
     answer = candidate.demand(OPERATIONS["value_loss"], *batch.overwritten(**dict.fromkeys(names, junk)).arguments)
     agree(answer, candidate.value_loss(*batch.arguments), **times(batch.judged, 1))

@@ -17,8 +17,8 @@ and some between any two of them; none at a clip's edge, where rounding would de
 
 NEAR_RATIOS = 1 + 2.0 ** -np.array([6, 8, 10, 20]) * [1, -1, 1, 1]
 BESIDE_EDGES = np.array([203, 225]) / 256
-FAR_RATIOS = np.array([23, 404, 2981, 13 / 2**8, 41 / 2**14, 11 / 2**15])
-"""Of policies that hardly differ; between 1 - c and 1 / (1 + c) for a clip c; from exp(-8) to exp(8)."""
+FAR_RATIOS = np.array([23, 404, 3269017, 13 / 2**8, 41 / 2**14, 5 / 2**24])
+"""Of policies that hardly differ; between 1 - c and 1 / (1 + c) for a clip c; from exp(-15) to exp(15)."""
 
 UNEVEN_RATIOS = np.array([1.0625, 0.9375, 1.75, 0.375, 1.1875, 0.8125, 1.375])
 """Ratios of which none is 1, nor a product of some: for clips that are shut."""
@@ -28,6 +28,7 @@ token_ratios = st.sampled_from(
         TOKEN_RATIOS,
         np.concatenate([TOKEN_RATIOS, NEAR_RATIOS, BESIDE_EDGES]),
         np.concatenate([TOKEN_RATIOS, FAR_RATIOS]),
+        NEAR_RATIOS,
     ]
 )
 """What a batch's ratios are drawn from.  Far ones are large terms, beside which little of the others can be told."""
@@ -90,6 +91,12 @@ class Completions(Masked):
         return Completions(**{name: array[rows] for name, array in vars(self).items()})
 
 
+def spread_mask(bytes_: np.ndarray) -> np.ndarray:
+    """A mask [B, T] with holes; now and then without any, and now and then with a row without any token."""
+    full = bytes_[0, 0] % 8 == 7
+    return full | ((bytes_ % 4 != 3) & ~(bytes_[:, :1] % 32 == 30))
+
+
 @st.composite
 def completions(
     draw: st.DrawFn, numbers: np.ndarray = NUMBERS, ratios: st.SearchStrategy[np.ndarray] = token_ratios
@@ -101,14 +108,12 @@ def completions(
     table = draw(windows(5))
     log_ratios = np.log(draw(ratios))
     old_logp = LOG_PROBABILITIES[table[..., 0] % len(LOG_PROBABILITIES)]
-    mask = table[..., 4] % 4 != 3
-    mask &= ~(table[:, :1, 4] % 32 == 30)  # a row without any token
     return Completions(
         logp=old_logp + log_ratios[table[..., 1] % len(log_ratios)],
         old_logp=old_logp,
         ref_logp=old_logp + log_ratios[table[..., 2] % len(log_ratios)],
         advantages=numbers[table[..., 3] % len(numbers)],
-        mask=mask,
+        mask=spread_mask(table[..., 4]),
     )
 
 

@@ -217,12 +217,14 @@ def gspo_loss(
     clip_low: Number,
     clip_high: Number,
     empty_rows: str = "counted",
+    log_ratio: str = "as it is",
     exp: Exp = exp,
 ) -> Loss:
     """-1/B sum_b min(s A, clip(s) A), s_b = exp(1/|o_b| sum_t log r_bt) (GRP-24).
 
     It is GRPO's loss with the geometric mean of a row's ratios in the place of each of them: a token's share of s is
-    1/|o|, of its value as of its derivative.  Zheng et al. (2025).
+    1/|o|, of its value as of its derivative.  log_ratio: whether the mean of log r may exceed 10 (GRP-41).
+    Zheng et al. (2025).
     """
     means = [
         sum(x - y for x, y, counts in zip(*row, strict=True) if counts) / (sum(map(bool, row[-1])) or 1)
@@ -230,8 +232,9 @@ def gspo_loss(
     ]
 
     def term(row: int, token: int) -> Term:
-        value, slope = surrogate(exp(means[row]), advantages[row], clip_low, clip_high)
-        return -value, -slope
+        excess = max(means[row] - 10, 0) if log_ratio == "at most 10" else 0
+        value, slope = surrogate(exp(means[row] - excess), advantages[row], clip_low, clip_high)
+        return -value, 0 if excess else -slope
 
     return _summed(term, mask, _mean_of_means(mask, empty_rows))
 
