@@ -168,8 +168,13 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         place, allowed = missed
         where = (f" at {list(place)}" if place else "") + (f" of {answer.result}" if answer.result else "")
         digits = answer.roundoff.denominator.bit_length() - 1
-        message = f"{why}{': ' if why else ''}expected {show(expected[place])}{where}, got {show(answer.value[place])}"
-        if allowed and np.isfinite(answer.value[place]):
+        finite = np.isfinite(answer.value[place])
+        wanted, got = (
+            show(exactly(expected[place])),
+            show(exactly(answer.value[place]) if finite else answer.value[place]),
+        )
+        message = f"{why}{': ' if why else ''}expected {wanted}{where}, got {got}"
+        if allowed and finite:
             message += f"; rounding explains {float(allowed):.1e} ({roundings} roundings of 2^-{digits})"
         raise Violation(message, answer.call, expected, answer.value)
 

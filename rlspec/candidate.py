@@ -161,13 +161,14 @@ class Candidate:
     def choices_made(self, operation: str) -> str:
         """What is known of the choices in force: declared, found, at odds with what was found, or not to be found."""
         in_force = self.conventions(operation)
+        if in_force and not self.explained(operation):
+            whose = "those declared" if any(map(self._declares, in_force)) else "the default ones"
+            return f"no combination of choices explains the answers; with {whose}"
         found = {name: self.inferred[name] for name in in_force if name in self.inferred}
-        if not found and not self.declared.keys() & in_force.keys():
-            return f"no combination of choices explains the answers, nor does the default ({_listed(in_force)})"
         if at_odds := {name: choice for name, choice in found.items() if in_force[name] != choice}:
             said = {name: in_force[name] for name in at_odds}
             return f"{_listed(said)} was declared, but the answers are those of {_listed(at_odds)}"
-        return f"with {_listed(in_force)}"
+        return f"with {_listed(in_force)}" if in_force else ""
 
     def precision(self, operation: str) -> str:
         """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out."""

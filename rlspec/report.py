@@ -43,7 +43,7 @@ def violation(outcome: Outcome) -> str:
         lines += called(found["operation"], found["arguments"])
         lines += [f"  {name:8}  {found[name]}" for name in ("expected", "actual") if name in found] + [""]
         lines += [f"  {line}" for line in found.get("worked", [])] + [""] * ("worked" in found)
-    return "\n".join([*lines, f"  {outcome.message}", *map(_indented, diagnosis(outcome.evidence))])
+    return "\n".join([*lines, _indented(outcome.message), *map(_indented, diagnosis(outcome.evidence))])
 
 
 def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
@@ -118,7 +118,13 @@ def summary(
             continue
         yield name, {"bold": True}
         for verdict in of_chapter:
-            yield from _lines(verdict)
+            if verdict.verdict != "absent":
+                yield from _lines(verdict)
+        for reason in dict.fromkeys(verdict.message for verdict in of_chapter if verdict.verdict == "absent"):
+            ids = [
+                verdict.clause.id for verdict in of_chapter if (verdict.verdict, verdict.message) == ("absent", reason)
+            ]
+            yield f"  absent: {', '.join(ids)} ({reason})", {"light": True}
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
             if not (name.endswith(".precision") and choice.startswith("float64")):  # as one would expect
