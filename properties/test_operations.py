@@ -134,7 +134,7 @@ def test_float64_arguments_are_answered_to_float64_precision(candidate, operatio
 
 
 @every_operation
-@clause("OPS-5", examples=20)
+@clause("OPS-5", examples=40)
 @given(data=st.data(), layout=st.sampled_from(sorted(LAYOUTS)), which=subsets)
 def test_the_memory_layout_of_an_array_does_not_matter(candidate, operation, data, layout, which):
     question = data.draw(QUESTIONS[operation])
@@ -206,7 +206,7 @@ def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
 
 
 @every_operation
-@clause("OPS-8", examples=60)
+@clause("OPS-8", examples=100)
 @given(data=st.data())
 def test_answers_are_those_of_the_formulas_and_of_the_choices_that_were_declared_or_found(candidate, operation, data):
     question = data.draw(st.one_of(QUESTIONS[operation], *map(st.just, candidate.unexplained.get(operation, ()))))
