@@ -83,6 +83,8 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    if dual_clip is not None and dual_clip <= 1 + clip_high:
+        raise NotImplementedError("delta is to exceed 1 + epsilon")
     how = {"loss_type": "bnpo", "delta": dual_clip}
     return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
 

@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 
 from rlspec.properties.checking import exactly
-from rlspec.properties.strategies import NUMBERS, Batch, normalized_terms, windows
+from rlspec.properties.strategies import NUMBERS, Batch, normalized_terms, one_apart, windows
 from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, far_token_ratios, or_shut, token_ratios
 from rlspec.reference.group import DIVISORS
 from rlspec.spec.operations import OPERATIONS
@@ -105,7 +105,7 @@ def divisor(rewards: list[Fraction], std: str, eps: str) -> float:
     return float(DIVISORS[eps](float(spread)))
 
 
-LAYOUTS = ("blocks", "turns", "any", "one alone")
+LAYOUTS = ("blocks", "turns", "any", "one alone", "one apart")
 
 
 @st.composite
@@ -116,6 +116,8 @@ def samples(
     layouts: Sequence[str] = LAYOUTS,
 ) -> Samples:
     """Samples of up to three groups: one after the other, taking turns, of any size in any order, or one of them alone.
+
+    Or of one group, all rewards of which are equal but one.
 
     numbers, sizes: what rewards are drawn from, and what all of them are multiplied by: a tiny spread is where a small
     number added to it shows.
@@ -128,8 +130,11 @@ def samples(
         "turns": rows.T.ravel(),
         "any": table[..., 1].ravel() % 3,
         "one alone": (np.arange(rows.size) > 0).astype(int),
+        "one apart": np.zeros(rows.size, dtype=int),
     }[layout]
     rewards = numbers[table[..., 0].ravel() % len(numbers)]
+    if layout == "one apart":
+        rewards = one_apart(rewards)
     return Samples(rewards * draw(st.sampled_from(sizes)), IDS[groups % len(IDS)])
 
 

@@ -40,8 +40,9 @@ TERMINATES = np.array([0, 0, 0, 0, 0, 1, 0, 1], dtype=bool)
 TRUNCATES = np.array([0, 0, 0, 0, 0, 0, 1, 1], dtype=bool)
 """How a step's byte ends an episode: not at all, one way, the other way, or both ways."""
 
-RATIOS = np.array([1, 0.5, 2, 0, 1.5, 0.25, 3, 1e300])
-"""What ratios of probabilities are drawn from: equal ones, ordinary ones, none at all, beyond every clip."""
+RATIOS = np.array([1, 0.5, 2, 0, 1.5, 0.25, 3, 1e300, 1 + 2.0**-8])
+"""What ratios of probabilities are drawn from: equal and nearly equal ones, ordinary ones, none at all, beyond every
+clip."""
 
 clips = st.sampled_from([1.0, 0.5, 2.0])
 """What V-trace's clips are drawn from."""
@@ -231,6 +232,11 @@ class Batch:
         return replace(self, advantages=np.where(self.mask, self.advantages, junk))
 
 
+def one_apart(numbers: np.ndarray) -> np.ndarray:
+    """The first number, and the last one in all other places: who is alone among many has a large share of it all."""
+    return np.where(np.arange(numbers.size).reshape(numbers.shape) == 0, numbers, numbers.flat[-1])
+
+
 @st.composite
 def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> Batch:
     """Batches in which at least so many entries count, not all of them equal if there are several.
@@ -239,6 +245,8 @@ def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> 
     """
     table = draw(windows(2))
     advantages = numbers[table[..., 0] % len(numbers)] * draw(st.sampled_from([1.0, 1e-4, 1e-8]))
+    if draw(st.integers(0, 4)) == 4:
+        advantages = one_apart(advantages)
     batch = Batch(advantages, table[..., 1] % 4 != 3)
     assume(len(batch.counted) >= fewest and (len(batch.counted) < 2 or batch.spread))
     return batch

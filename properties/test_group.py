@@ -137,17 +137,18 @@ def called(draw, samples):
 @given(called(samples()), baselines, scales)
 def test_what_a_group_is_called_does_not_matter(candidate, both, baseline, scale):
     drawn, other = both
+    same = advantages(candidate, drawn, baseline, scale)
     answer = candidate.demand(OPERATIONS["group_advantages"], *other.arrays, baseline, scale)
-    agree(answer, advantages(candidate, drawn, baseline, scale), **judged(candidate, drawn, scale, times=2))
+    agree(answer, same, **judged(candidate, drawn, scale, times=2))
 
 
 @clause("GRP-3", examples=150)
 @given(called(samples()))
 def test_what_a_group_is_called_does_not_matter_to_the_whole_batch(candidate, both):
     drawn, other = both
+    same = candidate.reinforce_plus_plus_advantages(*drawn.arrays, "mean")
     answer = candidate.demand(OPERATIONS["reinforce_plus_plus_advantages"], *other.arrays, "mean")
-    terms = drawn.judged_as_one(spread_over_all(candidate, drawn, "mean"))
-    agree(answer, candidate.reinforce_plus_plus_advantages(*drawn.arrays, "mean"), **terms)
+    agree(answer, same, **drawn.judged_as_one(spread_over_all(candidate, drawn, "mean")))
 
 
 @clause("GRP-4", examples=60)
@@ -278,18 +279,19 @@ def test_a_group_of_one_has_the_advantage_zero_or_its_reward(candidate, drawn, b
 @clause("GRP-11", examples=25)
 @given(samples(VERDICTS, sizes=(1.0,)), baselines, scales)
 def test_verdicts_count_as_zero_and_one(candidate, drawn, baseline, scale):
+    same = advantages(candidate, drawn, baseline, scale)
     asked = (drawn.rewards.astype(bool), drawn.groups, baseline, scale)
     answer = candidate.demand(OPERATIONS["group_advantages"], *asked)
-    agree(answer, advantages(candidate, drawn, baseline, scale), **judged(candidate, drawn, scale, times=2))
+    agree(answer, same, **judged(candidate, drawn, scale, times=2))
 
 
 @clause("GRP-11", examples=25)
 @given(samples(VERDICTS, sizes=(1.0,)), whole_batch_baselines)
 def test_verdicts_count_as_zero_and_one_in_the_whole_batch(candidate, drawn, baseline):
+    same = candidate.reinforce_plus_plus_advantages(*drawn.arrays, baseline)
     asked = (drawn.rewards.astype(bool), drawn.groups, baseline)
     answer = candidate.demand(OPERATIONS["reinforce_plus_plus_advantages"], *asked)
-    terms = drawn.judged_as_one(spread_over_all(candidate, drawn, baseline))
-    agree(answer, candidate.reinforce_plus_plus_advantages(*drawn.arrays, baseline), **terms)
+    agree(answer, same, **drawn.judged_as_one(spread_over_all(candidate, drawn, baseline)))
 
 
 # What they are in expectation.
@@ -743,8 +745,8 @@ def test_only_differences_of_log_probabilities_count(candidate, operation, drawn
     tokens = drawn.tokens
     moved = drawn.but(logp=tokens.logp + shift, old_logp=tokens.old_logp + shift, ref_logp=tokens.ref_logp + shift)
     terms = drawn.judged | {"magnitude": drawn.magnitude + moved.magnitude}
-    answer = candidate.demand(OPERATIONS[operation], *moved.arguments(operation))
-    agree(answer, ask(candidate, operation, drawn), **terms)
+    same = ask(candidate, operation, drawn)
+    agree(candidate.demand(OPERATIONS[operation], *moved.arguments(operation)), same, **terms)
 
 
 @clause("GRP-32", examples=40)
