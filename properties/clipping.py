@@ -142,17 +142,21 @@ def away_from_one(ratio: np.ndarray) -> np.ndarray:
 
 @st.composite
 def surrogates(
-    draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = False, dual: bool | None = None
+    draw: st.DrawFn,
+    numbers: np.ndarray = NUMBERS,
+    far: bool = False,
+    dual: bool | None = None,
+    ratios: st.SearchStrategy[np.ndarray] = token_ratios,
 ) -> Surrogates:
     """Batches of tokens, all rows of which may be masked in part or as a whole.
 
     numbers: what advantages are drawn from.  far: whether some batches have log-ratios from `FAR_LOG_RATIOS`.
-    dual: whether there is a dual clip; None for either.
+    dual: whether there is a dual clip; None for either.  ratios: what the batch's ratios are drawn from.
     """
     table = draw(windows(4))
     old_logp = LOG_PROBABILITIES[table[..., 0] % len(LOG_PROBABILITIES)]
-    low, high, ratios = draw(or_shut(LOWS)), draw(or_shut(HIGHS)), draw(token_ratios)
-    ratio = ratios[table[..., 1] % len(ratios)]
+    low, high, known = draw(or_shut(LOWS)), draw(or_shut(HIGHS)), draw(ratios)
+    ratio = known[table[..., 1] % len(known)]
     if far and draw(st.booleans()):
         ratio = np.exp(FAR_LOG_RATIOS)[table[..., 1] % len(FAR_LOG_RATIOS)]
     if 0 in (low, high):

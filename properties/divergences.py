@@ -18,8 +18,11 @@ MOST_CHOICES = MOST_STEPS
 
 estimators = st.sampled_from(["k1", "k2", "k3"])
 
-LOG_RATIOS = np.array([0, 0.5, -0.5, np.log(2), -np.log(2), 3, -3, 30, 2.0**-6, -(2.0**-10), 2.0**-20, 7, -7, 15, -15])
-"""What log-ratios are drawn from: none, tiny and small ones, a factor of two, and some beyond every clamp in use."""
+PLAIN_LOG_RATIOS = np.array([0, 0.5, -0.5, np.log(2), -np.log(2), 3, -3, 30, 7, -7, 15, -15])
+"""Log-ratios of which none is too small to be seen: a factor of two, and some beyond every clamp in use."""
+
+LOG_RATIOS = np.concatenate([PLAIN_LOG_RATIOS, [2.0**-6, -(2.0**-10), 2.0**-20]])
+"""What log-ratios are drawn from: plain ones, and tiny ones."""
 
 FAR_LOG_RATIOS = {np.float64: np.array([200.0, -200.0]), np.float32: np.array([80.0, -80.0])}
 """Log-ratios of which no model should know, and whose exponentials the type still holds."""

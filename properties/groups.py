@@ -15,7 +15,7 @@ import numpy as np
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import NUMBERS, Batch, normalized_terms, one_apart, windows
-from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, far_token_ratios, or_shut, token_ratios
+from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, or_shut, token_ratios
 from rlspec.reference.group import DIVISORS
 from rlspec.spec.operations import OPERATIONS
 
@@ -222,16 +222,19 @@ sizes = st.sampled_from([1.0, 2.0**-20])
 """What all advantages are multiplied by."""
 
 
-def ratios_for(low: float, high: float) -> st.SearchStrategy[np.ndarray]:
-    """What ratios are drawn from, so that none is at the edge of these clips, nor a geometric mean of some."""
-    return token_ratios if low and high else st.just(UNEVEN_RATIOS)
-
-
 @st.composite
-def credited(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, far: bool = False, kl: bool = True) -> Credited:
-    """Batches of completions with an advantage for each, some rows of which may be masked in part or as a whole."""
-    low, high = (draw(st.sampled_from(clips) if far else or_shut(clips)) for clips in (LOWS, HIGHS))
-    tokens = draw(completions(numbers, far_token_ratios if far else ratios_for(low, high)))
+def credited(
+    draw: st.DrawFn,
+    numbers: np.ndarray = NUMBERS,
+    ratios: st.SearchStrategy[np.ndarray] = token_ratios,
+    kl: bool = True,
+) -> Credited:
+    """Batches of completions with an advantage for each, some rows of which may be masked in part or as a whole.
+
+    ratios: what ratios are drawn from, but where a clip is shut, so that none is at its edge, nor a mean of some.
+    """
+    low, high = (draw(or_shut(clips)) for clips in (LOWS, HIGHS))
+    tokens = draw(completions(numbers, ratios if low and high else st.just(UNEVEN_RATIOS)))
     length = draw(st.sampled_from([tokens.mask.shape[1], 8, 1, 100]))
     advantages = draw(sizes) * tokens.advantages[:, 0]
     return Credited(tokens, advantages, low, high, draw(kl_coefs) if kl else 0.0, length)

@@ -351,8 +351,11 @@ class Choices:
         return self.but(logits=np.where(self.legal, self.logits, junk))
 
 
-LOGITS = np.array([0, 1, -1, 2, 0.5, -0.25, 3, -2, 0.1, -5, 2.0**-10, -16])
-"""What logits are drawn from: plain numbers, of nearly equal chances and of hardly any."""
+PLAIN_LOGITS = np.array([0, 1, -1, 2, 0.5, -0.25, 3, -2, 0.1, -5])
+"""Logits of which no chance is too small to be seen."""
+
+LOGITS = np.concatenate([PLAIN_LOGITS, [2.0**-10, -16]])
+"""What logits are drawn from: plain ones, and those of nearly equal chances and of hardly any."""
 
 FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30, 20_000])
 """Logits whose exponentials no float holds, and ordinary ones."""

@@ -211,7 +211,7 @@ def add_up(candidate, operation, batch, bits):
     agree(ask(*batch.arguments), tuple(part / n for part in total), **times(batch.judged, 2))
 
 
-@clause("PPO-10", examples=40)
+@clause("PPO-10", examples=80)
 @given(surrogates(), st.integers(0, 2**18 - 1))
 def test_the_tokens_of_two_masks_add_up(candidate, batch, bits):
     add_up(candidate, "ppo_loss", batch, bits)

@@ -23,15 +23,12 @@ FAR_RATIOS = np.array([23, 404, 3269017, 13 / 2**8, 41 / 2**14, 5 / 2**24])
 UNEVEN_RATIOS = np.array([1.0625, 0.9375, 1.75, 0.375, 1.1875, 0.8125, 1.375])
 """Ratios of which none is 1, nor a product of some: for clips that are shut."""
 
-token_ratios = st.sampled_from(
-    [
-        TOKEN_RATIOS,
-        np.concatenate([TOKEN_RATIOS, NEAR_RATIOS, BESIDE_EDGES]),
-        np.concatenate([TOKEN_RATIOS, FAR_RATIOS]),
-        NEAR_RATIOS,
-    ]
-)
-"""What a batch's ratios are drawn from.  Far ones are large terms, beside which little of the others can be told."""
+_PLAIN = [TOKEN_RATIOS, np.concatenate([TOKEN_RATIOS, FAR_RATIOS])]
+_NEAR = [np.concatenate([TOKEN_RATIOS, NEAR_RATIOS, BESIDE_EDGES]), NEAR_RATIOS]
+
+plain_ratios, token_ratios = st.sampled_from(_PLAIN), st.sampled_from(_PLAIN + _NEAR)
+"""What a batch's ratios are drawn from, if differences are to be seen or not.  Far ratios are large terms, beside which
+little of the others can be told."""
 
 far_token_ratios = st.sampled_from([np.exp([0.0, 200, -200, 0.5, -0.5, 30, -30, 1]), np.exp([200.0, 30])])
 """Ratios that no model trains on, among others, or no others."""

@@ -19,6 +19,7 @@ from rlspec.properties.groups import (
     whole_batch_baselines,
 )
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
+from rlspec.properties.tokens import plain_ratios, token_ratios
 from rlspec.reference import group
 from rlspec.spec.operations import OPERATIONS
 
@@ -61,13 +62,13 @@ def _reinforce_plus_plus_advantages(numbers: np.ndarray) -> st.SearchStrategy[Qu
     return st.builds(question, samples(numbers), whole_batch_baselines) | someone_alone
 
 
-def _losses(operation: str, numbers: np.ndarray) -> st.SearchStrategy[Question]:
+def _losses(operation: str, numbers: np.ndarray, ratios: st.SearchStrategy[np.ndarray]) -> st.SearchStrategy[Question]:
     def question(case: Credited) -> Question:
         return Question(
             OPERATIONS[operation], case.arguments(operation), partial(exact_loss, operation, case), **case.judged
         )
 
-    return credited(numbers).map(question)
+    return credited(numbers, ratios).map(question)
 
 
 def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
@@ -80,8 +81,9 @@ def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
+    ratios = plain_ratios if inputs.plain else token_ratios
     return {
         "group_advantages": _group_advantages(inputs.numbers),
         "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs.numbers),
-        **{operation: _losses(operation, inputs.numbers) for operation in LOSSES},
+        **{operation: _losses(operation, inputs.numbers, ratios) for operation in LOSSES},
     }

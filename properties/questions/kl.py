@@ -7,10 +7,19 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
-from rlspec.properties.divergences import Compared, Pair, compared, estimators, loss_terms, pairs
+from rlspec.properties.divergences import (
+    LOG_RATIOS,
+    PLAIN_LOG_RATIOS,
+    Compared,
+    Pair,
+    compared,
+    estimators,
+    loss_terms,
+    pairs,
+)
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
-from rlspec.properties.strategies import FAR_LOGITS, LOGITS
-from rlspec.properties.tokens import Completions, completions
+from rlspec.properties.strategies import FAR_LOGITS, PLAIN_LOGITS
+from rlspec.properties.tokens import Completions, completions, plain_ratios, token_ratios
 from rlspec.reference import kl
 from rlspec.spec.operations import OPERATIONS
 
@@ -48,7 +57,7 @@ def exact_loss(
         return nearest(loss), middles(slopes)
 
 
-def _estimates() -> st.SearchStrategy[Question]:
+def _estimates(log_ratios: np.ndarray) -> st.SearchStrategy[Question]:
     def question(drawn: Compared, estimator: str) -> Question:
         return Question(
             OPERATIONS["kl_estimate"],
@@ -57,7 +66,7 @@ def _estimates() -> st.SearchStrategy[Question]:
             **drawn.judged(estimator),
         )
 
-    return st.builds(question, compared(), estimators)
+    return st.builds(question, compared(log_ratios), estimators)
 
 
 def _divergences(logits: np.ndarray) -> st.SearchStrategy[Question]:
@@ -67,7 +76,7 @@ def _divergences(logits: np.ndarray) -> st.SearchStrategy[Question]:
     return pairs(logits).map(question)
 
 
-def _losses() -> st.SearchStrategy[Question]:
+def _losses(ratios: st.SearchStrategy[np.ndarray]) -> st.SearchStrategy[Question]:
     def question(batch: Completions, estimator: str) -> Question:
         return Question(
             OPERATIONS["kl_loss"],
@@ -76,13 +85,13 @@ def _losses() -> st.SearchStrategy[Question]:
             **loss_terms(batch, estimator),
         )
 
-    return st.builds(question, completions(), estimators)
+    return st.builds(question, completions(ratios=ratios), estimators)
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     return {
-        "kl_estimate": _estimates(),
-        "kl_divergence": _divergences(LOGITS if inputs.plain else FAR_LOGITS),
-        "kl_loss": _losses(),
+        "kl_estimate": _estimates(PLAIN_LOG_RATIOS if inputs.plain else LOG_RATIOS),
+        "kl_divergence": _divergences(PLAIN_LOGITS if inputs.plain else FAR_LOGITS),
+        "kl_loss": _losses(plain_ratios if inputs.plain else token_ratios),
     }

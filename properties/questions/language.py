@@ -9,7 +9,7 @@ from flint import arb, ctx
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
-from rlspec.properties.strategies import FAR_LOGITS, LOG_PROBABILITIES, LOGITS, rescaling, roundings
+from rlspec.properties.strategies import FAR_LOGITS, LOG_PROBABILITIES, PLAIN_LOGITS, rescaling, roundings
 from rlspec.properties.tokens import (
     Answers,
     Marked,
@@ -165,7 +165,7 @@ def _aggregates(name: str, numbers: np.ndarray, *counts: st.SearchStrategy[int])
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
-    logits = LOGITS if inputs.plain else FAR_LOGITS
+    logits = PLAIN_LOGITS if inputs.plain else FAR_LOGITS
     return {
         "token_logp": _token_logps(logits),
         "sequence_logp": _sequence_logps(logits),

@@ -14,7 +14,7 @@ from rlspec.properties.gaussians import GAUSSIAN_OPERATIONS, Gaussians, gaussian
 from rlspec.properties.processes import Episodes, episodes
 from rlspec.properties.questions.decision_process import about_tasks
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
-from rlspec.properties.strategies import FAR_LOGITS, LOGITS, Choices, ScoredBatch, choices, scored_batches
+from rlspec.properties.strategies import FAR_LOGITS, PLAIN_LOGITS, Choices, ScoredBatch, choices, scored_batches
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.policy_gradient import undiscounted_reward_to_go
 from rlspec.spec.operations import OPERATIONS
@@ -90,6 +90,6 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     return of_gaussians | {
         "exact_policy_gradient": about_tasks("exact_policy_gradient", inputs),
         "policy_gradient": _policy_gradients(inputs.gammas),
-        "entropy": _entropies(LOGITS if inputs.plain else FAR_LOGITS),
+        "entropy": _entropies(PLAIN_LOGITS if inputs.plain else FAR_LOGITS),
         "policy_gradient_loss": _policy_gradient_losses(inputs.numbers),
     }

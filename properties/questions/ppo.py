@@ -17,8 +17,11 @@ from rlspec.properties.clipping import (
     surrogates,
 )
 from rlspec.properties.questions.question import Inputs, Question, last_names
+from rlspec.properties.tokens import plain_ratios, token_ratios
 from rlspec.reference import ppo
 from rlspec.spec.operations import OPERATIONS
+
+Ratios = st.SearchStrategy[np.ndarray]
 
 
 def _about(name: str, arguments: tuple[Any, ...], judged: dict[str, Any], **fixed: Any) -> Question:
@@ -37,18 +40,18 @@ def _exact(argument: Any) -> Any:
     return None if argument is None else exactly(argument)
 
 
-def _ppo_losses(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+def _ppo_losses(numbers: np.ndarray, ratios: Ratios) -> st.SearchStrategy[Question]:
     def question(batch: Surrogates) -> Question:
         return _about("ppo_loss", batch.arguments, batch.judged, exp=exact_exp)
 
-    return surrogates(numbers=numbers, far=True).map(question)
+    return surrogates(numbers, far=True, ratios=ratios).map(question)
 
 
-def _value_losses() -> st.SearchStrategy[Question]:
+def _value_losses(plain: bool) -> st.SearchStrategy[Question]:
     def question(batch: Predictions) -> Question:
         return _about("value_loss", batch.arguments, batch.judged)
 
-    return predictions().map(question)
+    return predictions(plain=plain).map(question)
 
 
 def _actor_critic_losses(plain: bool) -> st.SearchStrategy[Question]:
@@ -58,28 +61,29 @@ def _actor_critic_losses(plain: bool) -> st.SearchStrategy[Question]:
     return steps(plain=plain).map(question)
 
 
-def _approximate_kls() -> st.SearchStrategy[Question]:
+def _approximate_kls(ratios: Ratios) -> st.SearchStrategy[Question]:
     def question(batch: Surrogates) -> Question:
         return _about("approx_kl", batch.pairs, batch.kl_judged, exp=exact_exp)
 
-    return surrogates().map(question)
+    return surrogates(ratios=ratios).map(question)
 
 
-def _clip_fractions(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+def _clip_fractions(numbers: np.ndarray, ratios: Ratios) -> st.SearchStrategy[Question]:
     def question(batch: Surrogates) -> Question:
         return _about(
             "clip_fraction", batch.for_fraction, {"magnitude": 1, "roundings": batch.count + 4}, exp=exact_exp
         )
 
-    return surrogates(numbers=numbers).map(question)
+    return surrogates(numbers, ratios=ratios).map(question)
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
+    ratios = plain_ratios if inputs.plain else token_ratios
     return {
-        "ppo_loss": _ppo_losses(inputs.numbers),
-        "value_loss": _value_losses(),
+        "ppo_loss": _ppo_losses(inputs.numbers, ratios),
+        "value_loss": _value_losses(inputs.plain),
         "actor_critic_loss": _actor_critic_losses(inputs.plain),
-        "approx_kl": _approximate_kls(),
-        "clip_fraction": _clip_fractions(inputs.numbers),
+        "approx_kl": _approximate_kls(ratios),
+        "clip_fraction": _clip_fractions(inputs.numbers, ratios),
     }
