@@ -5,11 +5,12 @@ configuration that it reads and a model, or a forward pass, that answers with th
 
 ``token_logp`` is `selective_log_softmax` and ``entropy`` is `entropy_from_logits`, which has no illegal action.
 
-The group losses and ``ppo_loss`` are `GRPOTrainer._compute_loss` in training, with one process and one micro-batch:
-the loss types ``grpo``, ``dr_grpo``, ``dapo`` and ``cispo``, ``grpo`` with the importance sampling level ``sequence``
-for ``gspo_loss``, and ``bnpo`` for ``ppo_loss``, whose dual clip is ``delta``; advantages [B, T] are for trainers that
-inherit from it.  The library's CISPO has no lower clip, and inputs are declined where one would act.  ``kl_loss`` is
-``bnpo`` with no advantages and the coefficient 1; it has the estimator k3 and no other.
+The group losses and ``ppo_loss`` are `GRPOTrainer._compute_loss` in training, with one process and one micro-batch: the
+loss types ``grpo``, ``dr_grpo``, ``dapo`` and ``cispo``, ``grpo`` with the importance sampling level ``sequence`` for
+``gspo_loss``, and ``bnpo`` for ``ppo_loss``, whose dual clip is ``delta``, documented to exceed 1 + epsilon and
+declined where it does not; advantages [B, T] are for trainers that inherit from it.  The library's CISPO has no lower
+clip, and inputs are declined where one would act.  ``kl_loss`` is ``bnpo`` with no advantages and the coefficient 1; it
+has the estimator k3 and no other.
 
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types

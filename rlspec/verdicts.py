@@ -71,7 +71,7 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
 
 
 def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Verdict:
-    order = ("violated", "holds", "declined", "absent", "untested")
+    order = ("violated", "holds", "declined", "untested", "absent")
     statuses = {outcome.status for outcome in outcomes}
     status = next((status for status in order if status in statuses), "untested")
     deciding = [outcome for outcome in outcomes if outcome.status == status]
