@@ -8,6 +8,7 @@ import pytest
 
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
+from rlspec.conventions import infer
 from rlspec.diagnosis import Diagnosis
 from rlspec.faults import museum, right
 from rlspec.power import every_property, faulty
@@ -16,6 +17,7 @@ from rlspec.spec.clauses import conventions_of
 
 PROPERTIES = [checked for checked in every_property() if not checked.theorem]
 SEEN = [fault for fault in museum().values() if fault.seen]
+OTHERS = [fault for fault in museum().values() if not fault.seen][::3]
 WITH_CONVENTIONS = [fault for fault in SEEN if fault.wraps and conventions_of(fault.operation)]
 
 
@@ -37,9 +39,16 @@ def sets(explanations):
     return [set(slugs) for slugs in explanations]
 
 
-@pytest.mark.parametrize("fault", SEEN, ids=lambda fault: f"{fault.id}-{fault.slug}")
-def test_a_defect_that_was_seen_is_recognised(fault):
-    assert (fault.slug,) in mistakes(faulty(fault), fault.clause)
+@pytest.mark.parametrize("fault", SEEN + OTHERS, ids=lambda fault: f"{fault.id}-{fault.slug}")
+def test_a_defect_is_recognised(fault):
+    """By what violates its clause, or, where that shows in another operation's answers, by what violates any."""
+    candidate = faulty(fault)
+    by_clause = sorted(PROPERTIES, key=lambda checked: fault.clause not in checked.clauses)
+    violations = filter(
+        None, (checked.violation_by(candidate) for checked in by_clause if checked.asks(fault.operation))
+    )
+    call = next(violation.call for violation in violations if violation.call.operation.name == fault.operation)
+    assert (fault,) in [mistake.faults for mistake in Diagnosis(candidate, fault.operation).mistakes(call)]
 
 
 def candidate_with(**operations):
@@ -215,6 +224,18 @@ def test_a_defect_around_the_right_operation_is_recognised_under_other_conventio
     candidate = candidate_with(**{name: right.layered(name, fault.implementation, inner)})
     candidate.inferred |= chosen
     assert (fault.slug,) in mistakes(candidate, fault.clause)
+
+
+@pytest.mark.parametrize("fault", WITH_CONVENTIONS[::4], ids=lambda fault: f"{fault.id}-{fault.slug}")
+def test_a_defect_is_recognised_beside_choices_that_nobody_declared(fault):
+    name = fault.operation
+    chosen = {convention: choices[-1] for convention, choices in conventions_of(name).items()}
+    inner = partial(getattr(reference, name), **last_names(chosen))
+    candidate = candidate_with(**{name: right.layered(name, fault.implementation, inner)})
+    candidate.inferred |= infer(candidate, name)
+    violation = first_violation(candidate, "OPS-1", "OPS-8", fault.clause)
+    found = Diagnosis(candidate, name).mistakes(violation.call)
+    assert (fault,) in [mistake.faults for mistake in found]
 
 
 def test_two_defects_of_a_loss_are_recognised_under_its_conventions():
