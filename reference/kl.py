@@ -14,6 +14,7 @@ from .linear_algebra import Matrix, Number, Vector, dot
 
 Credit = Callable[[int, Tokens], list[Number]]
 Function = Callable[[Number], Number]
+Term = tuple[Number, Number]
 
 ESTIMATORS: Mapping[str, Callable[[Number, Number], Number]] = {
     "k1": lambda log_ratio, inverse: log_ratio,
@@ -49,7 +50,7 @@ def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "no
     return value
 
 
-def estimated(estimator: str, log_ratio: Number, inverse: Number, clamp: str) -> tuple[Number, Number]:
+def estimated(estimator: str, log_ratio: Number, inverse: Number, clamp: str) -> Term:
     """k and dk / d log pi of one token; where the clamp acts (KL-8), its bound and 0.
 
     inverse: exp(-log_ratio).
@@ -139,9 +140,7 @@ def kl_loss(
     sizes = token_sizes(mask, aggregation)
     pairs = [
         [
-            FORMS[form](estimator, *estimated(estimator, x - y, exp(y - x), clamp), x - y, exp(x - z))
-            if counts
-            else (0, 0)
+            FORMS[form](estimator, x - y, exp(y - x), exp(x - z), clamp) if counts else (0, 0)
             for x, y, z, counts in zip(*row, strict=True)
         ]
         for row in rows
@@ -161,18 +160,34 @@ def token_sizes(mask: Sequence[Sequence[Any]], aggregation: str) -> list[int]:
     }[aggregation]
 
 
-def _importance_weighted(name: str, k: Number, slope: Number, x: Number, ratio: Number) -> tuple[Number, Number]:
+def _importance_weighted(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
     """rho k and its derivative rho (k + k'); or rho k' for k2, whose ratio is a weight (KL-15).
 
     For k3 exp(-x) cancels in k + k' = x, unless the clamp acts.
     """
+    k, slope = estimated(name, x, inverse, clamp)
     return ratio * k, ratio * {"k1": k + slope, "k2": slope, "k3": x if slope else k}[name]
 
 
-FORMS: Mapping[str, Callable[[str, Number, Number, Number, Number], tuple[Number, Number]]] = {
+def _plain(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
+    """k and k'."""
+    return estimated(name, x, inverse, clamp)
+
+
+def _straight_through(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
+    """k, and the derivative of k2."""
+    return estimated(name, x, inverse, clamp)[0], x
+
+
+def _weighted_straight_through(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
+    """k, and rho times the derivative of k2."""
+    return estimated(name, x, inverse, clamp)[0], ratio * x
+
+
+FORMS: Mapping[str, Callable[..., Term]] = {
     "importance weighted": _importance_weighted,
-    "plain": lambda name, k, slope, x, ratio: (k, slope),
-    "straight through": lambda name, k, slope, x, ratio: (k, x),
-    "weighted straight through": lambda name, k, slope, x, ratio: (k, ratio * x),
+    "plain": _plain,
+    "straight through": _straight_through,
+    "weighted straight through": _weighted_straight_through,
 }
-"""A token's term and its derivative by form (KL-23), from k and its derivative, the log-ratio x and the ratio rho."""
+"""A token's term and its derivative by form, from its log-ratio x, exp(-x) and the ratio rho (KL-23)."""
