@@ -20,7 +20,7 @@ from rlspec.properties.tokens import Masked, or_shut, spread_mask, token_ratios
 FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1])
 """Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
 
-LOWS, HIGHS = (0.25, 0.125, 0.6875, 1.0), (0.25, 0.125, 0.5, 1.5)
+LOWS, HIGHS = (0.25, 0.125, 0.6875), (0.25, 0.125, 0.5, 1.5)
 lows, highs = st.sampled_from(LOWS), st.sampled_from(HIGHS)
 dual_limits = st.sampled_from([3.0, 1.875, 1.125])
 """What clips are drawn from.  No ratio of `tokens` is at the edge of one."""

@@ -160,8 +160,10 @@ class Credited:
         return self.tokens.logp - self.tokens.old_logp
 
     def arguments(self, operation: str) -> tuple[Any, ...]:
-        """The arguments of one of the losses."""
+        """The arguments of one of the losses; the widest lower clip is, for CISPO, none, as most who have it do."""
         known = vars(self) | {name: array for name, array in vars(self.tokens).items() if name != "advantages"}
+        if operation == "cispo_loss" and self.clip_low == WIDEST:
+            known["clip_low"] = 1.0
         return tuple(known[name] for name in OPERATIONS[operation].parameters)
 
     def but(self, **fields: Any) -> "Credited":
@@ -213,7 +215,8 @@ class Credited:
         return {"magnitude": self.magnitude, "roundings": self.mask.size + 16}
 
 
-LOWS, HIGHS = (0.25, 0.03125, 0.5625, 0.8125, 1.0), (0.25, 0.8125, 0.03125, 1.5)
+WIDEST = 0.8125
+LOWS, HIGHS = (0.25, 0.03125, 0.5625, WIDEST), (0.25, 0.8125, 0.03125, 1.5)
 """How far below and above 1 a ratio may be: between each two of them there are ratios of `tokens`, and no ratio, nor a
 geometric mean of some, is at an edge, where rounding would decide."""
 
