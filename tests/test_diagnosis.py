@@ -17,7 +17,7 @@ from rlspec.spec.clauses import conventions_of
 
 PROPERTIES = [checked for checked in every_property() if not checked.theorem]
 SEEN = [fault for fault in museum().values() if fault.seen]
-OTHERS = [fault for fault in museum().values() if not fault.seen][::3]
+OTHERS = [fault for fault in museum().values() if not fault.seen][::10]
 WITH_CONVENTIONS = [fault for fault in SEEN if fault.wraps and conventions_of(fault.operation)]
 
 
@@ -216,7 +216,7 @@ def test_a_defect_is_recognised_under_the_conventions_that_the_candidate_has():
     assert ("loss-ascends",) in mistakes(candidate, "PG-36")
 
 
-@pytest.mark.parametrize("fault", WITH_CONVENTIONS, ids=lambda fault: f"{fault.id}-{fault.slug}")
+@pytest.mark.parametrize("fault", WITH_CONVENTIONS[::2], ids=lambda fault: f"{fault.id}-{fault.slug}")
 def test_a_defect_around_the_right_operation_is_recognised_under_other_conventions(fault):
     name = fault.operation
     chosen = {convention: choices[-1] for convention, choices in conventions_of(name).items()}
@@ -226,7 +226,7 @@ def test_a_defect_around_the_right_operation_is_recognised_under_other_conventio
     assert (fault.slug,) in mistakes(candidate, fault.clause)
 
 
-@pytest.mark.parametrize("fault", WITH_CONVENTIONS[::4], ids=lambda fault: f"{fault.id}-{fault.slug}")
+@pytest.mark.parametrize("fault", WITH_CONVENTIONS[1::4], ids=lambda fault: f"{fault.id}-{fault.slug}")
 def test_a_defect_is_recognised_beside_choices_that_nobody_declared(fault):
     name = fault.operation
     chosen = {convention: choices[-1] for convention, choices in conventions_of(name).items()}
