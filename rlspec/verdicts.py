@@ -62,7 +62,7 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
     theorems: whether the theorems were to be checked too, as they are on the reference.
     """
     outcomes = sorted(outcomes, key=lambda outcome: outcome.property)  # processes finish in any order
-    levels = {"MUST", "SHOULD"} | ({"THEOREM"} if theorems else set())
+    levels = {"MUST", "LEMMA", "SHOULD"} | ({"THEOREM"} if theorems else set())
     return {
         id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures.get(id))
         for id, clause in clauses().items()

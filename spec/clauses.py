@@ -1,7 +1,9 @@
 """The chapters' clauses, read from their Markdown.
 
 A clause is a heading ``### ADV-3 Title`` followed by its normative paragraph.  The first of the words MUST,
-SHOULD, MAY and THEOREM in that paragraph is the clause's level (RFC 2119; a THEOREM binds no implementation).
+SHOULD, MAY, LEMMA and THEOREM in that paragraph is the clause's level.  MUST, SHOULD and MAY are those of RFC 2119.  A
+LEMMA binds like a MUST and says nothing new: ``LEMMA of GRP-1 and GRP-7:`` names the clauses that it follows from, so
+that the MUST clauses by themselves define an operation.  A THEOREM binds no implementation.
 A MAY clause lists its choices in a table whose rows begin ``| `operation.convention` | `choice` |``.
 """
 
@@ -24,7 +26,9 @@ CHAPTERS = (
 )
 
 _HEADING = re.compile(r"^### (?P<id>[A-Z]+-\d+) (?P<title>.+)$")
-_LEVEL = re.compile(r"\b(MUST|SHOULD|MAY|THEOREM)\b")
+_LEVEL = re.compile(r"\b(MUST|SHOULD|MAY|LEMMA|THEOREM)\b")
+_LEMMA = re.compile(r"^LEMMA of (?P<premises>[^:]+):")
+_ID = re.compile(r"\b[A-Z]{2,5}-[1-9]\d*\b")
 _CHOICE = re.compile(r"^\| `(?P<convention>\w+(?:\.\w+)?)` \| `(?P<choice>[^`]+)` \|")
 
 
@@ -40,6 +44,8 @@ class Clause:
     line: int
     choices: tuple[tuple[str, str], ...] = ()
     """What a MAY clause leaves open: (convention, choice) pairs, each convention's default first."""
+    premises: tuple[str, ...] = ()
+    """The ids of the clauses that a LEMMA follows from."""
 
     @property
     def place(self) -> str:
@@ -55,7 +61,7 @@ class Clause:
 def parse(markdown: str, chapter: str) -> list[Clause]:
     """The clauses of one chapter's text, in order.
 
-    Raises ValueError, with the place, for a clause whose first paragraph has no level.
+    Raises ValueError, with the place, for a clause whose first paragraph has no level, and for a LEMMA of nothing.
     """
     lines = markdown.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("#")]
@@ -71,9 +77,14 @@ def _clause(heading: re.Match[str], body: list[str], chapter: str, line: int) ->
     level = _LEVEL.search(text)
     if level is None:
         raise ValueError(f"spec/{chapter}.md:{line}: the first paragraph of {heading['id']} says none of "
-                         "MUST, SHOULD, MAY, THEOREM")  # fmt: skip
+                         "MUST, SHOULD, MAY, LEMMA, THEOREM")  # fmt: skip
+    lemma = _LEMMA.match(text)
+    if (level[0] == "LEMMA") != bool(lemma):
+        raise ValueError(f"spec/{chapter}.md:{line}: {heading['id']} is a lemma if it begins with LEMMA, the clauses that "
+                         "it follows from, and a colon: LEMMA of GRP-1 and GRP-7: ...")  # fmt: skip
+    premises = tuple(_ID.findall(lemma["premises"])) if lemma else ()
     choices = tuple((row["convention"], row["choice"]) for row in map(_CHOICE.match, body) if row)
-    return Clause(heading["id"], heading["title"], level[0], text, chapter, line, choices)
+    return Clause(heading["id"], heading["title"], level[0], text, chapter, line, choices, premises)
 
 
 @cache

@@ -24,7 +24,7 @@ def titled(id, text):
     return f"# Advantages\n\n### {id} A title\n\n{text}\n"
 
 
-@pytest.mark.parametrize("level", ["MUST", "SHOULD", "THEOREM"])
+@pytest.mark.parametrize("level", ["MUST", "LEMMA", "SHOULD", "THEOREM"])
 def test_every_clause_that_says_something_has_a_property(level):
     bound = {id for checked in PROPERTIES for id in checked.clauses}
     assert [id for id, of in clauses().items() if of.level == level and id not in bound] == []
@@ -89,6 +89,29 @@ def test_a_clauses_level_is_the_first_that_its_first_paragraph_names():
     text = "`gae` SHOULD be right,\nand MUST be there.\n\nIt MAY be fast."
     [found] = parse(titled("ADV-1", text), "advantages")
     assert (found.level, found.text) == ("SHOULD", "`gae` SHOULD be right, and MUST be there.")
+
+
+def test_a_lemma_names_the_clauses_that_it_follows_from():
+    [found] = parse(titled("GRP-4", "LEMMA of GRP-1 and\nADV-7: a group's advantages add up to 0."), "group")
+    assert (found.level, found.premises) == ("LEMMA", ("GRP-1", "ADV-7"))
+
+
+@pytest.mark.parametrize(
+    "text", ["This LEMMA of GRP-1: says it too late.", "LEMMA: of nothing.", "LEMMA of GRP-1 only."]
+)
+def test_a_lemma_of_nothing_is_refused_with_its_place(text):
+    with pytest.raises(ValueError, match=r"spec/group\.md:3: GRP-4 is a lemma if it begins with LEMMA"):
+        parse(titled("GRP-4", text), "group")
+
+
+def test_lemmas_follow_from_definitions_and_not_from_each_other_in_a_circle():
+    known = clauses()
+    assert [(id, of.premises) for id, of in known.items() if not set(of.premises) <= known.keys()] == []
+    derived: set[str] = {id for id, of in known.items() if of.level != "LEMMA"}
+    lemmas = known.keys() - derived
+    while follows := {id for id in lemmas - derived if set(known[id].premises) <= derived}:
+        derived |= follows
+    assert lemmas - derived == set()
 
 
 def test_freedom_is_declared_by_a_table_and_by_nothing_else():

@@ -378,7 +378,7 @@ def test_a_selection_without_any_property_is_not_green(check, write):
         (
             "RET",
             1,
-            ", ".join(of.id for of in clauses().values() if of.prefix == "RET" and of.level in ("MUST", "SHOULD")),
+            ", ".join(of.id for of in clauses().values() if of.prefix == "RET" and of.level in ("MUST", "LEMMA", "SHOULD")),
         ),
         (" ADV-1 , ADV-3 ", 1, "ADV-3"),
     ],
@@ -445,7 +445,7 @@ def test_the_names_of_candidates_of_verdicts_and_of_the_file_are_those_documente
     assert said["candidate"] == "mylib 1.2"
     assert said["conventions"]["declared"] == {"precision": "float64"}
     assert {one["verdict"] for one in said["clauses"].values()} <= set(VERDICTS)
-    assert said["clauses"].keys() == {id for id, of in clauses().items() if of.level in ("MUST", "SHOULD")}
+    assert said["clauses"].keys() == {id for id, of in clauses().items() if of.level in ("MUST", "LEMMA", "SHOULD")}
     assert all(one["place"] == clauses()[id].place for id, one in said["clauses"].items())
 
 
