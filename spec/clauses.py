@@ -80,8 +80,8 @@ def _clause(heading: re.Match[str], body: list[str], chapter: str, line: int) ->
                          "MUST, SHOULD, MAY, LEMMA, THEOREM")  # fmt: skip
     lemma = _LEMMA.match(text)
     if (level[0] == "LEMMA") != bool(lemma):
-        raise ValueError(f"spec/{chapter}.md:{line}: {heading['id']} is a lemma if it begins with LEMMA, the clauses that "
-                         "it follows from, and a colon: LEMMA of GRP-1 and GRP-7: ...")  # fmt: skip
+        raise ValueError(f"spec/{chapter}.md:{line}: {heading['id']} is a lemma if it begins with LEMMA, the "
+                         "clauses that it follows from, and a colon: LEMMA of GRP-1 and GRP-7: ...")  # fmt: skip
     premises = tuple(_ID.findall(lemma["premises"])) if lemma else ()
     choices = tuple((row["convention"], row["choice"]) for row in map(_CHOICE.match, body) if row)
     return Clause(heading["id"], heading["title"], level[0], text, chapter, line, choices, premises)

@@ -97,7 +97,7 @@ def test_a_lemma_names_the_clauses_that_it_follows_from():
 
 
 @pytest.mark.parametrize(
-    "text", ["This LEMMA of GRP-1: says it too late.", "LEMMA: of nothing.", "LEMMA of GRP-1 only."]
+    "text", ["This LEMMA of GRP-1: says it too late.", "LEMMA: of nothing.", "LEMMA of GRP-1."]
 )
 def test_a_lemma_of_nothing_is_refused_with_its_place(text):
     with pytest.raises(ValueError, match=r"spec/group\.md:3: GRP-4 is a lemma if it begins with LEMMA"):
