@@ -96,9 +96,7 @@ def test_a_lemma_names_the_clauses_that_it_follows_from():
     assert (found.level, found.premises) == ("LEMMA", ("GRP-1", "ADV-7"))
 
 
-@pytest.mark.parametrize(
-    "text", ["This LEMMA of GRP-1: says it too late.", "LEMMA: of nothing.", "LEMMA of GRP-1."]
-)
+@pytest.mark.parametrize("text", ["This LEMMA of GRP-1: says it too late.", "LEMMA: of nothing.", "LEMMA of GRP-1."])
 def test_a_lemma_of_nothing_is_refused_with_its_place(text):
     with pytest.raises(ValueError, match=r"spec/group\.md:3: GRP-4 is a lemma if it begins with LEMMA"):
         parse(titled("GRP-4", text), "group")

@@ -58,6 +58,9 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     return np.stack(advantages[::-1], axis=1)
 """
 
+BINDING = ("MUST", "LEMMA", "SHOULD")
+"""The levels that a candidate is judged by."""
+
 
 def properties(*names):
     """pytest's -k for the properties whose names contain one of these."""
@@ -378,7 +381,7 @@ def test_a_selection_without_any_property_is_not_green(check, write):
         (
             "RET",
             1,
-            ", ".join(of.id for of in clauses().values() if of.prefix == "RET" and of.level in ("MUST", "LEMMA", "SHOULD")),
+            ", ".join(of.id for of in clauses().values() if of.prefix == "RET" and of.level in BINDING),
         ),
         (" ADV-1 , ADV-3 ", 1, "ADV-3"),
     ],
@@ -445,7 +448,7 @@ def test_the_names_of_candidates_of_verdicts_and_of_the_file_are_those_documente
     assert said["candidate"] == "mylib 1.2"
     assert said["conventions"]["declared"] == {"precision": "float64"}
     assert {one["verdict"] for one in said["clauses"].values()} <= set(VERDICTS)
-    assert said["clauses"].keys() == {id for id, of in clauses().items() if of.level in ("MUST", "LEMMA", "SHOULD")}
+    assert said["clauses"].keys() == {id for id, of in clauses().items() if of.level in BINDING}
     assert all(one["place"] == clauses()[id].place for id, one in said["clauses"].items())
 
 
