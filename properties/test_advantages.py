@@ -17,11 +17,13 @@ from rlspec.properties.strategies import (
     discounts,
     equal_advantages,
     lone_advantages,
+    mixings,
     normalized_terms,
     off_policy_terms,
     rescaling,
     rollouts,
     roundings,
+    trace_clips,
     uninterrupted,
 )
 from rlspec.reference.advantages import DENOMINATORS
@@ -53,7 +55,7 @@ def test_the_td_error_is_reward_plus_discounted_successor_minus_value(candidate,
 
 
 @clause("ADV-2")
-@given(uninterrupted(), discounts, discounts)
+@given(uninterrupted(), discounts, mixings)
 def test_within_an_episode_gae_is_the_discounted_sum_of_td_errors(candidate, rollout, gamma, lam):
     answer = candidate.gae(*rollout.arrays, gamma, lam)
     decay = Fraction(gamma) * Fraction(lam)
@@ -64,7 +66,7 @@ def test_within_an_episode_gae_is_the_discounted_sum_of_td_errors(candidate, rol
 
 
 @clause("ADV-3")
-@given(rollouts(inside=False), discounts, discounts)
+@given(rollouts(inside=False), discounts, mixings)
 def test_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate, rollout, gamma, lam):
     assume(rollout.ended.any())
     never = np.zeros_like(rollout.ended)
@@ -74,7 +76,7 @@ def test_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate,
 
 
 @clause("ADV-4")
-@given(rollouts(), discounts, discounts)
+@given(rollouts(), discounts, mixings)
 def test_a_row_of_several_episodes_is_its_episodes_taken_apart(candidate, rollout, gamma, lam):
     answer = candidate.gae(*rollout.arrays, gamma, lam)
     apart = np.empty(rollout.rewards.shape)
@@ -120,7 +122,7 @@ def test_the_td_error_is_linear_in_rewards_and_values(candidate, pair, factor, g
 
 
 @clause("ADV-7")
-@given(rollouts(copies=2), factors, discounts, discounts)
+@given(rollouts(copies=2), factors, discounts, mixings)
 def test_gae_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, lam):
     x, y = (rollout.tidied for rollout in pair)
     answer = candidate.gae(*x.mixed(y, factor).arrays, gamma, lam)
@@ -136,7 +138,7 @@ def test_the_td_error_never_reads_what_follows_a_termination(candidate, rollout,
 
 
 @clause("ADV-8")
-@given(rollouts(), whatever, discounts, discounts)
+@given(rollouts(), whatever, discounts, mixings)
 def test_gae_never_reads_what_follows_a_termination(candidate, rollout, junk, gamma, lam):
     answer = candidate.gae(*rollout.overwritten(junk).arrays, gamma, lam)
     agree(answer, candidate.gae(*rollout.arrays, gamma, lam), **judged(rollout, gamma, lam))
@@ -150,14 +152,14 @@ def test_the_td_error_survives_nan_and_infinity_after_a_termination(candidate, r
 
 
 @clause("ADV-9")
-@given(rollouts(), not_numbers, discounts, discounts)
+@given(rollouts(), not_numbers, discounts, mixings)
 def test_gae_survives_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma, lam):
     answer = candidate.gae(*rollout.overwritten(junk).arrays, gamma, lam)
     agree(answer, candidate.gae(*rollout.arrays, gamma, lam), **judged(rollout, gamma, lam))
 
 
 @clause("ADV-10")
-@given(uninterrupted(copies=2), discounts, discounts)
+@given(uninterrupted(copies=2), discounts, mixings)
 def test_gae_is_unchanged_by_shaping_with_a_potential_that_the_values_absorb(candidate, pair, gamma, lam):
     rollout, potential = pair
     phi, next_phi = potential.values, potential.next_values
@@ -334,7 +336,7 @@ def clipped_sums(rollout, gamma, lam, rho_clip, c_clip):
 
 
 @clause("ADV-22")
-@given(off_policy(inside=False, at_end=False), discounts, discounts, clips, clips)
+@given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_a_vtrace_target_is_the_value_and_the_clipped_sum_of_td_errors(
     candidate, rollout, gamma, lam, rho_clip, c_clip
 ):
@@ -344,7 +346,7 @@ def test_a_vtrace_target_is_the_value_and_the_clipped_sum_of_td_errors(
 
 
 @clause("ADV-23")
-@given(off_policy(inside=False, at_end=False), discounts, discounts, clips, clips)
+@given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
     candidate, rollout, gamma, lam, rho_clip, c_clip
 ):
@@ -358,7 +360,7 @@ def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
 
 
 @clause("ADV-24")
-@given(uninterrupted(), discounts, discounts, st.sampled_from([1.0, 2.0]), st.sampled_from([1.0, 2.0]))
+@given(uninterrupted(), discounts, mixings, st.sampled_from([1.0, 2.0]), st.sampled_from([1.0, 2.0]))
 def test_between_equal_policies_the_vtrace_target_is_the_lambda_return(
     candidate, rollout, gamma, lam, rho_clip, c_clip
 ):
@@ -373,7 +375,7 @@ def test_between_equal_policies_the_vtrace_target_is_the_lambda_return(
 
 
 @clause("ADV-25")
-@given(off_policy(inside=False), discounts, discounts, clips, clips)
+@given(off_policy(inside=False), discounts, mixings, clips, trace_clips)
 def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     candidate, rollout, gamma, lam, rho_clip, c_clip
 ):
@@ -385,7 +387,7 @@ def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
 
 
 @clause("ADV-26")
-@given(off_policy(), discounts, discounts, clips, clips)
+@given(off_policy(), discounts, mixings, clips, trace_clips)
 def test_vtrace_of_several_episodes_is_that_of_each_taken_apart(candidate, rollout, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
     apart = np.empty((2, *rollout.rewards.shape))
@@ -433,7 +435,7 @@ def evaluations(draw, gamma, rho_clip):
 
 
 @clause("ADV-27", examples=25)
-@given(st.data(), st.sampled_from([1.0, 0.5, 0.9]), discounts, clips, clips)
+@given(st.data(), st.sampled_from([1.0, 0.5, 0.9]), discounts, clips, trace_clips)
 def test_the_expected_vtrace_target_of_the_clipped_policys_value_is_that_value(
     candidate, data, gamma, lam, rho_clip, c_clip
 ):
@@ -450,7 +452,7 @@ def test_the_expected_vtrace_target_of_the_clipped_policys_value_is_that_value(
 
 
 @clause("ADV-28")
-@given(off_policy(inside=False, at_end=False), discounts, discounts, clips, clips)
+@given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_where_the_policy_never_goes_vtrace_keeps_the_value(candidate, rollout, gamma, lam, rho_clip, c_clip):
     never = rollout.ratio == 0
     assume(never.any())
@@ -461,7 +463,7 @@ def test_where_the_policy_never_goes_vtrace_keeps_the_value(candidate, rollout, 
 
 
 @clause("ADV-28")
-@given(off_policy(), discounts, discounts, clips, clips, st.sampled_from([1000.0, 100.0, 1e300]))
+@given(off_policy(), discounts, mixings, clips, trace_clips, st.sampled_from([1000.0, 100.0, 1e300]))
 def test_a_ratio_beyond_the_clips_counts_as_the_clips(candidate, rollout, gamma, lam, rho_clip, c_clip, log_ratio):
     beyond = rollout.ratio > max(rho_clip, c_clip)
     assume(beyond.any())
@@ -474,7 +476,7 @@ def test_a_ratio_beyond_the_clips_counts_as_the_clips(candidate, rollout, gamma,
 
 
 @clause("ADV-29")
-@given(off_policy(copies=2), factors, discounts, discounts, clips, clips)
+@given(off_policy(copies=2), factors, discounts, mixings, clips, trace_clips)
 def test_vtrace_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, lam, rho_clip, c_clip):
     x, y = (rollout.tidied for rollout in pair)
     answers = vtrace(candidate, x.mixed(y, factor), gamma, lam, rho_clip, c_clip)
@@ -485,7 +487,7 @@ def test_vtrace_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, 
 
 
 @clause("ADV-30")
-@given(off_policy(), whatever, discounts, discounts, clips, clips)
+@given(off_policy(), whatever, discounts, mixings, clips, trace_clips)
 def test_vtrace_never_reads_what_follows_a_termination(candidate, rollout, junk, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout.overwritten(junk), gamma, lam, rho_clip, c_clip)
     same = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
@@ -493,7 +495,7 @@ def test_vtrace_never_reads_what_follows_a_termination(candidate, rollout, junk,
 
 
 @clause("ADV-31")
-@given(off_policy(), not_numbers, discounts, discounts, clips, clips)
+@given(off_policy(), not_numbers, discounts, mixings, clips, trace_clips)
 def test_vtrace_survives_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout.overwritten(junk), gamma, lam, rho_clip, c_clip)
     same = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)

@@ -21,7 +21,11 @@ from rlspec.properties.questions.language import (
     sum_judged,
 )
 from rlspec.properties.questions.question import PRECISION, nearest
-from rlspec.properties.strategies import NUMBERS, discounts
+from rlspec.properties.strategies import (
+    NUMBERS,
+    discounts,
+    mixings,
+)
 from rlspec.properties.tokens import (
     ANYTHING,
     EOS,
@@ -652,7 +656,7 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_returns(candidate, drawn,
 
 
 @clause("LANG-29")
-@given(marked(2), discounts, discounts, whatever, columns, columns)
+@given(marked(2), discounts, mixings, whatever, columns, columns)
 def test_tokens_that_do_not_count_are_no_steps_for_the_advantages(candidate, drawn, gamma, lam, junk, left, right):
     wide = drawn.padded(left, right, junk)
     assume(not wide.mask.all())
@@ -672,7 +676,7 @@ def test_one_score_reaches_every_token_undiminished(candidate, drawn):
 
 
 @clause("LANG-31", examples=60)
-@given(marked(2), discounts, discounts)
+@given(marked(2), discounts, mixings)
 def test_a_tokens_advantage_is_the_discounted_sum_of_the_errors_still_to_come(candidate, drawn, gamma, lam):
     drawn = whole(drawn)
     rewards, values = map(exact, drawn.arrays)
@@ -681,7 +685,7 @@ def test_a_tokens_advantage_is_the_discounted_sum_of_the_errors_still_to_come(ca
 
 
 @clause("LANG-32", examples=60)
-@given(marked(2), discounts, discounts, whatever)
+@given(marked(2), discounts, mixings, whatever)
 def test_the_last_tokens_advantage_is_its_reward_less_its_value(candidate, drawn, gamma, lam, junk):
     rewards, values = drawn.arrays
     of_padding = np.where(behind(drawn.mask), junk, values)
@@ -708,7 +712,7 @@ def test_with_lambda_zero_the_advantage_is_the_td_error(candidate, drawn, gamma)
 
 
 @clause("LANG-34", examples=60)
-@given(marked(1, DYADIC), dyadic_discounts, discounts)
+@given(marked(1, DYADIC), dyadic_discounts, mixings)
 def test_values_that_are_the_returns_leave_no_advantage(candidate, drawn, gamma, lam):
     returns = np.zeros(drawn.mask.shape)
     for row, (rewards,) in enumerate(drawn.counted):

@@ -10,6 +10,7 @@ from rlspec.properties.checking import agree, clause, exactly
 from rlspec.properties.strategies import (
     counts,
     discounts,
+    mixings,
     rescaling,
     reward_rows,
     rollouts,
@@ -145,7 +146,7 @@ def test_an_n_step_return_is_n_discounted_rewards_and_a_discounted_bootstrap(can
 
 
 @clause("RET-8")
-@given(uninterrupted(), discounts, discounts)
+@given(uninterrupted(), discounts, mixings)
 def test_the_lambda_return_is_the_geometric_mixture_of_n_step_returns(candidate, rollout, gamma, lam):
     def mixture(rewards, values):
         longest, weight = len(rewards), Fraction(lam)
@@ -167,7 +168,7 @@ def test_an_n_step_return_is_a_reward_and_the_shorter_return_after_it(candidate,
 
 
 @clause("RET-9")
-@given(uninterrupted(), discounts, discounts)
+@given(uninterrupted(), discounts, mixings)
 def test_a_lambda_return_is_a_reward_and_a_mixture_of_the_value_and_the_return_after_it(candidate, rollout, gamma, lam):
     assume(rollout.rewards.shape[1] > 1)
     answer = candidate.lambda_return(*rollout.return_arrays, gamma, lam)
@@ -221,7 +222,7 @@ def test_with_lambda_one_the_lambda_return_of_an_ended_episode_is_the_reward_to_
 
 
 @clause("RET-12")
-@given(uninterrupted(), discounts, discounts)
+@given(uninterrupted(), discounts, mixings)
 def test_the_lambda_return_is_the_value_and_the_discounted_td_errors(candidate, rollout, gamma, lam):
     errors = one_step(rollout, gamma) - rationals(rollout.values)
     advantages = [[weighted_sum(row[t:], Fraction(gamma) * Fraction(lam)) for t in range(len(row))] for row in errors]
@@ -244,7 +245,7 @@ def test_to_an_n_step_return_a_truncation_is_a_cut_and_a_termination_a_cut_befor
 
 
 @clause("RET-13")
-@given(rollouts(inside=False), discounts, discounts)
+@given(rollouts(inside=False), discounts, mixings)
 def test_to_a_lambda_return_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     candidate, rollout, gamma, lam
 ):
@@ -268,7 +269,7 @@ def test_the_n_step_returns_of_several_episodes_are_those_of_each_taken_apart(ca
 
 
 @clause("RET-14")
-@given(rollouts(), discounts, discounts)
+@given(rollouts(), discounts, mixings)
 def test_the_lambda_returns_of_several_episodes_are_those_of_each_taken_apart(candidate, rollout, gamma, lam):
     apart = taken_apart(rollout, lambda *arrays: candidate.lambda_return(*arrays, gamma, lam))
     agree(candidate.lambda_return(*rollout.return_arrays, gamma, lam), apart, **judged(rollout, gamma * lam))
@@ -291,7 +292,7 @@ def test_n_step_returns_are_linear_in_rewards_and_values(candidate, pair, factor
 
 
 @clause("RET-15")
-@given(rollouts(copies=2), factors, discounts, discounts)
+@given(rollouts(copies=2), factors, discounts, mixings)
 def test_lambda_returns_are_linear_in_rewards_and_values(candidate, pair, factor, gamma, lam):
     check_linearity(lambda *arrays: candidate.lambda_return(*arrays, gamma, lam), pair, factor, gamma * lam)
 
@@ -304,7 +305,7 @@ def test_n_step_returns_never_read_what_follows_a_termination(candidate, rollout
 
 
 @clause("RET-16")
-@given(rollouts(), whatever, discounts, discounts)
+@given(rollouts(), whatever, discounts, mixings)
 def test_lambda_returns_never_read_what_follows_a_termination(candidate, rollout, junk, gamma, lam):
     answer = candidate.lambda_return(*rollout.overwritten(junk).return_arrays, gamma, lam)
     agree(answer, candidate.lambda_return(*rollout.return_arrays, gamma, lam), **judged(rollout, gamma * lam))
@@ -318,7 +319,7 @@ def test_n_step_returns_survive_nan_and_infinity_after_a_termination(candidate, 
 
 
 @clause("RET-17")
-@given(rollouts(), not_numbers, discounts, discounts)
+@given(rollouts(), not_numbers, discounts, mixings)
 def test_lambda_returns_survive_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma, lam):
     answer = candidate.lambda_return(*rollout.overwritten(junk).return_arrays, gamma, lam)
     agree(answer, candidate.lambda_return(*rollout.return_arrays, gamma, lam), **judged(rollout, gamma * lam))
@@ -338,7 +339,7 @@ def test_n_step_returns_leave_values_that_are_right_as_they_are(candidate, rollo
 
 
 @clause("RET-18")
-@given(uninterrupted(), discounts, discounts)
+@given(uninterrupted(), discounts, mixings)
 def test_lambda_returns_leave_values_that_are_right_as_they_are(candidate, rollout, gamma, lam):
     rollout = earning_its_values(rollout, gamma)
     answer = candidate.lambda_return(*rollout.return_arrays, gamma, lam)

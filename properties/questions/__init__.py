@@ -9,7 +9,7 @@ from importlib import import_module
 import hypothesis.strategies as st
 
 from rlspec.properties.questions.question import Inputs, Question
-from rlspec.properties.strategies import NUMBERS, PLAIN, discounts, discounts_near_one, mixing_near_one
+from rlspec.properties.strategies import NUMBERS, PLAIN, discounts, discounts_near_one, mixing_near_one, mixings
 from rlspec.spec.operations import OPERATIONS
 
 CHAPTERS = dict.fromkeys(operation.chapter for operation in OPERATIONS.values())
@@ -21,7 +21,7 @@ def _questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     return {operation: questions for chapter in asked for operation, questions in chapter.items()}
 
 
-QUESTIONS = _questions(Inputs(NUMBERS, discounts, discounts, plain=False))
+QUESTIONS = _questions(Inputs(NUMBERS, discounts, mixings, plain=False))
 """Any question of an operation."""
 
 PLAIN_QUESTIONS = _questions(Inputs(PLAIN, discounts_near_one, mixing_near_one, plain=True))

@@ -17,6 +17,7 @@ from rlspec.properties.strategies import (
     normalized_terms,
     off_policy_terms,
     rollouts,
+    trace_clips,
 )
 from rlspec.reference import advantages
 from rlspec.spec.operations import OPERATIONS
@@ -29,12 +30,14 @@ def _td_errors(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.Sear
     return st.builds(question, rollouts(numbers=numbers), gammas)
 
 
-def _gaes(numbers: np.ndarray, gammas: st.SearchStrategy[float]) -> st.SearchStrategy[Question]:
+def _gaes(
+    numbers: np.ndarray, gammas: st.SearchStrategy[float], lams: st.SearchStrategy[float]
+) -> st.SearchStrategy[Question]:
     def question(rollout: Rollout, gamma: float, lam: float) -> Question:
         arguments = (*rollout.arrays, gamma, lam)
         return about_rows("gae", advantages.gae, arguments, rollout.magnitude, gamma * lam)
 
-    return st.builds(question, rollouts(numbers=numbers), gammas, gammas)
+    return st.builds(question, rollouts(numbers=numbers), gammas, lams)
 
 
 def _vtraces(
@@ -51,7 +54,7 @@ def _vtraces(
         arguments = (*rollout.off_policy_arrays, *scalars)
         return Question(OPERATIONS["vtrace"], arguments, answer, **off_policy_terms(rollout, rho_clip, c_clip))
 
-    return st.builds(question, rollouts(numbers=numbers, off_policy=True), gammas, lams, clips, clips)
+    return st.builds(question, rollouts(numbers=numbers, off_policy=True), gammas, lams, clips, trace_clips)
 
 
 def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
@@ -71,7 +74,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     return {
         "td_error": _td_errors(inputs.numbers, inputs.gammas),
-        "gae": _gaes(inputs.numbers, inputs.gammas),
+        "gae": _gaes(inputs.numbers, inputs.gammas, inputs.lams),
         "vtrace": _vtraces(inputs.numbers, inputs.gammas, inputs.lams),
         "normalize_advantages": _normalizations(inputs.numbers),
     }
