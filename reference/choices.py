@@ -4,13 +4,12 @@ A choice is a text.  A *shape* is one with a capital letter in the place of a nu
 ``std + 1e-6``.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-Chosen = TypeVar("Chosen")
+from rlspec.spec.choices import letter_of, number_in
 
-_LETTER = re.compile(r"\b[A-Z]\b")
+Chosen = TypeVar("Chosen")
 
 
 def shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
@@ -19,13 +18,11 @@ def shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
     A whole number is an int.  Raises ValueError for a choice of none of the shapes.
     """
     for shape in shapes:
-        if choice == shape and not _LETTER.search(shape):
+        if choice == shape and not letter_of(shape):
             return shape, None
-        before, letter, after = _parted(shape)
-        if letter and choice.startswith(before) and choice.endswith(after):
-            number = _number(choice[len(before) : len(choice) - len(after)])
-            if number is not None:
-                return shape, number
+        number = number_in(shape, choice)
+        if number is not None:
+            return shape, int(number) if number.is_integer() else number
     raise ValueError(f"there is no choice {choice!r}; the choices are {', '.join(map(repr, shapes))}")
 
 
@@ -33,16 +30,3 @@ def one_of(choices: Mapping[str, Chosen], choice: str) -> Chosen:
     """What the choice stands for.  Raises ValueError for one that is not among them."""
     shape, _ = shape_of(choice, *choices)
     return choices[shape]
-
-
-def _parted(shape: str) -> tuple[str, str, str]:
-    letter = _LETTER.search(shape)
-    return (shape[: letter.start()], letter[0], shape[letter.end() :]) if letter else (shape, "", "")
-
-
-def _number(text: str) -> Any:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() else number

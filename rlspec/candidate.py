@@ -26,7 +26,7 @@ from . import candidates
 from .limits import HANGS, UNLIMITED, Limits, Overdue, Stopped, within
 from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
-from .spec.clauses import clauses, conventions, conventions_of
+from .spec.clauses import chosen, clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 
 WHERE_RIGHT = " where right"
@@ -111,12 +111,12 @@ class Candidate:
         self.note = note
         self.lost: dict[str, list[Violation]] = {}
         self.name = str(getattr(module, "NAME", name))
-        self.declared = _declaration(module, "CONVENTIONS")
+        self.declared = _known(_declaration(module, "CONVENTIONS"))
         self.inferred: dict[str, str] = {}
         self.unexplained: dict[str, tuple[Any, ...]] = {}
         """Questions whose answers no conventions explain, by operation."""
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
-        _require_known(self.declared, self.known_failures)
+        _require_clauses(self.known_failures)
         self.start_trial()
 
     def about(self) -> dict[str, Any]:
@@ -289,18 +289,25 @@ def _declaration(module: Any, name: str) -> dict[str, str]:
     return dict(said)
 
 
-def _require_known(declared: dict[str, str], known_failures: dict[str, str]) -> None:
-    """Refuse conventions, choices and clauses that there are not."""
-    choices = conventions()
-    choices = choices | {f"{operation}.precision": choices["precision"] for operation in OPERATIONS}
+def _known(declared: dict[str, str]) -> dict[str, str]:
+    """The choices declared, as they are printed.  Refuse conventions and choices that there are not."""
+    names = [*conventions(), *(f"{operation}.precision" for operation in OPERATIONS)]
+    found = {}
     for name, choice in declared.items():
-        if name not in choices:
-            near = difflib.get_close_matches(name, choices, n=1)
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
             raise NotLoaded(
                 f"CONVENTIONS: there is no convention {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
             )
-        if choice not in choices[name]:
-            raise NotLoaded(f"CONVENTIONS: {name} cannot be {choice!r}; the choices are {', '.join(choices[name])}")
+        try:
+            found[name] = chosen(name, choice)
+        except ValueError as error:
+            raise NotLoaded(f"CONVENTIONS: {error}") from error
+    return found
+
+
+def _require_clauses(known_failures: dict[str, str]) -> None:
+    """Refuse clauses that there are not."""
     for id in known_failures:
         if id not in clauses():
             raise NotLoaded(f"KNOWN_FAILURES: no chapter has a clause {id!r}")

@@ -20,7 +20,7 @@ from .power import faulty
 from .properties.checking import DOUBLE, SINGLE, Call, each, show
 from .properties.questions import QUESTIONS
 from .properties.questions.question import Question
-from .spec.clauses import conventions, conventions_of
+from .spec.clauses import chosen, conventions, conventions_of
 from .spec.operations import OPERATIONS
 from .worked import worked
 
@@ -58,8 +58,10 @@ def _of(candidate: Candidate, name: str, operations: set[str]) -> Subject:
 
 
 def _convention(name: str, choice: str) -> Subject:
-    if choice not in conventions()[name]:
-        raise NotLoaded(f"{name} cannot be {choice!r}; the choices are {', '.join(conventions()[name])}")
+    try:
+        choice = chosen(name, choice)
+    except ValueError as error:
+        raise NotLoaded(str(error)) from error
     operation = name.partition(".")[0]
     defaults = {convention: choices[0] for convention, choices in conventions_of(operation).items()}
 

@@ -4,13 +4,18 @@ A clause is a heading ``### ADV-3 Title`` followed by its normative paragraph.  
 SHOULD, MAY, LEMMA and THEOREM in that paragraph is the clause's level.  MUST, SHOULD and MAY are those of RFC 2119.  A
 LEMMA binds like a MUST and says nothing new: ``LEMMA of GRP-1 and GRP-7:`` names the clauses that it follows from, so
 that the MUST clauses by themselves define an operation.  A THEOREM binds no implementation.
-A MAY clause lists its choices in a table whose rows begin ``| `operation.convention` | `choice` |``.
+A MAY clause lists its choices in a table whose rows begin ``| `operation.convention` | `choice` |``, the default first.
+A choice may have a number that is left open, as a capital letter with its range (spec/choices.py):
+``| `group_advantages.eps` | `std + E` for E from 1e-12 to 1e-3 |``.  A row may be about several operations:
+``| `{ppo_loss, value_loss}.reduction` | `sum` |``.
 """
 
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from .choices import Choice, decimal, letter_of, read
 
 CHAPTERS = (
     "operations",
@@ -29,7 +34,10 @@ _HEADING = re.compile(r"^### (?P<id>[A-Z]+-\d+) (?P<title>.+)$")
 _LEVEL = re.compile(r"\b(MUST|SHOULD|MAY|LEMMA|THEOREM)\b")
 _LEMMA = re.compile(r"^LEMMA of (?P<premises>[^:]+):")
 _ID = re.compile(r"\b[A-Z]{2,5}-[1-9]\d*\b")
-_CHOICE = re.compile(r"^\| `(?P<convention>\w+(?:\.\w+)?)` \| `(?P<choice>[^`]+)` \|")
+_CHOICE = re.compile(
+    r"^\| `(?:(?P<operations>\w+|\{[\w, ]+\})\.)?(?P<convention>\w+)` "
+    r"\| `(?P<choice>[^`]+)`(?: for (?P<letter>[A-Z]) from (?P<low>\S+) to (?P<high>\S+))? \|"
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,8 @@ class Clause:
     text: str
     chapter: str
     line: int
-    choices: tuple[tuple[str, str], ...] = ()
-    """What a MAY clause leaves open: (convention, choice) pairs, each convention's default first."""
+    choices: tuple[Choice, ...] = ()
+    """What a MAY clause leaves open, each convention's default first."""
     premises: tuple[str, ...] = ()
     """The ids of the clauses that a LEMMA follows from."""
 
@@ -61,7 +69,8 @@ class Clause:
 def parse(markdown: str, chapter: str) -> list[Clause]:
     """The clauses of one chapter's text, in order.
 
-    Raises ValueError, with the place, for a clause whose first paragraph has no level, and for a LEMMA of nothing.
+    Raises ValueError, with the place, for a clause whose first paragraph has no level, for a LEMMA of nothing, and for
+    a choice with a letter and no range, or a range that is none.
     """
     lines = markdown.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("#")]
@@ -83,8 +92,23 @@ def _clause(heading: re.Match[str], body: list[str], chapter: str, line: int) ->
         raise ValueError(f"spec/{chapter}.md:{line}: {heading['id']} is a lemma if it begins with LEMMA, the "
                          "clauses that it follows from, and a colon: LEMMA of GRP-1 and GRP-7: ...")  # fmt: skip
     premises = tuple(_ID.findall(lemma["premises"])) if lemma else ()
-    choices = tuple((row["convention"], row["choice"]) for row in map(_CHOICE.match, body) if row)
+    try:
+        choices = tuple(choice for row in map(_CHOICE.match, body) if row for choice in _choices(row))
+    except ValueError as error:
+        raise ValueError(f"spec/{chapter}.md:{line}: {heading['id']}: {error}") from error
     return Clause(heading["id"], heading["title"], level[0], text, chapter, line, choices, premises)
+
+
+def _choices(row: re.Match[str]) -> list[Choice]:
+    """What one row of a table says, of each operation that it names."""
+    text, low, high = row["choice"], read(row["low"] or "0"), read(row["high"] or "0")
+    if letter_of(text) != (row["letter"] or ""):
+        raise ValueError(f"the row of `{text}` has to say from where to where its letter may go, and no other letter")
+    if low is None or high is None or (row["letter"] and not 0 < low < high):
+        raise ValueError(f"the row of `{text}` has to say a range of positive numbers")
+    operations = (row["operations"] or "").strip("{}").split(",")
+    names = [".".join(filter(None, (operation.strip(), row["convention"]))) for operation in operations]
+    return [Choice(name, text, low, high) for name in names]
 
 
 @cache
@@ -104,15 +128,53 @@ def clauses() -> dict[str, Clause]:
 
 
 @cache
-def conventions() -> dict[str, tuple[str, ...]]:
-    """The declared freedoms: each convention of a MAY clause with its choices, the default first."""
-    found: dict[str, tuple[str, ...]] = {}
+def choices() -> dict[str, tuple[Choice, ...]]:
+    """The declared freedoms: each convention of a MAY clause with its choices, the default first.
+
+    Raises ValueError for a default that is a shape.
+    """
+    found: dict[str, tuple[Choice, ...]] = {}
     for clause in clauses().values():
-        for convention, choice in clause.choices:
-            found[convention] = (*found.get(convention, ()), choice)
+        for choice in clause.choices:
+            if choice.letter and choice.convention not in found:
+                raise ValueError(f"{clause.place}: the default of {choice.convention} has to be one with its number")
+            found[choice.convention] = (*found.get(choice.convention, ()), choice)
     return found
+
+
+@cache
+def conventions() -> dict[str, tuple[str, ...]]:
+    """The conventions by name, each with texts of its choices, the default first: of a shape, one with a number."""
+    return {name: tuple(choice.example for choice in of) for name, of in choices().items()}
 
 
 def conventions_of(operation: str) -> dict[str, tuple[str, ...]]:
     """The conventions of one operation, without those that all share: each with its choices, the default first."""
     return {name: choices for name, choices in conventions().items() if name.startswith(f"{operation}.")}
+
+
+def choices_of(operation: str) -> dict[str, tuple[Choice, ...]]:
+    """The same with what a choice is known by, shapes as shapes."""
+    return {name: of for name, of in choices().items() if name.startswith(f"{operation}.")}
+
+
+def chosen(convention: str, text: str) -> str:
+    """A choice as it is printed, such as ``std + 1e-5`` for ``std + 0.00001``.
+
+    convention: as in a MAY clause, or an operation's own precision, such as ``gae.precision``.
+
+    Raises KeyError if there is no such convention.  Raises ValueError if there is no such choice, with what there is,
+    or with the range if the number is beyond it.
+    """
+    known = choices().get(convention) or choices()[convention.rpartition(".")[2]]
+    for choice in known:
+        if choice.fits(text):
+            number = choice.number(text)
+            return text if number is None else choice.with_number(number)
+    for choice in known:
+        if choice.number(text) is not None:
+            raise ValueError(
+                f"{convention} cannot be {text!r}; {choice.letter} in {choice.text!r} is a convention from "
+                f"{decimal(choice.low)} to {decimal(choice.high)}, and beyond that a defect"
+            )
+    raise ValueError(f"{convention} cannot be {text!r}; the choices are {', '.join(map(str, known))}")

@@ -12,6 +12,7 @@ from rlspec.power import every_property
 from rlspec.properties.checking import UnknownClause, clause
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.spec import clauses as reading
+from rlspec.spec.choices import Choice, decimal, read
 from rlspec.spec.clauses import CHAPTERS, clauses, conventions, parse
 from rlspec.spec.operations import OPERATIONS
 
@@ -129,3 +130,65 @@ def test_every_operation_belongs_to_a_chapter_that_names_it():
         if f"`{name}" not in (SPEC / f"{of.chapter}.md").read_text(encoding="utf-8")
     ]  # fmt: skip
     assert unnamed == []
+
+
+WITH_A_RANGE = "`f` MAY add.\n\n| | | |\n|---|---|---|\n"
+
+
+def rows(*lines):
+    """The choices of a MAY clause with such a table."""
+    [found] = parse(titled("ADV-1", WITH_A_RANGE + "\n".join(lines)), "advantages")
+    return found.choices
+
+
+def test_a_choice_may_have_a_number_that_is_left_open():
+    plain, shape = rows("| `f.eps` | `std` | no |", "| `f.eps` | `std + E` for E from 1e-12 to 1e-3 | yes |")
+    assert (plain.letter, plain.fits("std"), plain.fits("std + 1"), str(plain)) == ("", True, False, "std")
+    assert (shape.letter, shape.low, shape.high) == ("E", 1e-12, 1e-3)
+    assert str(shape) == "std + E for E from 1e-12 to 1e-3"
+    assert [shape.fits(text) for text in ("std + 1e-05", "std + 0.001", "std + 1", "std", "std + E")] == [
+        True, True, False, False, False
+    ]  # fmt: skip
+    assert shape.with_number(1e-5) == "std + 1e-5"
+
+
+def test_a_row_may_be_about_several_operations():
+    found = rows("| `{f, g}.reduction` | `sum` | all |", "| `{f, g}.reduction` | `C sums` for C from 1/2 to 2 | |")
+    assert [(choice.convention, choice.text) for choice in found] == [
+        ("f.reduction", "sum"), ("g.reduction", "sum"), ("f.reduction", "C sums"), ("g.reduction", "C sums")
+    ]  # fmt: skip
+    assert {choice.low for choice in found if choice.letter} == {0.5}
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["`std + E`", "`std` for E from 1 to 2", "`std + E` for C from 1 to 2", "`std + E` for E from 2 to 1",
+     "`std + E` for E from 0 to 1", "`std + E` for E from some to more"],
+)  # fmt: skip
+def test_a_range_that_is_none_is_refused_with_its_place(row):
+    with pytest.raises(ValueError, match=r"spec/advantages\.md:3: ADV-1: the row of"):
+        rows(f"| `f.eps` | {row} | |")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1e-05, "1e-5"), (2.5e-07, "2.5e-7"), (0.001, "1e-3"), (0.01, "0.01"), (0.5, "0.5"), (20.0, "20"), (1e6, "1e6"),
+     (1.25, "1.25"), (123456.0, "123456"), (0.1 + 0.2, "0.30000000000000004")],
+)  # fmt: skip
+def test_a_number_is_printed_as_its_shortest_decimal(number, text):
+    assert (decimal(number), read(text)) == (text, number)
+
+
+@pytest.mark.parametrize("text", ["", "E", "-1", "nan", "inf", "1e999", "1/0", "one", "1_0", " 1"])
+def test_what_is_no_number_is_not_read_as_one(text):
+    assert read(text) is None
+
+
+def test_a_choice_with_a_number_beyond_its_range_is_refused_with_the_range(monkeypatch):
+    shape = Choice("f.eps", "std + E", 1e-12, 1e-3)
+    monkeypatch.setattr(reading, "choices", lambda: {"f.eps": (Choice("f.eps", "std"), shape)})
+    assert reading.chosen("f.eps", "std + 0.00001") == "std + 1e-5"
+    with pytest.raises(ValueError, match="E in 'std \\+ E' is a convention from 1e-12 to 1e-3, and beyond that a def"):
+        reading.chosen("f.eps", "std + 1")
+    with pytest.raises(ValueError, match="the choices are std, std \\+ E for E from 1e-12 to 1e-3"):
+        reading.chosen("f.eps", "var")
