@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, group, kl, language, ppo, preference, returns
+from rlspec.reference import advantages, decision_process, distributions, group, kl, language, ppo, preference, returns
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
-from rlspec.reference.decision_process import TabularMDP, softmax
+from rlspec.reference.decision_process import TabularMDP
 
 NAME = "reference"
 
@@ -75,13 +75,18 @@ def _anywhere(transition: Any, reward: Any, gamma: float, horizon: int | None) -
     return TabularMDP(transition, reward, np.eye(len(reward))[0], gamma, horizon)
 
 
+def _policy(logits: np.ndarray) -> list[list[float]]:
+    """The softmax of each state's logits, [S][A]."""
+    return [distributions.softmax(row) for row in logits.tolist()]
+
+
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     mdp = TabularMDP(transition, reward, initial, gamma, horizon)
-    return np.array(gradients.exact_policy_gradient(mdp, softmax(logits.tolist())))
+    return np.array(gradients.exact_policy_gradient(mdp, _policy(logits)))
 
 
 def policy_gradient(logits, states, actions, rewards, mask, gamma, discounting="gamma^t", credit="reward-to-go"):
-    policy, weights = softmax(logits.tolist()), gradients.conventional_weights(discounting, credit)
+    policy, weights = _policy(logits), gradients.conventional_weights(discounting, credit)
     estimates = [
         gradients.policy_gradient(
             policy, visited[taken].tolist(), chosen[taken].tolist(), paid[taken].tolist(), gamma, weights
@@ -106,7 +111,7 @@ def normalize_advantages(advantages, mask, **conventions):
 
 
 def entropy(logits, legal):
-    rows = [gradients.entropy(*row) for row in zip(logits.tolist(), legal.tolist(), strict=True)]
+    rows = [distributions.entropy(*row) for row in zip(logits.tolist(), legal.tolist(), strict=True)]
     return tuple(map(np.array, zip(*rows, strict=True)))
 
 
@@ -117,19 +122,19 @@ def _each_row(function: Callable[..., Any], *arrays: np.ndarray) -> tuple[np.nda
 
 
 def gaussian_logp(actions, mean, log_std):
-    return _each_row(gradients.gaussian_logp, actions, mean, log_std)
+    return _each_row(distributions.gaussian_logp, actions, mean, log_std)
 
 
 def gaussian_entropy(log_std):
-    return _each_row(gradients.gaussian_entropy, log_std)
+    return _each_row(distributions.gaussian_entropy, log_std)
 
 
 def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
-    return _each_row(gradients.gaussian_kl, mean, log_std, ref_mean, ref_log_std)
+    return _each_row(distributions.gaussian_kl, mean, log_std, ref_mean, ref_log_std)
 
 
 def squashed_gaussian_logp(presquash, mean, log_std):
-    return _each_row(gradients.squashed_gaussian_logp, presquash, mean, log_std)
+    return _each_row(distributions.squashed_gaussian_logp, presquash, mean, log_std)
 
 
 def policy_gradient_loss(logp, advantages, mask, **conventions):

@@ -19,8 +19,8 @@ from hypothesis import assume
 from rlspec.properties.checking import Answer
 from rlspec.properties.strategies import discounts, rescaling
 from rlspec.reference import decision_process, policy_gradient
-from rlspec.reference.decision_process import TabularMDP, trajectories
-from rlspec.reference.differentiation import rational
+from rlspec.reference.decision_process import TabularMDP, expected_return, trajectories
+from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.linear_algebra import Matrix
 from rlspec.spec.operations import OPERATIONS
 
@@ -149,6 +149,11 @@ def ask(candidate: Any, operation: str, task: Task, **changes: Any) -> Answer:
     """The candidate's answer to one operation about a task, but for the changes in its arguments."""
     answer: Answer = getattr(candidate, operation)(*task.arguments(operation, **changes))
     return answer
+
+
+def derivative_of_return(task: Task) -> Any:
+    """dJ/dtheta by carrying truncated power series through the evaluation of the policy."""
+    return derivatives_in_logits(lambda policy: expected_return(task.mdp, policy), task.pi)
 
 
 def softmax_roundings(actions: int) -> int:

@@ -8,7 +8,7 @@ and moves on to s_{t+1} ~ transition[s_t][a_t].  A finite horizon H counts the a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from operator import index
@@ -72,16 +72,6 @@ def checked_policy(mdp: TabularMDP, policy: Matrix) -> Matrix:
     for s, row in enumerate(checked):
         _require_distribution(f"policy[{s}]", row, "actions")
     return checked
-
-
-def softmax(logits: Matrix, exp: Callable[[Number], Number] = math.exp) -> list[list[Number]]:
-    """The policy pi(a|s) = exp(logits[s][a]) / sum_b exp(logits[s][b]).  Sutton & Barto (2018), eq. 13.2.
-
-    logits: [S][A].  exp: the exponential of the numbers at hand.
-    The row's largest logit is taken off first: the quotient is the same, and nothing overflows.
-    """
-    weights = [[exp(logit - max(row)) for logit in row] for row in logits]
-    return [[weight / sum(row) for weight in row] for row in weights]
 
 
 def state_values(mdp: TabularMDP, policy: Matrix) -> list[Any]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 from typing import Any
 
+from .distributions import Function, log_softmax
 from .language import Language, Policy, Tokens, choices, expectation, probability
 from .linear_algebra import Matrix, Number, Vector, dot
 
 Credit = Callable[[int, Tokens], list[Number]]
-Function = Callable[[Number], Number]
 Term = tuple[Number, Number]
 
 ESTIMATORS: Mapping[str, Callable[[Number, Number], Number]] = {
@@ -75,18 +75,12 @@ def kl_divergence(logits: Vector, ref_logits: Vector, exp: Function = exp, log: 
     logits, ref_logits: [A], of one row.  An action with the logit minus infinity has no part in it (KL-13).
     exp, log: of the numbers at hand.  Returns the divergence and its derivatives in the logits, [A].
     """
-    ours, theirs = _log_softmax(logits, exp, log), _log_softmax(ref_logits, exp, log)
+    ours, theirs = log_softmax(logits, exp, log), log_softmax(ref_logits, exp, log)
     policy = [exp(x) for x in ours]
     # 0 log 0 = 0: what has no probability is not compared.
     log_ratios = [x - y if p != 0 else 0 for p, x, y in zip(policy, ours, theirs, strict=True)]
     value = dot(policy, log_ratios)
     return value, [p * (x - value) for p, x in zip(policy, log_ratios, strict=True)]
-
-
-def _log_softmax(logits: Vector, exp: Function, log: Function) -> list[Number]:
-    largest = max(logits)
-    total = log(sum(exp(logit - largest) for logit in logits))
-    return [logit - largest - total for logit in logits]
 
 
 def divergence_gradient(policy: Vector, reference: Vector, log: Function = log) -> list[Number]:

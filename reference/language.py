@@ -13,6 +13,7 @@ from typing import Any
 
 from .advantages import td_error
 from .decision_process import TabularMDP
+from .distributions import log_softmax
 from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
 from .returns import reward_to_go
@@ -129,22 +130,6 @@ def as_table(language: Language, policy: Policy) -> list[list[Number]]:
     return [*(list(policy[context]) for context in language.contexts()), silence]
 
 
-def log_softmax(
-    logits: Vector,
-    temperature: Number = 1,
-    exp: Callable[[Number], Number] = exp,
-    log: Callable[[Number], Number] = log,
-) -> list[Number]:
-    """log pi(a) = z_a / tau - log sum_b exp(z_b / tau), for the logits of one context (LANG-7).
-
-    logits: [V].  temperature: tau > 0.  exp, log: of the numbers at hand.
-    """
-    scaled = [logit / temperature for logit in logits]
-    largest = max(scaled)
-    total = log(sum(exp(x - largest) for x in scaled))
-    return [x - largest - total for x in scaled]
-
-
 def token_logp(
     logits: Matrix,
     tokens: Sequence[int],
@@ -156,7 +141,8 @@ def token_logp(
 
     logits: [T][V].  tokens: [T].  Returns T numbers.
     """
-    return [log_softmax(row, temperature, exp, log)[token] for row, token in zip(logits, tokens, strict=True)]
+    tempered = [[logit / temperature for logit in row] for row in logits]
+    return [log_softmax(row, exp, log)[token] for row, token in zip(tempered, tokens, strict=True)]
 
 
 def sequence_logp(
@@ -171,7 +157,7 @@ def sequence_logp(
     logits: [T][V].  tokens, completion_mask: [T]; the first token has no prediction, and does not count.
     """
     predicted = zip(logits[:-1], tokens[1:], completion_mask[1:], strict=True)
-    return sum(log_softmax(row, 1, exp, log)[token] for row, token, counts in predicted if counts)
+    return sum(log_softmax(row, exp, log)[token] for row, token, counts in predicted if counts)
 
 
 def completion_mask(tokens: Sequence[int], prompt_length: int, eos: int, pad: int) -> list[int]:

@@ -42,7 +42,7 @@ class Process:
 
     What `reference.decision_process` calls so, with a row of the transition table for each pair of state and action.
     second has the policy's probabilities, or for actions that another policy mu draws pi(a|s)^2 / mu(a|s): the weight
-    that an action has in a mean of squares (PG-44).
+    that an action has in a mean of squares (CRIT-10).
     """
 
     transition: Array  # [S A, S]
@@ -130,7 +130,7 @@ def process(mdp: Any, policy: Any, features: Any = None, behaviour: Any = None) 
 
 
 def scores(policy: Array, features: Array) -> Array:
-    """grad log pi(a|s) = phi(s, a) - sum_b pi(b|s) phi(s, b), [S, A, D] (PG-47).
+    """grad log pi(a|s) = phi(s, a) - sum_b pi(b|s) phi(s, b), [S, A, D] (CRIT-16).
 
     policy: [S, A], proportional to exp(theta . phi(s, a)).  features: phi, [S, A, D].  Sutton et al. (1999), section 3.
     """
@@ -209,7 +209,7 @@ class _Past(NamedTuple):
 
 
 def moments(given: Process, credit: Credit) -> Moments:
-    """The mean and the covariance of ghat = sum_t w_t grad log pi(a_t|s_t) (PG-40).
+    """The mean and the covariance of ghat = sum_t w_t grad log pi(a_t|s_t) (CRIT-6).
 
     With G_t = delta_t + c G_{t+1} the credit of a step before t is what it has earned by then and a share of G_t.  Let
     e_t(s) and f_t(s) be the sums of the earlier scores times the one and the other, where s_t = s.  With means over the
@@ -221,10 +221,10 @@ def moments(given: Process, credit: Credit) -> Moments:
         E[ghat ghat^T] = sum_t k^2t E[(G - b)^2 psi psi^T] + Z + Z^T,  Z = sum_t E[(G - b) psi e^T + G (G - b) psi f^T],
 
     because past and future are independent once the state is known: G comes backwards, e and f come forwards.  With a
-    window of n errors the sum of j of them is delta_t and c times the sum of j - 1 from the next step on (PG-43).  Of
-    another policy's actions, each G and each score is multiplied by the ratios from its own step on (PG-44).
+    window of n errors the sum of j of them is delta_t and c times the sum of j - 1 from the next step on (CRIT-9).  Of
+    another policy's actions, each G and each score is multiplied by the ratios from its own step on (CRIT-10).
 
-    For a table that takes O(H S^3 A), and O(S^3 A) for an infinite horizon (PG-45), whose series converges for c < 1
+    For a table that takes O(H S^3 A), and O(S^3 A) for an infinite horizon (CRIT-11), whose series converges for c < 1
     and k < 1; raises ValueError otherwise, and for an infinite horizon with another policy's actions.
     """
     k, last = credit.discount, _sums(given, credit).last
@@ -383,7 +383,7 @@ class Episodes(NamedTuple):
 
 
 def episodes(given: Process, baseline: Number | None = None) -> Episodes:
-    """The moments of return and score of whole episodes (PG-41), b being E[R] if no other number is given.
+    """The moments of return and score of whole episodes (CRIT-7), b being E[R] if no other number is given.
 
     R - b is what has happened before step t, R_t = V_0(s_0) - b + delta_0 + ... + gamma^(t-1) delta_{t-1}, and what
     follows, G_t = gamma^t delta_t + ...; given s_t they are independent.  Psi Psi^T is the sum over t of psi_t psi_t^T,
@@ -441,13 +441,13 @@ def _earnings(given: Process, errors: list[Errors], begun: Array) -> list[tuple[
 
 
 def whole_return(given: Process, baseline: Number = 0) -> Moments:
-    """The moments of (R - b) Psi: REINFORCE as it was first written (PG-3, PG-22), with a constant baseline."""
+    """The moments of (R - b) Psi: REINFORCE as it was first written (PG-3, CRIT-5), with a constant baseline."""
     known = episodes(given, baseline)
     return Moments(known.gradient, known.square - np.multiply.outer(known.gradient, known.gradient))
 
 
 def leave_one_out(known: Episodes, size: int) -> Moments:
-    """The moments of 1/N sum_i (R_i - mean of the other R_j) Psi_i over N >= 2 independent episodes (PG-42).
+    """The moments of 1/N sum_i (R_i - mean of the other R_j) Psi_i over N >= 2 independent episodes (CRIT-8).
 
     It is the mean of h(i, j) = (R_i - R_j) (Psi_i - Psi_j) / 2 over all pairs, a U-statistic; hence its covariance is
     2 / (N (N - 1)) times 2 (N - 2) Cov[E[h | i]] + Cov[h] (Hoeffding 1948), which with M = E[(R - J)^2 Psi Psi^T] is
@@ -462,13 +462,13 @@ def leave_one_out(known: Episodes, size: int) -> Moments:
 
 
 def mean_centred(known: Episodes, size: int) -> Moments:
-    """The moments of 1/N sum_i (R_i - mean of all R_j) Psi_i: those of `leave_one_out`, (N - 1) / N as long (PG-42)."""
+    """The moments of 1/N sum_i (R_i - mean of all R_j) Psi_i: of `leave_one_out`, (N - 1) / N as long (CRIT-8)."""
     mean, covariance = leave_one_out(known, size)
     return Moments(_over((size - 1) * mean, size), _over((size - 1) ** 2 * covariance, size**2))
 
 
 def of_one_start(given: Process, group: Callable[[Episodes], Moments]) -> Moments:
-    """The moments of a group's estimate if its episodes all begin in one state, as with a prompt, drawn once (PG-42).
+    """The moments of a group's estimate if its episodes all begin in one state, as with a prompt, drawn once (CRIT-8).
 
     group: the moments for episodes that share nothing.  Given the state they are those of the process that begins
     there, and the mean of the covariances and the covariance of the means add up.
@@ -492,7 +492,7 @@ def _over(numbers: Array, divisor: Any) -> Array:
 
 
 class Parabolas(NamedTuple):
-    """The variance is the least one + sum_ts curvature_t(s) (b_t(s) - vertex_t(s))^2; both are [H, S] (PG-46)."""
+    """The variance is the least one + sum_ts curvature_t(s) (b_t(s) - vertex_t(s))^2; both are [H, S] (CRIT-12)."""
 
     curvature: Array
     vertex: Array
@@ -523,7 +523,7 @@ def _parabolas(curvature: Array, product: Array) -> Parabolas:
 
 
 def best_baselines(given: Process, discount: Number = None) -> Parabolas:
-    """The variance of sum_t k^t (G_t - b_t(s_t)) grad log pi(a_t|s_t) as a function of the numbers b_t(s) (PG-46).
+    """The variance of sum_t k^t (G_t - b_t(s_t)) grad log pi(a_t|s_t) as a function of the numbers b_t(s) (CRIT-12).
 
     The estimate is ghat - sum_ts b_t(s) B_ts with B_ts = k^t [s_t = s] psi_t, which has mean zero and is uncorrelated
     with every other of its kind, because of two scores the later one has mean zero whatever the earlier one was.  So
@@ -599,13 +599,13 @@ def reward_to_go(given: Process, baselines: Any = 0, discount: Number = None) ->
 
 
 def generalized(given: Process, critic: Any, lam: Number, discount: Number = None) -> Credit:
-    """k^t times the generalised advantage estimates GAE(lambda) of a critic [H, S] (PG-20): lambda = 0 is one step."""
+    """k^t times the generalised advantage estimates GAE(lambda) of a critic [H, S] (CRIT-3): lambda = 0 is one step."""
     critic = _critic(given, critic)
     return Credit(critic, _by_step(given, 0), given.gamma * lam, _or(discount, given.gamma))
 
 
 def n_step(given: Process, critic: Any, n: int, discount: Number = None) -> Credit:
-    """k^t times n steps of reward and then the critic's value, less the critic's value here (PG-19)."""
+    """k^t times n steps of reward and then the critic's value, less the critic's value here (CRIT-2)."""
     critic = _critic(given, critic)
     window = n if given.horizon is None or n < given.horizon else None
     return Credit(critic, _by_step(given, 0), given.gamma, _or(discount, given.gamma), window)

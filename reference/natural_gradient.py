@@ -16,7 +16,7 @@ from .policy_gradient import evaluation_by_step, score
 
 
 def fisher(mdp: TabularMDP, policy: Matrix) -> list[Matrix]:
-    """F = sum_t sum_s gamma^t P(s_t = s) sum_a pi(a|s) grad log pi(a|s) grad log pi(a|s)^T (PG-24).
+    """F = sum_t sum_s gamma^t P(s_t = s) sum_a pi(a|s) grad log pi(a|s) grad log pi(a|s)^T (CRIT-13).
 
     Returns the blocks [S][A][A] along its diagonal; outside them it is 0, for no action's score has to do with the
     logits of two states.  Kakade (2001), with the discounted weighting of states.
@@ -37,7 +37,7 @@ def times(blocks: list[Matrix], direction: Matrix) -> list[list[Number]]:
 
 
 def natural_gradient(mdp: TabularMDP, policy: Matrix) -> list[list[Number]]:
-    """w(s, a) = sum_t d_t(s) (Q_t(s, a) - V_t(s)) / sum_t d_t(s), which solves F w = grad J (PG-25).
+    """w(s, a) = sum_t d_t(s) (Q_t(s, a) - V_t(s)) / sum_t d_t(s), which solves F w = grad J (CRIT-14).
 
     d_t(s) = gamma^t P(s_t = s).  For an infinite horizon it is the advantage; for a finite one, where advantages change
     with the time that is left, their mean over the times at which the state is met.  It is 0 where no episode comes.
@@ -54,19 +54,19 @@ def _mean_advantage(steps: Evaluation, s: int, a: int) -> Number:
 
 
 def fisher_of_features(given: Process) -> Array:
-    """F = sum_t gamma^t E[grad log pi(a_t|s_t) grad log pi(a_t|s_t)^T], [D, D], of a policy with features (PG-47)."""
+    """F = sum_t gamma^t E[grad log pi(a_t|s_t) grad log pi(a_t|s_t)^T], [D, D], of a policy with features (CRIT-16)."""
     weights = occupancy(given).sum(axis=0)[:, None] * given.policy
     return given.through(weights[:, :, None] * given.scores)
 
 
 def gradient_of_features(given: Process) -> Array:
-    """grad J = sum_t gamma^t E[(Q_t - V_t) grad log pi(a_t|s_t)], [D] (PG-47)."""
+    """grad J = sum_t gamma^t E[(Q_t - V_t) grad log pi(a_t|s_t)], [D] (CRIT-16)."""
     steps = zip(occupancy(given), advantages(given, exact_values(given)), strict=True)
     return given.through(sum(visits[:, None] * given.policy * above for visits, above in steps))
 
 
 def natural_direction(given: Process) -> Array:
-    """A solution w of F w = grad J, [D], whatever the rank of F (PG-48): 0 in the components that are not needed.
+    """A solution w of F w = grad J, [D], whatever the rank of F (CRIT-17): 0 in the components that are not needed.
 
     Gradients are combinations of scores that are met, and so a solution exists.  It is found by elimination, exactly
     for rationals; for float64 it is the shortest, by least squares.

@@ -7,18 +7,16 @@ From there on the softmax is the same for all (`scored`).
 policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softmax, [S][A] as well.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from math import exp, log, prod
-from operator import mul, sub
+from math import prod
+from operator import mul
 from typing import Any
 
-from .advantages import gae
-from .decision_process import Evaluation, TabularMDP, evaluation, occupancy, trajectories
+from .decision_process import Evaluation, TabularMDP, evaluation, trajectories
 from .linear_algebra import Matrix, Number, Vector, dot
-from .returns import n_step_return, reward_to_go
+from .returns import reward_to_go
 
 Gradient = list[list[Number]]
 Weights = Callable[[Sequence[int], Sequence[int], Sequence[Number], Number], Sequence[Number]]
@@ -100,34 +98,6 @@ def with_baseline(baseline: Callable[[int, int], Number]) -> Weights:
     return weights
 
 
-def n_step(critic: Matrix, n: int) -> Weights:
-    """w_t = gamma^t (r_t + ... + gamma^(n-1) r_{t+n-1} + gamma^n v_{t+n}(s_{t+n}) - v_t(s_t)) (PG-19).
-
-    critic: [H][S], the values v_t(s) that the critic believes in; nothing follows the last step, v_H = 0.
-    n: at least 1, which is the one-step actor-critic; from n = H on it is reward-to-go with the baseline v.
-    Sutton & Barto (2018), eqs. 7.1 and 13.14.
-    """
-
-    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
-        values, following, last, never = _along(critic, states)
-        returns = n_step_return(rewards, following, last, never, gamma, n)
-        return discounted(map(sub, returns, values), gamma)
-
-    return weights
-
-
-def generalized(critic: Matrix, lam: Number) -> Weights:
-    """w_t = gamma^t A_t, with the generalised advantage estimates of a critic (PG-20).
-
-    critic: [H][S], as for `n_step`.  Schulman et al. (2016), eq. 16.
-    """
-
-    def weights(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
-        return discounted(gae(rewards, *_along(critic, states), gamma, lam), gamma)
-
-    return weights
-
-
 def per_decision(policy: Matrix, behaviour: Matrix) -> Weights:
     """w_t = sum_{k >= t} gamma^k rho_0 ... rho_k r_k, rho_k = pi(a_k|s_k) / mu(a_k|s_k): mu acts, pi learns (PG-23).
 
@@ -153,13 +123,6 @@ def whole_trajectory(policy: Matrix, behaviour: Matrix) -> Weights:
         return [prod(ratios) * weight for weight in whole_return(states, actions, rewards, gamma)]
 
     return weights
-
-
-def _along(critic: Matrix, states: Sequence[int]) -> tuple[list[Number], list[Number], list[bool], list[bool]]:
-    """v_t(s_t) of the steps of an episode, those of their successors, where it terminates, and truncations: nowhere."""
-    values = [row[state] for row, state in zip(critic, states, strict=True)]
-    never = [False] * len(values)
-    return values, [*values[1:], 0], [*never[1:], True], never
 
 
 def discounted(numbers: Iterable[Number], gamma: Number) -> list[Number]:
@@ -226,7 +189,7 @@ def evaluation_by_step(mdp: TabularMDP, policy: Matrix) -> Evaluation:
 
 
 def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]) -> Gradient:
-    """sum_t sum_s d_t(s) sum_a pi(a|s) x_t(s, a) grad log pi(a|s): what credit by state and action amounts to (PG-18).
+    """sum_t sum_s d_t(s) sum_a pi(a|s) x_t(s, a) grad log pi(a|s): what credit by state and action amounts to (CRIT-1).
 
     weighed: d_t(s), a row of S numbers a step.  credit: x_t(s, a), as many tables [S][A].
     With gamma^t P(s_t = s) and Q_t it is grad J; with what weights expect beyond Q_t it is their bias.
@@ -236,112 +199,6 @@ def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]
         for s, row in enumerate(policy)
     ]
     return through_softmax(policy, partials)
-
-
-def n_step_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, n: int) -> Gradient:
-    """sum_t gamma^t E[gamma^n e_{t+n}(s_{t+n}) grad log pi(a_t|s_t)], the bias of the n-step actor-critic (PG-19).
-
-    errors: [H][S], e_t(s) = v_t(s) - V_t(s); e_t = 0 from t = H on.  Finite horizon.
-    """
-    return credited(policy, occupancy(mdp, policy)[:-n], [foreseen(mdp, policy, later, n) for later in errors[n:]])
-
-
-def generalized_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, lam: Number) -> Gradient:
-    """(1 - lam) sum_{n >= 1} lam^(n-1) times the bias of n steps: that of GAE(lam) (PG-20).
-
-    errors: [H][S], as for `n_step_bias`; from n = H on there is no bias.
-    """
-    parts = [n_step_bias(mdp, policy, errors, n) for n in range(1, len(errors) + 1)]
-    shares = discounted([1 - lam] * len(parts), lam)
-    return [[dot(shares, numbers) for numbers in zip(*rows, strict=True)] for rows in zip(*parts, strict=True)]
-
-
-def foreseen(mdp: TabularMDP, policy: Matrix, numbers: Vector, n: int) -> list[list[Number]]:
-    """gamma^n E[numbers(s_{t+n}) | s_t = s, a_t = a], [S][A], for n >= 1.
-
-    numbers: [S].  With n = 1 it is gamma sum_s' P(s' | s, a) numbers(s'); more steps average over actions in between.
-    """
-    ahead = [[mdp.gamma * dot(row, numbers) for row in rows] for rows in mdp.transition]
-    return ahead if n == 1 else foreseen(mdp, policy, list(map(dot, policy, ahead)), n - 1)
-
-
-def entropy(
-    logits: Vector,
-    legal: Sequence[Any],
-    exp: Callable[[Number], Number] = exp,
-    log: Callable[[Number], Number] = log,
-) -> tuple[Number, list[Number]]:
-    """H = -sum_a pi(a) log pi(a) over the legal actions (PG-27), and dH/dtheta_b = -pi(b) (log pi(b) + H) (PG-28).
-
-    logits, legal: [A], of one state.  At least one action is legal; the logits of others are not read.
-    exp, log: of the numbers at hand.  Returns H and its derivatives, [A].
-    """
-    largest = max(logit for logit, allowed in zip(logits, legal, strict=True) if allowed)
-    weights = [exp(logit - largest) if allowed else 0 for logit, allowed in zip(logits, legal, strict=True)]
-    total = sum(weights)
-    probabilities = [weight / total for weight in weights]
-    # 0 log 0 = 0: the logarithm of what has no weight is never taken.
-    logarithms = [
-        logit - largest - log(total) if weight != 0 else 0 for logit, weight in zip(logits, weights, strict=True)
-    ]
-    value = -dot(probabilities, logarithms)
-    return value, [-p * (logarithm + value) for p, logarithm in zip(probabilities, logarithms, strict=True)]
-
-
-def gaussian_logp(
-    actions: Vector, mean: Vector, log_std: Vector, functions: Any = math
-) -> tuple[Number, list[Number], list[Number]]:
-    """sum_a -z_a^2 / 2 - log sigma_a - log(2 pi) / 2, with z = (x - mu) / sigma (PG-49).
-
-    actions, mean, log_std: [A], of one state.  functions: exp, log and pi for the numbers at hand.
-    Returns it, its derivatives in mean, z / sigma, and in log_std, z^2 - 1 (PG-50).
-    """
-    deviations = list(map(functions.exp, log_std))
-    z = [(x - mu) / sigma for x, mu, sigma in zip(actions, mean, deviations, strict=True)]
-    value = sum(-(x**2) / 2 - log_sigma - _log_root(functions) for x, log_sigma in zip(z, log_std, strict=True))
-    return value, [x / sigma for x, sigma in zip(z, deviations, strict=True)], [x**2 - 1 for x in z]
-
-
-def gaussian_entropy(log_std: Vector, functions: Any = math) -> tuple[Number, list[Number]]:
-    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (PG-53)."""
-    half = (log_std[0] * 0 + 1) / 2
-    return sum(log_sigma + _log_root(functions) + half for log_sigma in log_std), [1 for _ in log_std]
-
-
-def gaussian_kl(
-    mean: Vector, log_std: Vector, ref_mean: Vector, ref_log_std: Vector, functions: Any = math
-) -> tuple[Number, list[Number], list[Number]]:
-    """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (PG-54).
-
-    Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (PG-55).
-    """
-    spreads = [functions.exp(2 * (own - other)) for own, other in zip(log_std, ref_log_std, strict=True)]
-    apart = [mu - other for mu, other in zip(mean, ref_mean, strict=True)]
-    pulls = [distance / functions.exp(2 * other) for distance, other in zip(apart, ref_log_std, strict=True)]
-    terms = [
-        (spread - 1 + distance * pull) / 2 + (other - own)
-        for spread, distance, pull, own, other in zip(spreads, apart, pulls, log_std, ref_log_std, strict=True)
-    ]
-    return sum(terms), pulls, [spread - 1 for spread in spreads]
-
-
-def squashed_gaussian_logp(
-    presquash: Vector, mean: Vector, log_std: Vector, functions: Any = math
-) -> tuple[Number, list[Number]]:
-    """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (PG-57).
-
-    Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (PG-58).
-    """
-    logp, pulls, _ = gaussian_logp(presquash, mean, log_std, functions)
-    # log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))), without the difference of what is all but 1.
-    stretched = (functions.log(2) - abs(u) - functions.log(1 + functions.exp(-2 * abs(u))) for u in presquash)
-    slopes = [2 * functions.tanh(u) - pull for u, pull in zip(presquash, pulls, strict=True)]
-    return logp - 2 * sum(stretched), slopes
-
-
-def _log_root(functions: Any) -> Number:
-    """log(2 pi) / 2, what the root of 2 pi in the density comes to."""
-    return functions.log(2 * functions.pi) / 2
 
 
 def policy_gradient_loss(

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from .critics import foreseen
 from .decision_process import TabularMDP, action_values, occupancy, trajectories
 from .linear_algebra import Matrix, Number, dot
 from .policy_gradient import (
     Weights,
     discounted,
     expected_gradient,
-    foreseen,
     policy_gradient,
     score,
     through_softmax,
@@ -32,7 +32,7 @@ def variance(mdp: TabularMDP, policy: Matrix, weights: Weights) -> Number:
 
 
 def best_constant(mdp: TabularMDP, policy: Matrix) -> Number:
-    """b = E[R |Psi|^2] / E[|Psi|^2], Psi = sum_t grad log pi(a_t|s_t): best for (R(tau) - b) Psi (PG-22).
+    """b = E[R |Psi|^2] / E[|Psi|^2], Psi = sum_t grad log pi(a_t|s_t): best for (R(tau) - b) Psi (CRIT-5).
 
     By listing every trajectory.  Raises ZeroDivisionError if there is a single action: then there is no variance.
     Weaver & Tao (2001); Greensmith et al. (2004).
@@ -41,14 +41,14 @@ def best_constant(mdp: TabularMDP, policy: Matrix) -> Number:
 
 
 class Parabola(NamedTuple):
-    """Numbers for each state: the variance is the least one + sum_s curvature(s) (b(s) - vertex(s))^2 (PG-21)."""
+    """Numbers for each state: the variance is the least one + sum_s curvature(s) (b(s) - vertex(s))^2 (CRIT-4)."""
 
     curvature: list[Number]
     vertex: list[Number]
 
 
 def in_baseline(mdp: TabularMDP, policy: Matrix) -> Parabola:
-    """The variance of sum_t gamma^t (G_t - b(s_t)) grad log pi(a_t|s_t) as a function of the numbers b(s) (PG-21).
+    """The variance of sum_t gamma^t (G_t - b(s_t)) grad log pi(a_t|s_t) as a function of the numbers b(s) (CRIT-4).
 
     The estimate is ghat - sum_s b(s) B_s, where B_s, the sum of gamma^t psi_t over the steps with s_t = s, has mean
     zero, and no component in common with that of another state.  So each b(s) is best at E[ghat . B_s] / E[|B_s|^2].

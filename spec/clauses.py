@@ -23,6 +23,8 @@ CHAPTERS = (
     "returns",
     "advantages",
     "policy_gradient",
+    "critics",
+    "distributions",
     "language",
     "kl",
     "ppo",

@@ -213,34 +213,34 @@ def policy_gradient(
     """REINFORCE's estimate of that gradient, the mean over B episodes; mask is 1 at the steps that happened."""
 
 
-@_operation("policy_gradient", "value", "d_logits")
-def entropy(logits: Choices, legal: Legal) -> tuple[Rows, Choices]:
-    """Each row's entropy over its legal actions, of which there is at least one, and its derivative in that row."""
-
-
 @_operation("policy_gradient", "loss", "d_logp", row_by_row=False)
 def policy_gradient_loss(logp: Steps, advantages: Steps, mask: Flags) -> tuple[Number, Steps]:
     """Minus the mean of advantage times log-probability over the steps where mask is 1, and its derivative in logp."""
 
 
-@_operation("policy_gradient", "value", "d_mean", "d_log_std")
+@_operation("distributions", "value", "d_logits")
+def entropy(logits: Choices, legal: Legal) -> tuple[Rows, Choices]:
+    """Each row's entropy over its legal actions, of which there is at least one, and its derivative in that row."""
+
+
+@_operation("distributions", "value", "d_mean", "d_log_std")
 def gaussian_logp(actions: Actions, mean: Actions, log_std: Actions) -> tuple[Rows, Actions, Actions]:
     """Each row's log-density of a Gaussian with independent axes, and its derivatives in mean and log_std."""
 
 
-@_operation("policy_gradient", "value", "d_log_std")
+@_operation("distributions", "value", "d_log_std")
 def gaussian_entropy(log_std: Actions) -> tuple[Rows, Actions]:
     """Each row's differential entropy of such a Gaussian, and its derivative."""
 
 
-@_operation("policy_gradient", "value", "d_mean", "d_log_std")
+@_operation("distributions", "value", "d_mean", "d_log_std")
 def gaussian_kl(
     mean: Actions, log_std: Actions, ref_mean: Actions, ref_log_std: Actions
 ) -> tuple[Rows, Actions, Actions]:
     """Each row's KL(pi||ref) of two such Gaussians, and its derivatives in the first one's mean and log_std."""
 
 
-@_operation("policy_gradient", "value", "d_presquash")
+@_operation("distributions", "value", "d_presquash")
 def squashed_gaussian_logp(presquash: Actions, mean: Actions, log_std: Actions) -> tuple[Rows, Actions]:
     """Each row's log-density of the action tanh(presquash), presquash being Gaussian; its derivative in presquash."""
 

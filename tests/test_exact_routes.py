@@ -20,7 +20,6 @@ from rlspec.reference.decision_process import (
     evaluation,
     expected_return,
     occupancy,
-    softmax,
     state_values,
     trajectories,
 )
@@ -31,6 +30,7 @@ from rlspec.reference.differentiation import (
     rational_process,
     return_polynomial,
 )
+from rlspec.reference.distributions import softmax
 from rlspec.reference.linear_algebra import lu, solve, solve_transposed
 from rlspec.reference.policy_gradient import (
     discounted_reward_to_go,
@@ -273,8 +273,9 @@ def test_one_factorisation_solves_a_dominant_system_and_its_transpose(size, data
 
 
 def test_a_softmax_survives_large_logits_and_sums_to_one():
-    assert softmax([[1000.0, 0.0], [0.0, 0.0]]) == [[1.0, 0.0], [0.5, 0.5]]
-    assert softmax([[sympy.log(3), 0]], sympy.exp) == [[sympy.Rational(3, 4), sympy.Rational(1, 4)]]
+    assert softmax([1000.0, 0.0]) == [1.0, 0.0]
+    assert softmax([0.0, 0.0]) == [0.5, 0.5]
+    assert softmax([sympy.log(3), 0], sympy.exp) == [sympy.Rational(3, 4), sympy.Rational(1, 4)]
 
 
 def test_the_score_is_the_action_less_the_policy():

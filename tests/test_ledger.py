@@ -84,7 +84,7 @@ def test_a_file_is_read_and_the_ledger_written(tmp_path, capsys):
     shown, kept = capsys.readouterr(), json.loads(report.read_text())
     by_name = {of["estimator"]: of for of in kept["entries"]}
     assert kept["complete"] is True
-    assert by_name["per-decision ratios"]["variance"] == pytest.approx(3 / 8)  # PG-44
+    assert by_name["per-decision ratios"]["variance"] == pytest.approx(3 / 8)  # CRIT-10
     assert all(f"\n{name} " in shown.out for name in by_name)
     assert kept["horizons"] == [{"horizon": 1, "variance": {
         "whole return": 0.125, "reward-to-go": 0.125, "reward-to-go - V(s)": 0.0,

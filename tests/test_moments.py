@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from scipy.sparse import csr_matrix
 
 from rlspec.properties.processes import fractions, softmax_roundings, tasks
-from rlspec.properties.test_policy_gradient import (
+from rlspec.properties.test_critics import (
     estimates,
     group_estimates,
     listed_moments,
@@ -22,12 +22,11 @@ from rlspec.properties.test_policy_gradient import (
     without_own,
 )
 from rlspec.reference import dense, moments, sparse
+from rlspec.reference.critics import generalized, n_step
 from rlspec.reference.decision_process import TabularMDP, trajectories
 from rlspec.reference.policy_gradient import (
     discounted_reward_to_go,
     exact_policy_gradient,
-    generalized,
-    n_step,
     per_decision,
     policy_gradient,
     undiscounted_reward_to_go,

@@ -12,11 +12,13 @@ from flint import arb
 
 from rlspec.drawing import same_everywhere
 from rlspec.power import every_property
+from rlspec.properties import test_critics as critics
 from rlspec.properties import test_group as groups
 from rlspec.properties import test_kl as kls
 from rlspec.properties import test_language as languages
 from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
+from rlspec.reference import critics as reference_critics
 from rlspec.reference import (
     decision_process,
     group,
@@ -57,7 +59,7 @@ def with_own_ratio_alone(policy, behaviour):
 
 def at_the_values(mdp, policy):
     """The parabola as if a state's value were its best baseline."""
-    values = policy_gradients.state_values(mdp, policy)[0]
+    values = decision_process.state_values(mdp, policy)[0]
     return Parabola(variance.in_baseline(mdp, policy).curvature, values)
 
 
@@ -121,30 +123,30 @@ WRONG = [
     ("occupancy_times_action_value", policy_gradients, "exact_policy_gradient",
      doubled(policy_gradient.exact_policy_gradient)),
     ("gain_of_another_policy", policy_gradients, "occupancy",
-     lambda mdp, policy: doubled(policy_gradient.occupancy)(mdp, policy) if mdp.horizon else [0 for _ in policy]),
-    ("bias_of_any_weights", policy_gradients, "credited", doubled(policy_gradient.credited)),
-    ("without_gamma_to_the_t", policy_gradients, "undiscounted_reward_to_go", policy_gradient.whole_return),
-    ("baseline_that_depends_on_the_action", policy_gradients, "with_baseline",
+     lambda mdp, policy: doubled(decision_process.occupancy)(mdp, policy) if mdp.horizon else [0 for _ in policy]),
+    ("bias_of_any_weights", critics, "credited", doubled(policy_gradient.credited)),
+    ("without_gamma_to_the_t", critics, "undiscounted_reward_to_go", policy_gradient.whole_return),
+    ("baseline_that_depends_on_the_action", critics, "with_baseline",
      lambda baseline: policy_gradient.discounted_reward_to_go),
-    ("bias_of_an_n_step", policy_gradients, "n_step", lambda critic, n: policy_gradient.n_step(critic, n + 1)),
-    ("bias_of_an_n_step", policy_gradients, "n_step_bias", doubled(policy_gradient.n_step_bias)),
-    ("with_the_exact_values", policy_gradients, "n_step", one_step_late(policy_gradient.n_step)),
-    ("with_the_exact_values", policy_gradients, "generalized", one_step_late(policy_gradient.generalized)),
-    ("with_all_the_rewards", policy_gradients, "generalized",
-     lambda critic, lam: policy_gradient.generalized(critic, 0)),
-    ("bias_of_gae", policy_gradients, "generalized_bias",
-     lambda mdp, policy, errors, lam: policy_gradient.n_step_bias(mdp, policy, errors, 1)),
-    ("variance_is_a_parabola", policy_gradients, "in_baseline", at_the_values),
+    ("bias_of_an_n_step", critics, "n_step", lambda critic, n: reference_critics.n_step(critic, n + 1)),
+    ("bias_of_an_n_step", critics, "n_step_bias", doubled(reference_critics.n_step_bias)),
+    ("with_the_exact_values", critics, "n_step", one_step_late(reference_critics.n_step)),
+    ("with_the_exact_values", critics, "generalized", one_step_late(reference_critics.generalized)),
+    ("with_all_the_rewards", critics, "generalized",
+     lambda critic, lam: reference_critics.generalized(critic, 0)),
+    ("bias_of_gae", critics, "generalized_bias",
+     lambda mdp, policy, errors, lam: reference_critics.n_step_bias(mdp, policy, errors, 1)),
+    ("variance_is_a_parabola", critics, "in_baseline", at_the_values),
     ("variance_is_a_parabola", variance, "foreseen", never_again),
-    ("best_constant_is_the_mean", policy_gradients, "in_baseline", at_the_values),
-    ("variance_of_the_whole_return", policy_gradients, "best_constant", policy_gradients.expected_return),
+    ("best_constant_is_the_mean", critics, "in_baseline", at_the_values),
+    ("variance_of_the_whole_return", critics, "best_constant", critics.expected_return),
     ("rewards_weighed_by_the_ratios", policy_gradients, "per_decision", with_own_ratio_alone),
     ("returns_weighed_by_the_ratio", policy_gradients, "whole_trajectory", with_own_ratio_alone),
-    ("mean_of_the_products_of_scores", policy_gradients, "fisher", blocks(abs)),
-    ("information_that_a_trajectory_has", policy_gradients, "fisher", blocks(lambda x: 2 * x)),
-    ("mean_advantages_solve", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
-    ("a_direction_is_lost_only", policy_gradients, "fisher", blocks(abs)),
-    ("least_squares_fit", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
+    ("mean_of_the_products_of_scores", critics, "fisher", blocks(abs)),
+    ("information_that_a_trajectory_has", critics, "fisher", blocks(lambda x: 2 * x)),
+    ("mean_advantages_solve", critics, "natural_gradient", doubled(natural_gradient.natural_gradient)),
+    ("a_direction_is_lost_only", critics, "fisher", blocks(abs)),
+    ("least_squares_fit", critics, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("falls_short_of_the_tilted_one", preferences, "tilted", token_by_token),
     ("what_the_best_policy_stands_for", preferences, "tilted", token_by_token),
     ("what_the_best_policy_stands_for", preferences, "implicit_worth",
@@ -162,7 +164,7 @@ WRONG = [
     ("success_rate_grows_with_the_group", groups, "success_weight", times(lambda size: arb(size) / (size - 1))),
 
 
-    ("compatible_critic_in_place", policy_gradients, "natural_gradient", doubled(natural_gradient.natural_gradient)),
+    ("compatible_critic_in_place", critics, "natural_gradient", doubled(natural_gradient.natural_gradient)),
     ("covariance_of_reward_to_go", moments, "_visits", weighed_twice),
     ("covariance_of_gae", moments, "_visits", weighed_twice),
     ("covariance_of_whole_returns", moments, "whole_return",
@@ -175,9 +177,9 @@ WRONG = [
     ("seen_through_them", moments, "scores", lambda policy, features: features),
     ("gradient_with_features", natural_gradient, "advantages",
      lambda given, values: [0 * given.reward for _ in values]),
-    ("compatible_critic_of_features", policy_gradients, "natural_direction",
+    ("compatible_critic_of_features", critics, "natural_direction",
      lambda given: 2 * natural_gradient.natural_direction(given)),
-    ("natural_direction_solves", policy_gradients, "natural_direction", natural_gradient.gradient_of_features),
+    ("natural_direction_solves", critics, "natural_direction", natural_gradient.gradient_of_features),
     ("variance_of_an_endless_process", moments, "best_baselines", values_for_the_best),
 ]  # fmt: skip
 """Part of a theorem's name, and where which wrong formula is put."""

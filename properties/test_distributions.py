@@ -1,0 +1,378 @@
+"""Properties of entropy and of Gaussian policies (spec/distributions.md)."""
+
+from fractions import Fraction
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from flint import arb, arb_series, ctx
+from hypothesis import assume, given
+
+from rlspec.properties.checking import agree, clause, exactly, first_miss, law, tolerance
+from rlspec.properties.gaussians import FAR_LOG_STDS, FAR_PLACES, GAUSSIAN_OPERATIONS, gaussians, gaussians_at
+from rlspec.properties.questions.question import PRECISION, nearest
+from rlspec.properties.strategies import choices
+from rlspec.spec.operations import OPERATIONS
+
+whatever = st.sampled_from([1.0, -3.0, 1e9])
+not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
+LOGARITHMS = np.log([1, 2, 3, 8, 5, 7, 4, 6])
+rationals = np.vectorize(exactly, otypes=[object])
+
+
+# What `entropy` owes.
+
+
+raises = st.tuples(*[st.sampled_from([0, 1, -1, 4, -4])] * 3)
+
+
+def in_whole_numbers(drawn):
+    """Each row's legal weights exp(logit), which are whole numbers, and the row's probabilities."""
+    weights = [
+        [Fraction(round(np.exp(x))) for x in row[legal]] for row, legal in zip(drawn.logits, drawn.legal, strict=True)
+    ]
+    return [(row, [n / sum(row) for n in row]) for row in weights]
+
+
+@clause("DIST-1")
+@given(choices(LOGARITHMS))
+def test_the_entropy_of_whole_numbers_is_that_of_their_sum_less_their_mean_logarithm(candidate, drawn):
+    with ctx.workprec(PRECISION):
+        values = [
+            arb(int(sum(row))).log() - sum(int(n) * arb(int(n)).log() for n in row) / int(sum(row))
+            for row, _ in in_whole_numbers(drawn)
+        ]
+        expected = [nearest(value) for value in values]
+    value, _ = candidate.entropy(*drawn.arrays)
+    agree(value, expected, **drawn.judged)
+
+
+@clause("DIST-1")
+@given(choices(LOGARITHMS))
+def test_a_choice_may_be_made_in_two_parts(candidate, drawn):
+    drawn = drawn.but(logits=drawn.logits[:1], legal=drawn.legal[:1])
+    assume(drawn.legal.sum() > 1)
+    first = drawn.legal[0].argmax()
+    [(_, [p, *_])] = in_whole_numbers(drawn)
+    with ctx.workprec(PRECISION):
+        parts = [arb(part.numerator) / part.denominator for part in (p, 1 - p)]
+        whether = nearest(-sum(part * part.log() for part in parts))
+    rest = drawn.legal.copy()
+    rest[0, first] = False
+    of_the_rest, _ = candidate.entropy(drawn.logits, rest)
+    value, _ = candidate.entropy(*drawn.arrays)
+    judged = drawn.judged | {"roundings": 2 * drawn.judged["roundings"]}
+    agree(value, [whether + (1 - p) * exactly(of_the_rest.value[0])], **judged)
+
+
+@clause("DIST-1", examples=60)
+@given(choices(), raises)
+def test_raising_all_logits_of_a_row_leaves_the_entropy_as_it_is(candidate, drawn, shift):
+    other = drawn.but(logits=drawn.logits + np.resize(np.array(shift, dtype=float), (len(drawn.logits), 1)))
+    judged = {name: most + other.judged[name] for name, most in drawn.judged.items()}
+    agree(candidate.entropy(*other.arrays), candidate.entropy(*drawn.arrays), **judged)
+
+
+@clause("DIST-2")
+@given(choices())
+def test_the_second_result_is_the_derivative_of_the_entropy(candidate, drawn):
+    with ctx.workprec(PRECISION):
+        expected = [
+            [nearest(of_entropy(logits, legal, place)) for place in range(len(logits))]
+            for logits, legal in zip(drawn.logits.tolist(), drawn.legal.tolist(), strict=True)
+        ]
+    _, slopes = candidate.entropy(*drawn.arrays)
+    agree(slopes, expected, **drawn.judged)
+
+
+def of_entropy(logits, legal, place):
+    """The derivative of log sum exp(theta) - sum theta exp(theta) / sum exp(theta), by truncated power series."""
+    series = [arb_series([arb(x), int(a == place)], prec=2) for a, x in enumerate(logits) if legal[a]]
+    nothing = arb_series([0, 0], prec=2)
+    total = sum((x.exp() for x in series), nothing)
+    return (total.log() - sum((x * x.exp() for x in series), nothing) / total + nothing)[1]
+
+
+@clause("DIST-2", examples=60)
+@given(choices())
+def test_the_derivatives_of_a_rows_logits_add_up_to_zero(candidate, drawn):
+    _, slopes = candidate.entropy(*drawn.arrays)
+    allowed = drawn.logits.shape[1] * tolerance(roundoff=slopes.roundoff, **drawn.judged)
+    sums = rationals(slopes.value).sum(axis=1)
+    law(all(abs(total) <= allowed for total in sums), slopes, f"the rows sum to {[float(x) for x in sums]}, not to 0")
+
+
+@clause("DIST-3")
+@given(choices(), whatever)
+def test_the_logit_of_an_illegal_action_changes_nothing(candidate, drawn, junk):
+    other = drawn.overwritten(junk)
+    answer = candidate.demand(OPERATIONS["entropy"], *other.arrays)
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+@clause("DIST-3")
+@given(choices())
+def test_legal_actions_have_the_answers_that_they_have_without_the_illegal_ones(candidate, drawn):
+    assume(not drawn.legal[0].all())
+    logits, legal = drawn.logits[:1], drawn.legal[:1]
+    value, slopes = candidate.demand(OPERATIONS["entropy"], logits, legal)
+    without, of_legal = candidate.entropy(logits[:, legal[0]], legal[:, legal[0]])
+    expected = np.zeros(logits.shape)
+    expected[legal] = of_legal.value[0]
+    agree((value, slopes), (without, expected), **drawn.judged)
+
+
+@clause("DIST-4")
+@given(choices(), st.sampled_from([1000.0, -1000.0]), st.integers(0, 5))
+def test_an_action_that_is_all_but_impossible_changes_nothing(candidate, drawn, distance, place):
+    kept = np.arange(drawn.logits.shape[1]) != place % drawn.logits.shape[1]
+    assume((drawn.legal & kept).any(axis=1).all())
+    lowered = drawn.but(logits=np.where(kept, max(distance, 0), min(distance, 0)) + drawn.logits)
+    answer = candidate.demand(OPERATIONS["entropy"], *lowered.arrays)
+    without = drawn.but(logits=np.where(kept, drawn.logits, 0), legal=drawn.legal & kept)
+    agree(answer, candidate.entropy(*without.arrays), **lowered.judged)
+
+
+@clause("DIST-17")
+@given(choices(), not_numbers)
+def test_the_entropy_survives_illegal_logits_that_are_no_numbers(candidate, drawn, junk):
+    answer = candidate.demand(OPERATIONS["entropy"], *drawn.overwritten(junk).arrays)
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+@clause("DIST-17")
+@given(choices())
+def test_minus_infinity_as_a_logit_says_that_an_action_is_illegal(candidate, drawn):
+    hidden = drawn.overwritten(-np.inf)
+    answer = candidate.demand(OPERATIONS["entropy"], hidden.logits, np.ones_like(drawn.legal))
+    agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
+
+
+# What Gaussian policies owe.
+
+
+every_gaussian = pytest.mark.parametrize("operation", GAUSSIAN_OPERATIONS)
+NODES = {-2: Fraction(1, 8), 0: Fraction(3, 4), 2: Fraction(1, 8)}
+"""Points and weights that have the first two moments of the standard normal distribution, and its third."""
+GRID = np.arange(-30, 31) / 2
+"""So many deviations from the mean, half a deviation apart."""
+
+
+def ask_gaussian(candidate, operation, drawn):
+    """The candidate's values and derivatives."""
+    return getattr(candidate, operation)(*drawn.arguments(operation))
+
+
+def log_density(x, mean, log_std):
+    """log of exp(-(x - mean)^2 / (2 v)) / sqrt(2 pi v), of balls or of power series."""
+    variance = log_std.exp() * log_std.exp()
+    return -(x - mean) * (x - mean) / (2 * variance) - log_std - (2 * arb.pi()).log() / 2
+
+
+def over_nodes(of, mean, log_std):
+    """The mean of what is a polynomial of the second degree in z, over the actions mean + z sigma."""
+    return sum((of(mean + z * log_std.exp()) * to_ball(weight) for z, weight in NODES.items()), 0 * mean)
+
+
+def to_ball(number):
+    """A rational as a ball around it."""
+    return arb(number.numerator) / number.denominator
+
+
+def surprise_of(log_std):
+    """The mean of minus the log-density: the entropy of one axis."""
+    mean = 0 * log_std
+    return over_nodes(lambda x: -log_density(x, mean, log_std), mean, log_std)
+
+
+def log_ratio_of(mean, log_std, ref_mean, ref_log_std):
+    """The mean log-ratio to the reference: the divergence of one axis."""
+
+    def of(x):
+        return log_density(x, mean, log_std) - log_density(x, ref_mean, ref_log_std)
+
+    return over_nodes(of, mean, log_std)
+
+
+def squashed_density(u, mean, log_std):
+    """The log-density of tanh(u): that of u, and twice the logarithm of the hyperbolic cosine."""
+    return log_density(u, mean, log_std) + 2 * ((u.exp() + (-u).exp()) / 2).log()
+
+
+TEXTBOOK: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
+    "gaussian_logp": (log_density, ("actions", "mean", "log_std"), (1, 2)),
+    "gaussian_entropy": (surprise_of, ("log_std",), (0,)),
+    "gaussian_kl": (log_ratio_of, ("mean", "log_std", "ref_mean", "ref_log_std"), (0, 1)),
+    "squashed_gaussian_logp": (squashed_density, ("presquash", "mean", "log_std"), (0,)),
+}
+"""What an operation is for one axis, of which fields, and in which of these it is differentiated."""
+
+
+def of_axes(operation, drawn):
+    """The textbook's rows of values, and of derivatives by truncated power series, to hundreds of bits."""
+    of_axis, fields, places = TEXTBOOK[operation]
+    columns = [getattr(drawn, name) for name in fields]
+
+    def at(where, moved):
+        parts = [arb_series([arb(x[where]), int(i == moved)], prec=2) for i, x in enumerate(columns)]
+        return of_axis(*parts) + arb_series([0, 0], prec=2)
+
+    with ctx.workprec(PRECISION):
+        cells = list(np.ndindex(columns[0].shape))
+        tables = [np.empty(columns[0].shape, dtype=object) for _ in range(1 + len(places))]
+        for where in cells:
+            tables[0][where] = nearest(at(where, None)[0])
+            for table, place in zip(tables[1:], places, strict=True):
+                table[where] = nearest(at(where, place)[1])
+    values, *slopes = tables
+    return values.sum(axis=1), *slopes
+
+
+def has_its_values(candidate, operation, drawn, **judged):
+    """Check the values against the textbook's."""
+    values, *_ = ask_gaussian(candidate, operation, drawn)
+    agree(values, of_axes(operation, drawn)[0], **drawn.judged(operation, **judged))
+
+
+def has_its_slopes(candidate, operation, drawn, **judged):
+    """Check the derivatives against the textbook's."""
+    _, *slopes = ask_gaussian(candidate, operation, drawn)
+    agree(tuple(slopes), of_axes(operation, drawn)[1:], **drawn.judged(operation, **judged))
+
+
+def is_right(candidate, operation, drawn):
+    """Whether the answer is the textbook's; one that is wrong anyway is not wrong because the numbers are large."""
+    answers, judged = ask_gaussian(candidate, operation, drawn), drawn.judged(operation)
+    pairs = zip(answers, of_axes(operation, drawn), strict=True)
+    return all(first_miss(part.value, wanted, roundoff=part.roundoff, **judged) is None for part, wanted in pairs)
+
+
+@clause("DIST-5", examples=60)
+@given(gaussians())
+def test_the_log_density_is_the_logarithm_of_the_density(candidate, drawn):
+    has_its_values(candidate, "gaussian_logp", drawn)
+
+
+@clause("DIST-6", examples=60)
+@given(gaussians())
+def test_the_derivatives_of_the_log_density_are_its_derivatives(candidate, drawn):
+    has_its_slopes(candidate, "gaussian_logp", drawn)
+
+
+@clause("DIST-7", examples=40)
+@given(gaussians())
+def test_the_density_integrates_to_one(candidate, drawn):
+    mean, log_std = drawn.mean[0, 0], drawn.log_std[0, 0]
+    column = np.ones((len(GRID), 1))
+    line = gaussians_at(mean + GRID[:, None] * np.exp(log_std), mean * column, log_std * column)
+    values, *_ = candidate.gaussian_logp(*line.arguments("gaussian_logp"))
+    with ctx.workprec(PRECISION):
+        masses = [nearest(arb(x).exp() * arb(log_std).exp() / 2) for x in values.value.tolist()]
+    # The error of a logarithm is the relative error of its exponential; the rule's own is 10^-33.
+    errors = (
+        mass * tolerance(roundoff=values.roundoff, **line.but(**row).judged("gaussian_logp"))
+        for mass, row in zip(masses, line.rows(), strict=True)
+    )
+    total = sum(masses, Fraction(0))
+    law(abs(total - 1) <= sum(errors) + Fraction(1, 2**100), values, f"the density integrates to {float(total):.6g}")
+
+
+@every_gaussian
+@clause("DIST-8", examples=40)
+@given(drawn=gaussians())
+def test_independent_axes_add_up(candidate, operation, drawn):
+    alone = [drawn.axes([axis]) for axis in range(drawn.mean.shape[1])]
+    answers = [ask_gaussian(candidate, operation, axis) for axis in alone]
+    values = sum(rationals(answer[0].value) for answer in answers)
+    slopes = (np.concatenate([answer[i].value for answer in answers], axis=1) for i in range(1, len(answers[0])))
+    each = [axis.judged(operation) for axis in (drawn, *alone)]
+    judged = {name: sum(one[name] for one in each) for name in ("magnitude", "roundings")}
+    agree(ask_gaussian(candidate, operation, drawn), (values, *slopes), **judged)
+
+
+@clause("DIST-9", examples=60)
+@given(gaussians())
+def test_gaussian_entropy_is_the_mean_surprise(candidate, drawn):
+    has_its_values(candidate, "gaussian_entropy", drawn)
+    has_its_slopes(candidate, "gaussian_entropy", drawn)
+
+
+@clause("DIST-9", examples=40)
+@given(gaussians(), st.sampled_from([1.0, -0.5, 4.0]))
+def test_gaussian_entropy_grows_with_the_logarithm_of_each_deviation(candidate, drawn, more):
+    wider = drawn.but(log_std=drawn.log_std + more)
+    before, _ = ask_gaussian(candidate, "gaussian_entropy", drawn)
+    after, _ = ask_gaussian(candidate, "gaussian_entropy", wider)
+    expected = rationals(before.value) + exactly(more) * drawn.log_std.shape[1]
+    each = [one.judged("gaussian_entropy") for one in (drawn, wider)]
+    agree(after, expected, **{name: sum(one[name] for one in each) for name in ("magnitude", "roundings")})
+
+
+@clause("DIST-10", examples=60)
+@given(gaussians())
+def test_gaussian_divergence_is_the_mean_log_ratio(candidate, drawn):
+    has_its_values(candidate, "gaussian_kl", drawn)
+
+
+@clause("DIST-10", examples=40)
+@given(gaussians())
+def test_gaussian_divergence_is_zero_between_equals_and_nowhere_negative(candidate, drawn):
+    values, *_ = ask_gaussian(candidate, "gaussian_kl", drawn)
+    allowed = tolerance(roundoff=values.roundoff, **drawn.judged("gaussian_kl"))
+    law(all(rationals(values.value) >= -allowed), values, "a divergence is negative")
+    same = drawn.but(ref_mean=drawn.mean, ref_log_std=drawn.log_std)
+    values, *_ = ask_gaussian(candidate, "gaussian_kl", same)
+    agree(values, np.zeros(len(same.mean)), **same.judged("gaussian_kl"))
+
+
+@clause("DIST-11", examples=60)
+@given(gaussians())
+def test_the_derivatives_of_gaussian_divergence_are_its_derivatives(candidate, drawn):
+    has_its_slopes(candidate, "gaussian_kl", drawn)
+
+
+@clause("DIST-12", examples=60)
+@given(gaussians())
+def test_scores_of_a_gaussian_have_mean_zero(candidate, drawn):
+    deviation = np.exp(drawn.log_std)
+    at = {z: drawn.but(actions=drawn.mean + z * deviation) for z in NODES}
+    answers = {z: ask_gaussian(candidate, "gaussian_logp", each) for z, each in at.items()}
+    judged = [each.judged("gaussian_logp") for each in at.values()]
+    for part in (1, 2):
+        means = sum(NODES[z] * rationals(answer[part].value) for z, answer in answers.items())
+        slopes = answers[0][part]
+        allowed = sum(tolerance(roundoff=slopes.roundoff, **one) for one in judged)
+        message = f"the scores have the means {[[float(x) for x in row] for row in means]}, not 0"
+        law((abs(means) <= allowed).all(), slopes, message)
+
+
+@clause("DIST-13", examples=60)
+@given(gaussians())
+def test_the_density_of_a_squashed_action_is_stretched(candidate, drawn):
+    has_its_values(candidate, "squashed_gaussian_logp", drawn)
+
+
+@clause("DIST-14", examples=60)
+@given(gaussians())
+def test_the_derivative_of_the_squashed_log_density_is_its_derivative(candidate, drawn):
+    has_its_slopes(candidate, "squashed_gaussian_logp", drawn)
+
+
+@clause("DIST-15", examples=60)
+@given(gaussians(places=FAR_PLACES))
+def test_an_action_at_its_bound_has_a_density(candidate, drawn):
+    drawn = drawn.but(mean=drawn.actions)
+    assume(is_right(candidate, "squashed_gaussian_logp", drawn.but(actions=drawn.actions / 1024)))
+    has_its_values(candidate, "squashed_gaussian_logp", drawn, saturated=True)
+    has_its_slopes(candidate, "squashed_gaussian_logp", drawn, saturated=True)
+
+
+@pytest.mark.parametrize("operation", [name for name in GAUSSIAN_OPERATIONS if "squashed" not in name])
+@clause("DIST-16", examples=60)
+@given(drawn=gaussians(log_stds=FAR_LOG_STDS))
+def test_a_gaussian_may_be_narrow_or_wide(candidate, operation, drawn):
+    near = drawn.but(log_std=drawn.log_std / 16, ref_log_std=drawn.ref_log_std / 16)
+    assume(is_right(candidate, operation, near))
+    has_its_values(candidate, operation, drawn)
+    has_its_slopes(candidate, operation, drawn)

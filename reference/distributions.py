@@ -1,0 +1,113 @@
+"""Distributions over actions: the softmax of logits and its entropy, and Gaussians with independent axes.
+
+All is of one state.  exp and log, where they are arguments, are those of the numbers at hand: floats, symbols, balls.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from math import exp, log
+from typing import Any
+
+from .linear_algebra import Number, Vector, dot
+
+Function = Callable[[Number], Number]
+
+
+def softmax(logits: Vector, exp: Function = exp) -> list[Number]:
+    """pi(a) = exp(theta_a) / sum_b exp(theta_b).  Sutton & Barto (2018), eq. 13.2.
+
+    logits: [A].  The largest logit is taken off first: the quotient is the same, and nothing overflows.
+    """
+    weights = _weights(logits, exp)
+    return [weight / sum(weights) for weight in weights]
+
+
+def log_softmax(logits: Vector, exp: Function = exp, log: Function = log) -> list[Number]:
+    """log pi(a) = theta_a - log sum_b exp(theta_b), with the largest logit taken off first, as in `softmax`.
+
+    logits: [A].
+    """
+    largest, total = max(logits), log(sum(_weights(logits, exp)))
+    return [logit - largest - total for logit in logits]
+
+
+def _weights(logits: Vector, exp: Function) -> list[Number]:
+    """exp(theta_a - max theta), of which the largest is 1."""
+    largest = max(logits)
+    return [exp(logit - largest) for logit in logits]
+
+
+def entropy(
+    logits: Vector, legal: Sequence[Any], exp: Function = exp, log: Function = log
+) -> tuple[Number, list[Number]]:
+    """H = -sum_a pi(a) log pi(a) over the legal actions (DIST-1), and dH/dtheta_b = -pi(b) (log pi(b) + H) (DIST-2).
+
+    logits, legal: [A].  At least one action is legal; the logits of others are not read.
+    Returns H and its derivatives, [A].
+    """
+    possible = [action for action, allowed in enumerate(legal) if allowed]
+    rivals = [logits[action] for action in possible]
+    probabilities = softmax(rivals, exp)
+    # 0 log 0 = 0: what has no probability, such as an action of logit minus infinity, has no surprise.
+    logarithms = [x if p != 0 else 0 for p, x in zip(probabilities, log_softmax(rivals, exp, log), strict=True)]
+    value = -dot(probabilities, logarithms)
+    slopes: list[Number] = [0] * len(logits)
+    for action, p, logarithm in zip(possible, probabilities, logarithms, strict=True):
+        slopes[action] = -p * (logarithm + value)
+    return value, slopes
+
+
+def gaussian_logp(
+    actions: Vector, mean: Vector, log_std: Vector, functions: Any = math
+) -> tuple[Number, list[Number], list[Number]]:
+    """sum_a -z_a^2 / 2 - log sigma_a - log(2 pi) / 2, with z = (x - mu) / sigma (DIST-5).
+
+    actions, mean, log_std: [A], of one state.  functions: exp, log and pi for the numbers at hand.
+    Returns it, its derivatives in mean, z / sigma, and in log_std, z^2 - 1 (DIST-6).
+    """
+    deviations = list(map(functions.exp, log_std))
+    z = [(x - mu) / sigma for x, mu, sigma in zip(actions, mean, deviations, strict=True)]
+    value = sum(-(x**2) / 2 - log_sigma - _log_root(functions) for x, log_sigma in zip(z, log_std, strict=True))
+    return value, [x / sigma for x, sigma in zip(z, deviations, strict=True)], [x**2 - 1 for x in z]
+
+
+def gaussian_entropy(log_std: Vector, functions: Any = math) -> tuple[Number, list[Number]]:
+    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (DIST-9)."""
+    half = (log_std[0] * 0 + 1) / 2
+    return sum(log_sigma + _log_root(functions) + half for log_sigma in log_std), [1 for _ in log_std]
+
+
+def gaussian_kl(
+    mean: Vector, log_std: Vector, ref_mean: Vector, ref_log_std: Vector, functions: Any = math
+) -> tuple[Number, list[Number], list[Number]]:
+    """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (DIST-10).
+
+    Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (DIST-11).
+    """
+    spreads = [functions.exp(2 * (own - other)) for own, other in zip(log_std, ref_log_std, strict=True)]
+    apart = [mu - other for mu, other in zip(mean, ref_mean, strict=True)]
+    pulls = [distance / functions.exp(2 * other) for distance, other in zip(apart, ref_log_std, strict=True)]
+    terms = [
+        (spread - 1 + distance * pull) / 2 + (other - own)
+        for spread, distance, pull, own, other in zip(spreads, apart, pulls, log_std, ref_log_std, strict=True)
+    ]
+    return sum(terms), pulls, [spread - 1 for spread in spreads]
+
+
+def squashed_gaussian_logp(
+    presquash: Vector, mean: Vector, log_std: Vector, functions: Any = math
+) -> tuple[Number, list[Number]]:
+    """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (DIST-13).
+
+    Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (DIST-14).
+    """
+    logp, pulls, _ = gaussian_logp(presquash, mean, log_std, functions)
+    # log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))), without the difference of what is all but 1.
+    stretched = (functions.log(2) - abs(u) - functions.log(1 + functions.exp(-2 * abs(u))) for u in presquash)
+    slopes = [2 * functions.tanh(u) - pull for u, pull in zip(presquash, pulls, strict=True)]
+    return logp - 2 * sum(stretched), slopes
+
+
+def _log_root(functions: Any) -> Number:
+    """log(2 pi) / 2, what the root of 2 pi in the density comes to."""
+    return functions.log(2 * functions.pi) / 2
