@@ -211,8 +211,8 @@ def completion_mask(tokens, prompt_length, eos, pad):
     return _row_by_row(language.completion_mask, (tokens, prompt_length), eos, pad)
 
 
-def token_rewards(scores, logp, ref_logp, mask, kl_coef):
-    return _row_by_row(language.token_rewards, (scores, logp, ref_logp, mask), kl_coef)
+def token_rewards(scores, logp, ref_logp, mask, kl_coef, **conventions):
+    return _row_by_row(partial(language.token_rewards, **conventions), (scores, logp, ref_logp, mask), kl_coef)
 
 
 def outcome_score(token_rewards, mask):

@@ -27,6 +27,7 @@ from rlspec.properties.strategies import (
     uninterrupted,
 )
 from rlspec.reference.advantages import DENOMINATORS
+from rlspec.spec.choices import number_in
 
 powers_of_two = st.sampled_from([1.0, 2.0, 0.5, 1024.0])
 factors = st.sampled_from([1.0, 2.0, 0.5, 100.0])
@@ -345,6 +346,16 @@ def test_a_vtrace_target_is_the_value_and_the_clipped_sum_of_td_errors(
     agree(targets, expected, **off_policy_terms(rollout, rho_clip, c_clip))
 
 
+def policy_clip(candidate, rho_clip):
+    """What the ratio is clipped at in the candidate's advantages, by its convention."""
+    return number_in("at most C", candidate.convention("vtrace.policy_clip")) or rho_clip
+
+
+def vtrace_terms(candidate, rollout, rho_clip, c_clip):
+    """How far rounding may take targets and advantages under the candidate's conventions."""
+    return off_policy_terms(rollout, max(rho_clip, policy_clip(candidate, rho_clip)), c_clip)
+
+
 @clause("ADV-23")
 @given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
@@ -355,8 +366,8 @@ def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
     weight, bootstrap = Fraction(lam) if mixed else 1, rationals(rollout.next_values)
     bootstrap[:, :-1] = (1 - weight) * bootstrap[:, :-1] + weight * rationals(targets.value[:, 1:])
     errors = rationals(rollout.rewards) + Fraction(gamma) * bootstrap - rationals(rollout.values)
-    rho = at_most(rationals(rollout.ratio), rho_clip)
-    agree(advantages, rho * errors, **off_policy_terms(rollout, rho_clip, c_clip))
+    weights = at_most(rationals(rollout.ratio), policy_clip(candidate, rho_clip))
+    agree(advantages, weights * errors, **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
 @clause("ADV-24")
@@ -383,7 +394,7 @@ def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     never = np.zeros_like(rollout.ended)
     cut = rollout.tidied.but(terminated=never, truncated=never)
     answers, same = (vtrace(candidate, part, gamma, lam, rho_clip, c_clip) for part in (rollout, cut))
-    agree(answers, values_of(same), **off_policy_terms(rollout, rho_clip, c_clip))
+    agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
 @clause("ADV-26")
@@ -394,7 +405,7 @@ def test_vtrace_of_several_episodes_is_that_of_each_taken_apart(candidate, rollo
     for row, start, stop in rollout.episodes():
         alone = vtrace(candidate, rollout.part(row, start, stop), gamma, lam, rho_clip, c_clip)
         apart[:, row, start:stop] = [part[0] for part in values_of(alone)]
-    agree(answers, apart, **off_policy_terms(rollout, rho_clip, c_clip))
+    agree(answers, apart, **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
 probabilities = st.sampled_from([Fraction(1, 2), Fraction(1, 4), Fraction(3, 4)])
@@ -457,7 +468,7 @@ def test_where_the_policy_never_goes_vtrace_keeps_the_value(candidate, rollout, 
     never = rollout.ratio == 0
     assume(never.any())
     targets, advantages = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
-    terms = off_policy_terms(rollout, rho_clip, c_clip)
+    terms = vtrace_terms(candidate, rollout, rho_clip, c_clip)
     agree(targets, np.where(never, rollout.values, targets.value), **terms)
     agree(advantages, np.where(never, 0, advantages.value), **terms)
 
@@ -465,14 +476,15 @@ def test_where_the_policy_never_goes_vtrace_keeps_the_value(candidate, rollout, 
 @clause("ADV-28")
 @given(off_policy(), discounts, mixings, clips, trace_clips, st.sampled_from([1000.0, 100.0, 1e300]))
 def test_a_ratio_beyond_the_clips_counts_as_the_clips(candidate, rollout, gamma, lam, rho_clip, c_clip, log_ratio):
-    beyond = rollout.ratio > max(rho_clip, c_clip)
+    limit = max(rho_clip, c_clip, policy_clip(candidate, rho_clip))
+    beyond = rollout.ratio > limit
     assume(beyond.any())
     *arrays, _ = rollout.off_policy_arrays
     far = np.where(beyond, log_ratio, rollout.off_policy_arrays[-1])
-    near = rollout.but(ratio=np.where(beyond, max(rho_clip, c_clip), rollout.ratio))
+    near = rollout.but(ratio=np.where(beyond, limit, rollout.ratio))
     answers = candidate.vtrace(*arrays, far, gamma, lam, rho_clip, c_clip)
     same = vtrace(candidate, near, gamma, lam, rho_clip, c_clip)
-    agree(answers, values_of(same), **off_policy_terms(rollout, rho_clip, c_clip))
+    agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
 @clause("ADV-29")
@@ -481,7 +493,7 @@ def test_vtrace_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, 
     x, y = (rollout.tidied for rollout in pair)
     answers = vtrace(candidate, x.mixed(y, factor), gamma, lam, rho_clip, c_clip)
     apart = (values_of(vtrace(candidate, part, gamma, lam, rho_clip, c_clip)) for part in (x, y))
-    terms, more = (off_policy_terms(part, rho_clip, c_clip) for part in (x, y))
+    terms, more = (vtrace_terms(candidate, part, rho_clip, c_clip) for part in (x, y))
     terms["magnitude"] = factor * terms["magnitude"] + more["magnitude"]
     agree(answers, tuple(factor * a + b for a, b in zip(*apart, strict=True)), **terms)
 
@@ -491,7 +503,7 @@ def test_vtrace_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, 
 def test_vtrace_never_reads_what_follows_a_termination(candidate, rollout, junk, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout.overwritten(junk), gamma, lam, rho_clip, c_clip)
     same = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
-    agree(answers, values_of(same), **off_policy_terms(rollout, rho_clip, c_clip))
+    agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
 @clause("ADV-31")
@@ -499,4 +511,4 @@ def test_vtrace_never_reads_what_follows_a_termination(candidate, rollout, junk,
 def test_vtrace_survives_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout.overwritten(junk), gamma, lam, rho_clip, c_clip)
     same = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
-    agree(answers, values_of(same), **off_policy_terms(rollout, rho_clip, c_clip))
+    agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))

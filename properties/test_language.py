@@ -16,6 +16,7 @@ from rlspec.properties.languages import MOST_CONTEXTS, Speech, in_line, speeches
 from rlspec.properties.questions.language import (
     aggregate_judged,
     exact,
+    exponential,
     rewards_judged,
     scored_completions,
     sum_judged,
@@ -54,6 +55,7 @@ from rlspec.reference.language import (
     score_gradient,
 )
 from rlspec.reference.policy_gradient import exact_policy_gradient, score
+from rlspec.spec.choices import number_in
 from rlspec.spec.operations import OPERATIONS
 
 whatever = st.sampled_from([1.0, -3.0, 1e9])
@@ -531,13 +533,34 @@ def test_without_a_penalty_the_score_is_paid_at_the_last_token_that_counts_and_n
     agree(candidate.token_rewards(scores, *drawn, 0.0), expected, **rewards_judged(scores, drawn, 0.0))
 
 
+def distances(candidate, drawn):
+    """What each token pays for, before the coefficient, by the candidate's conventions; 0 under the mask."""
+    logp, ref_logp = map(exact, drawn.arrays)
+    ratios = np.where(drawn.mask, logp - ref_logp, Fraction(0))
+    estimates = {
+        "k1": lambda x: x,
+        "abs": abs,
+        "k2": lambda x: x**2 / 2,
+        "k3": lambda x: exponential(-x) - 1 + x,
+    }
+    limit = number_in("within C", candidate.convention("token_rewards.clamp"))
+    most = exactly(limit) if limit else max(map(abs, ratios.flat)) + exponential(max(map(abs, ratios.flat)))
+    of_token = estimates[candidate.convention("token_rewards.estimator")]
+    return np.vectorize(lambda x: min(max(of_token(x), -most), most), otypes=[object])(ratios)
+
+
+def paid_for(candidate, scores, drawn, kl_coef):
+    """How far rounding may take token rewards under the candidate's conventions."""
+    return rewards_judged(scores, drawn, kl_coef, candidate.convention("token_rewards.estimator"))
+
+
 @clause("LANG-22", examples=60)
 @given(scored_rows, kl_coefs)
 def test_every_token_pays_for_its_distance_from_the_reference(candidate, pair, kl_coef):
     nothing, drawn = np.zeros(len(pair[0])), pair[1]
-    logp, ref_logp = map(exact, drawn.arrays)
-    expected = np.where(drawn.mask, -exactly(kl_coef) * (logp - ref_logp), 0)
-    agree(candidate.token_rewards(nothing, *drawn, kl_coef), expected, **rewards_judged(nothing, drawn, kl_coef))
+    answer = candidate.token_rewards(nothing, *drawn, kl_coef)
+    expected = np.where(drawn.mask, -exactly(kl_coef) * distances(candidate, drawn), answer.value)
+    agree(answer, expected, **paid_for(candidate, nothing, drawn, kl_coef))
 
 
 @clause("LANG-23", examples=60)
@@ -546,9 +569,9 @@ def test_the_rewards_of_a_row_add_up_to_its_score_less_its_penalties(candidate, 
     scores, drawn = with_tokens(*pair)
     answer = candidate.token_rewards(scores, *drawn, kl_coef)
     sums = np.where(drawn.mask, exact(answer.value), 0).sum(axis=1)
-    logp, ref_logp = map(exact, drawn.arrays)
-    expected = exact(scores) - exactly(kl_coef) * np.where(drawn.mask, logp - ref_logp, 0).sum(axis=1)
-    judged = rewards_judged(scores, drawn, kl_coef)
+    expected = exact(scores) - exactly(kl_coef) * distances(candidate, drawn).sum(axis=1)
+    judged = paid_for(candidate, scores, drawn, kl_coef)
+    judged["roundings"] *= drawn.mask.shape[1]
     most = [tolerance(magnitude=x, roundings=judged["roundings"], roundoff=answer.roundoff)
             for x in judged["magnitude"][:, 0]]  # fmt: skip
     near = (np.abs(sums - expected) <= most).all()
@@ -563,7 +586,7 @@ def test_tokens_that_do_not_count_are_paid_nothing_and_change_nothing(candidate,
     assume(not wide.mask.all())
     expected = np.zeros(wide.mask.shape)
     expected[wide.mask] = candidate.token_rewards(scores, *drawn, kl_coef).value[drawn.mask]
-    agree(candidate.token_rewards(scores, *wide, kl_coef), expected, **rewards_judged(scores, drawn, kl_coef))
+    agree(candidate.token_rewards(scores, *wide, kl_coef), expected, **paid_for(candidate, scores, drawn, kl_coef))
 
 
 ARGUMENTS = {

@@ -7,6 +7,7 @@ Boolean arrays.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .choices import one_of, shape_of
 from .numbers import at_most, choose, square_root, unless
 
 
@@ -58,15 +59,18 @@ def vtrace(
     rho_clip: Any,
     c_clip: Any,
     advantage: str = "paper",
+    policy_clip: str = "rho_clip",
 ) -> tuple[list[Any], list[Any]]:
     """V-trace: v_t = V_t + x_t with x_t = rho_t delta_t + gamma lam c_t x_{t+1}, or rho_t delta_t at an end (ADV-22).
 
     ratio: pi(a|s) / mu(a|s) of each step; rho is that ratio or rho_clip, c is that or c_clip, if they are smaller.
-    advantage: what follows a step in the advantages rho_t (r_t + gamma q_t - V_t): v_{t+1} or a mixture (ADV-32).
+    advantage, policy_clip: in the advantages w_t (r_t + gamma q_t - V_t), what follows a step, v_{t+1} or a mixture
+    (ADV-32), and what the ratio w_t is clipped at (ADV-33).
     Returns T >= 1 targets and T advantages.  Espeholt et al. (2018), eq. 1 and remarks 1 and 2.
     """
     rho = [at_most(x, rho_clip) for x in ratio]
     c = [at_most(x, c_clip) for x in ratio]
+    weights = [at_most(x, policy_limit(policy_clip, rho_clip)) for x in ratio]
     deltas = td_error(rewards, values, next_values, terminated, gamma)
     ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
     excess = [rho[-1] * deltas[-1]]
@@ -74,11 +78,17 @@ def vtrace(
         excess.append(rho[t] * deltas[t] + gamma * lam * c[t] * unless(ended[t], excess[-1]))
     targets = [value + x for value, x in zip(values, reversed(excess), strict=True)]
 
-    weight = lam if advantage == "mixed" else 1
+    weight = one_of({"paper": 1, "mixed": lam}, advantage)
     mixed = [(1 - weight) * near + weight * far for near, far in zip(next_values[:-1], targets[1:], strict=True)]
     ahead = [*map(choose, ended[:-1], next_values[:-1], mixed), next_values[-1]]
     errors = td_error(rewards, values, ahead, terminated, gamma)
-    return targets, [x * error for x, error in zip(rho, errors, strict=True)]
+    return targets, [x * error for x, error in zip(weights, errors, strict=True)]
+
+
+def policy_limit(policy_clip: str, rho_clip: Any) -> Any:
+    """What the ratio is clipped at in V-trace's advantages: rho_clip, or the number in "at most C" (ADV-33)."""
+    shape, number = shape_of(policy_clip, "rho_clip", "at most C")
+    return rho_clip if shape == "rho_clip" else number
 
 
 DENOMINATORS: dict[str, Callable[[Any], Any]] = {

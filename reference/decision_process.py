@@ -145,7 +145,7 @@ def trajectories(mdp: TabularMDP, policy: Matrix) -> Iterator[Trajectory]:
 
     policy: [S][A].  Yields (probability, states, actions, rewards) depth first, so that what a common beginning
     costs is paid once; there are at most (S A)^H of them and their probabilities sum to 1:
-    p(tau) = initial(s_0) prod_t pi(a_t|s_t) P(s_{t+1}|s_t, a_t).
+    p(tau) = initial(s_0) pi(a_0|s_0) prod_{t=1..T} P(s_t|s_{t-1}, a_{t-1}) pi(a_t|s_t).
     Raises ValueError for an infinite horizon.
     """
     if mdp.horizon is None:

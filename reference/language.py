@@ -12,6 +12,7 @@ from math import exp, log, prod
 from typing import Any
 
 from .advantages import td_error
+from .choices import one_of, shape_of
 from .decision_process import TabularMDP
 from .distributions import log_softmax
 from .linear_algebra import Matrix, Number, Vector
@@ -181,13 +182,35 @@ def spread(numbers: Iterable[Number], mask: Iterable[Any]) -> list[Number]:
     return [next(each) if counts else 0 for counts in mask]
 
 
-def token_rewards(score: Number, logp: Vector, ref_logp: Vector, mask: Sequence[Any], kl_coef: Number) -> list[Number]:
-    """r_t = -beta (log pi - log ref), and the score on top of it at the last token that counts (LANG-21, LANG-22).
+def token_rewards(
+    score: Number,
+    logp: Vector,
+    ref_logp: Vector,
+    mask: Sequence[Any],
+    kl_coef: Number,
+    estimator: str = "k1",
+    clamp: str = "none",
+    exp: Callable[[Number], Number] = exp,
+) -> list[Number]:
+    """r_t = -beta k_t, and the score on top of it at the last token that counts (LANG-21, LANG-22).
 
-    logp, ref_logp, mask: [T].  kl_coef: beta.  Returns T numbers.
+    logp, ref_logp, mask: [T].  kl_coef: beta.  estimator, clamp: what k_t is (LANG-45).  Returns T numbers.
     """
-    rewards = [-kl_coef * (x - y) for x, y in counted(zip(logp, ref_logp, strict=True), mask)]
+    estimate, limit = one_of(DISTANCES, estimator), shape_of(clamp, "none", "within C")[1]
+    distances = [estimate(x - y, exp) for x, y in counted(zip(logp, ref_logp, strict=True), mask)]
+    if limit is not None:
+        distances = [min(max(distance, -limit), limit) for distance in distances]
+    rewards = [-kl_coef * distance for distance in distances]
     return spread([*rewards[:-1], *(reward + score for reward in rewards[-1:])], mask)
+
+
+DISTANCES: dict[str, Callable[[Number, Callable[[Number], Number]], Number]] = {
+    "k1": lambda x, exp: x,
+    "abs": lambda x, exp: abs(x),
+    "k2": lambda x, exp: x * x / 2,
+    "k3": lambda x, exp: exp(-x) - 1 + x,
+}
+"""What a token with the log-ratio x pays for, by its name; exp is that of the numbers at hand (LANG-45)."""
 
 
 def outcome_score(token_rewards: Vector, mask: Sequence[Any]) -> Number:

@@ -1,6 +1,7 @@
 """Questions about language."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import hypothesis.strategies as st
@@ -97,29 +98,48 @@ def _completion_masks() -> st.SearchStrategy[Question]:
     return answers().map(question)
 
 
-def rewards_judged(scores: np.ndarray, drawn: Marked, kl_coef: float) -> dict[str, Any]:
-    """How far rounding may take token rewards: a difference, a product and a sum."""
-    return {"magnitude": np.abs(scores)[:, None] + kl_coef * drawn.magnitude, "roundings": 6}
+def rewards_judged(scores: np.ndarray, drawn: Marked, kl_coef: float, estimator: str = "k1") -> dict[str, Any]:
+    """How far rounding may take token rewards: a difference, an estimate, a product and a sum.
+
+    With M the row's absolute sum the log-ratio x is off by u M, k2 by |x| u M, and k3, with e^-x, by (1 + e^-x) u M.
+    """
+    logp, ref_logp = drawn.arrays
+    farthest = np.where(drawn.mask, ref_logp - logp, 0).max(axis=1, keepdims=True)
+    slopes = {"k1": 1, "abs": 1, "k2": drawn.magnitude, "k3": 1 + np.exp(farthest)}
+    size = slopes[estimator] * (1 + drawn.magnitude)
+    return {"magnitude": np.abs(scores)[:, None] + abs(kl_coef) * size, "roundings": 10}
+
+
+NEAR_LOGPS = np.maximum(LOG_PROBABILITIES, -12)
+"""Log-probabilities of which no ratio is so far from 1 that k3, which has its exponential, drowns all others."""
 
 
 def _token_rewards(numbers: np.ndarray) -> st.SearchStrategy[Question]:
     def question(scores: np.ndarray, drawn: Marked, kl_coef: float) -> Question:
-        def answer(**_: str) -> list[Any]:
+        def answer(**chosen: str) -> list[Any]:
             return [
-                language.token_rewards(score, logp, ref_logp, mask, exactly(kl_coef))
+                language.token_rewards(
+                    score, logp, ref_logp, mask, exactly(kl_coef), **last_names(chosen), exp=exponential
+                )
                 for score, (logp, ref_logp, mask) in zip(exact(scores), rows_of(drawn), strict=True)
             ]
 
         arguments = (scores, *drawn, kl_coef)
-        return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef))
+        return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef, "k3"))
 
     return scored_completions(numbers).flatmap(lambda pair: st.builds(question, *map(st.just, pair), kl_coefs))
+
+
+def exponential(number: Fraction) -> Fraction:
+    """exp of a rational, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        return nearest((arb(number.numerator) / number.denominator).exp())
 
 
 @st.composite
 def scored_completions(draw: st.DrawFn, numbers: np.ndarray) -> tuple[np.ndarray, Marked]:
     """A score for every row, and log-probabilities under the policy and the reference."""
-    drawn = draw(marked(2, LOG_PROBABILITIES))
+    drawn = draw(marked(2, NEAR_LOGPS))
     scores = draw(st.lists(st.sampled_from(numbers.tolist()), min_size=len(drawn.mask), max_size=len(drawn.mask)))
     return np.array(scores, dtype=float), drawn
 

@@ -174,8 +174,8 @@ def normalize_advantages(advantages, mask):
     return normalized
 
 
-def off_policy(advantage, dtype):
-    """V-trace a column at a time."""
+def off_policy(advantage, dtype, policy_clip=None):
+    """V-trace a column at a time; the advantages' ratio may have a clip of its own."""
 
     def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
         rewards, values, next_values, log_ratio = (
@@ -184,6 +184,7 @@ def off_policy(advantage, dtype):
         gamma, lam = dtype(gamma), dtype(lam)
         rho = np.exp(np.minimum(log_ratio, dtype(np.log(rho_clip))))
         c = np.exp(np.minimum(log_ratio, dtype(np.log(c_clip))))
+        weights = np.exp(np.minimum(log_ratio, dtype(np.log(policy_clip or rho_clip))))
         safe = np.where(terminated, dtype(0), next_values)
         last = terminated | truncated
         last[:, -1] = True
@@ -196,7 +197,7 @@ def off_policy(advantage, dtype):
             delta = rewards[:, t] + gamma * safe[:, t] - values[:, t]
             later = rho[:, t] * delta + gamma * lam * c[:, t] * later
             targets[:, t] = values[:, t] + later
-            advantages[:, t] = rho[:, t] * (rewards[:, t] + gamma * ahead - values[:, t])
+            advantages[:, t] = weights[:, t] * (rewards[:, t] + gamma * ahead - values[:, t])
         return targets, advantages
 
     return vtrace
@@ -205,3 +206,4 @@ def off_policy(advantage, dtype):
 for advantage in ("paper", "mixed"):
     variant(f"a column at a time, {advantage}", quick=advantage == "paper")(off_policy(advantage, np.float64))
     variant(f"in float32 throughout, {advantage}", admitted=("OPS-4",))(off_policy(advantage, np.float32))
+    variant(f"with the advantages' ratio clipped at 1, {advantage}")(off_policy(advantage, np.float64, 1.0))

@@ -191,6 +191,31 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     return (final - kl_coef * (logp - ref_logp)) * mask
 
 
+def penalised(estimate, dtype, most=np.inf):
+    """Another estimate of the divergence for each token."""
+
+    def token_rewards(scores, logp, ref_logp, mask, kl_coef):
+        counts = mask.astype(bool)
+        ratio = np.where(counts, dtype(logp) - dtype(ref_logp), 0)
+        paid = -dtype(kl_coef) * np.clip(estimate(ratio), -most, most)
+        is_last = counts & (np.cumsum(counts[:, ::-1], axis=1)[:, ::-1] == 1)
+        return np.where(counts, paid + np.where(is_last, dtype(scores)[:, None], 0), 0)
+
+    return token_rewards
+
+
+for name, estimate in {
+    "k1": lambda x: x,
+    "the size of k1": np.abs,
+    "k2": lambda x: x**2 / 2,
+    "k3": lambda x: np.exp(-x) - 1 + x,
+    "k3 by expm1": lambda x: np.expm1(-x) + x,
+}.items():
+    variant(f"pays for {name}", quick=name == "k3")(penalised(estimate, np.float64))
+    variant(f"pays for {name} within 10")(penalised(estimate, np.float64, 10.0))
+    variant(f"pays for {name} in float32", admitted=("OPS-4",))(penalised(estimate, np.float32))
+
+
 @variant("in float32 throughout", admitted=("OPS-4",))
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     scores, logp, ref_logp = (np.float32(array) for array in (scores, logp, ref_logp))

@@ -1,0 +1,97 @@
+"""The chapters read as they are written: what Markdown makes of them, and what a specification does not say."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from rlspec.spec import clauses as reading
+from rlspec.spec.clauses import CHAPTERS
+
+SPEC = Path(reading.__file__).parent
+every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+UNVERIFIED = re.compile(r"\b(not|never) (been )?(looked up|checked|verified)\b")
+
+
+def text_of(chapter):
+    return (SPEC / f"{chapter}.md").read_text(encoding="utf-8")
+
+
+def rendered(markdown):
+    """Every block and every inline element, each with its block's first line."""
+    for block in MarkdownIt("commonmark").enable("table").parse(markdown):
+        line = block.map[0] + 1 if block.map else None
+        yield line, block
+        yield from ((line, child) for child in block.children or ())
+
+
+def born_by_accident(markdown):
+    """What a renderer makes of the text that nobody wrote: lists, quotations, headings, HTML, emphasis inside words.
+
+    Chapters have no lists and quotations, headings begin with #, and emphasis is written with asterisks around words.
+    """
+    lines = markdown.splitlines()
+    for line, token in rendered(markdown):
+        if token.type in (
+            "bullet_list_open",
+            "ordered_list_open",
+            "blockquote_open",
+            "hr",
+            "html_block",
+            "html_inline",
+        ):
+            yield line, token.type
+        elif token.type == "heading_open" and not lines[line - 1].startswith("#"):
+            yield line, "a heading that is underlined"
+        elif token.type in ("em_open", "strong_open") and token.markup.startswith("_"):
+            yield line, "underscores that are gone"
+        elif token.type == "inline" and (word := inside_a_word(token)):
+            yield line, f"emphasis inside {word!r}"
+
+
+def inside_a_word(block: Token):
+    """The text before emphasis that has no space after it, if there is such a text."""
+    children = block.children or []
+    for before, token in pairwise(children):
+        if token.type in ("em_open", "strong_open") and re.search(r"\w$", before.content):
+            return before.content
+    return None
+
+
+@every_chapter
+def test_nothing_is_rendered_that_was_not_written(chapter):
+    assert [f"spec/{chapter}.md:{line}: {what}" for line, what in born_by_accident(text_of(chapter))] == []
+
+
+@pytest.mark.parametrize(
+    ("markdown", "what"),
+    [
+        ("With H\n- t rewards left.", "bullet_list_open"),
+        ("The sum\n+ 1 is right.", "bullet_list_open"),
+        ("This is\n1. And so on.", "ordered_list_open"),
+        ("For t\n> 0 it is right.", "blockquote_open"),
+        ("A line\n---\nand another", "a heading that is underlined"),
+        ("A sum_{k}_ of it and (_b_)", "underscores that are gone"),
+        ("a*b*c", "emphasis inside 'a'"),
+        ("For y<t> of it", "html_inline"),
+    ],
+)
+def test_each_accident_is_seen(markdown, what):
+    assert what in [found for _, found in born_by_accident(markdown)]
+
+
+@every_chapter
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(chapter):
+    lines = text_of(chapter).splitlines()
+    cells = {number: len(re.findall(r"(?<!\\)\|", line)) for number, line in enumerate(lines, 1) if line[:1] == "|"}
+    assert [f"spec/{chapter}.md:{line}" for line in cells if cells.get(line - 1, cells[line]) != cells[line]] == []
+
+
+@every_chapter
+def test_a_source_is_cited_without_an_apology(chapter):
+    lines = " ".join(text_of(chapter).split())
+    assert UNVERIFIED.findall(lines) == []
