@@ -113,8 +113,10 @@ class Candidate:
         self.name = str(getattr(module, "NAME", name))
         self.declared = _known(_declaration(module, "CONVENTIONS"))
         self.inferred: dict[str, str] = {}
+        self.alike: dict[str, tuple[str, ...]] = {}
+        """Choices that explain the answers as well as those inferred, by convention."""
         self.unexplained: dict[str, tuple[Any, ...]] = {}
-        """Questions whose answers no conventions explain, by operation."""
+        """Questions whose answers no conventions explain, by operation; none of one that answered no question."""
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
         _require_clauses(self.known_failures)
         self.start_trial()
@@ -162,8 +164,7 @@ class Candidate:
         """What is known of the choices in force: declared, found, at odds with what was found, or not to be found."""
         in_force = self.conventions(operation)
         if in_force and not self.explained(operation):
-            whose = "those declared" if any(map(self._declares, in_force)) else "the default ones"
-            return f"no combination of choices explains the answers; with {whose}"
+            return f"no combination of choices explains all answers; with {_listed(in_force)}, which explain the most"
         found = {name: self.inferred[name] for name in in_force if name in self.inferred}
         if at_odds := {name: choice for name, choice in found.items() if in_force[name] != choice}:
             said = {name: in_force[name] for name in at_odds}
@@ -171,14 +172,17 @@ class Candidate:
         return f"with {_listed(in_force)}" if in_force else ""
 
     def precision(self, operation: str) -> str:
-        """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out."""
+        """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out.
+
+        Where the answers told nothing, float32 is allowed for.
+        """
         own = f"{operation}.precision"
-        found = self.inferred.get(own, "float64").removesuffix(WHERE_RIGHT)
-        return self.declared.get(own) or self.declared.get("precision") or found
+        told = self.inferred.get(own, "float32" if operation in self.unexplained else "float64")
+        return self.declared.get(own) or self.declared.get("precision") or told.removesuffix(WHERE_RIGHT)
 
     def explained(self, operation: str) -> bool:
         """Whether some choices were found that explain all answers, if only to float32, or none were looked for."""
-        return not self.inferred.get(f"{operation}.precision", "").endswith(WHERE_RIGHT)
+        return not self.unexplained.get(operation)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in OPERATIONS:

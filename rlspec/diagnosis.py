@@ -10,11 +10,12 @@ import numpy as np
 
 from .candidate import Candidate, Declined
 from .candidates import reference
-from .conventions import combinations_of, drawn
+from .conventions import drawn
 from .faults import Fault, museum, right
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call, Violation, each
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
+from .spec.clauses import conventions_of
 from .spec.operations import OPERATIONS, Operation
 
 LAST_DIGITS = 2.0**-48
@@ -108,7 +109,8 @@ class Diagnosis:
         """The known mistakes that do on this call, and on every fresh one, what the candidate does.
 
         The fewest that do, to as many digits as any do; of several at once, those that show on this call first.  Where
-        no choices explain what the candidate does, one mistake is looked for beside each combination of them.
+        no choices explain what the candidate does, one mistake is looked for beside those that explain the most, and
+        beside each that differs from them in one convention.
         """
         calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
         if len(self.battery) < ENOUGH:
@@ -125,7 +127,9 @@ class Diagnosis:
 
     def _beside_other_choices(self, calls: list[Asked]) -> list[Mistake]:
         """The single mistakes that explain all calls beside choices that are not in force, the first such choices."""
-        for chosen in combinations_of(self.operation.name):
+        free = conventions_of(self.operation.name)
+        for convention, choice in ((convention, choice) for convention, known in free.items() for choice in known):
+            chosen = self.conventions | {convention: choice}
             other = Diagnosis(self.candidate, self.operation.name, chosen)
             for roundoff in self.precisions:
                 found = [
