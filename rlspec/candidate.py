@@ -116,7 +116,7 @@ class Candidate:
         self.alike: dict[str, tuple[str, ...]] = {}
         """Choices that explain the answers as well as those inferred, by convention."""
         self.unexplained: dict[str, tuple[Any, ...]] = {}
-        """Questions whose answers no conventions explain, by operation; none of one that answered no question."""
+        """A question whose answer the choices do not explain, by operation; only of those that no choices explain."""
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
         _require_clauses(self.known_failures)
         self.start_trial()
@@ -172,17 +172,14 @@ class Candidate:
         return f"with {_listed(in_force)}" if in_force else ""
 
     def precision(self, operation: str) -> str:
-        """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out.
-
-        Where the answers told nothing, float32 is allowed for.
-        """
+        """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out."""
         own = f"{operation}.precision"
-        told = self.inferred.get(own, "float32" if operation in self.unexplained else "float64")
-        return self.declared.get(own) or self.declared.get("precision") or told.removesuffix(WHERE_RIGHT)
+        found = self.inferred.get(own, "float64").removesuffix(WHERE_RIGHT)
+        return self.declared.get(own) or self.declared.get("precision") or found
 
     def explained(self, operation: str) -> bool:
         """Whether some choices were found that explain all answers, if only to float32, or none were looked for."""
-        return not self.unexplained.get(operation)
+        return operation not in self.unexplained
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name in OPERATIONS:

@@ -275,7 +275,6 @@ def infer(candidate: Candidate, operation: str) -> dict[str, str]:
     lots = probe(candidate, operation)
     answered = next(lots, [])
     if not answered:
-        candidate.unexplained[operation] = ()
         return {}
     for roundoff in sorted({DOUBLE, SINGLE, ROUNDOFFS[candidate.precision(operation)]}):
         left = [one for one in combinations(candidate, operation) if one.explains(answered, roundoff)]

@@ -19,7 +19,7 @@ from rlspec.properties.groups import (
     whole_batch_baselines,
 )
 from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
-from rlspec.properties.tokens import plain_ratios, token_ratios
+from rlspec.properties.tokens import FAR_RATIOS, plain_ratios, token_ratios
 from rlspec.reference import group
 from rlspec.spec.operations import OPERATIONS
 
@@ -81,7 +81,7 @@ def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
-    ratios = plain_ratios if inputs.plain else token_ratios
+    ratios = plain_ratios | st.just(FAR_RATIOS[[0, 2]]) if inputs.plain else token_ratios
     return {
         "group_advantages": _group_advantages(inputs.numbers),
         "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs.numbers),
