@@ -655,7 +655,7 @@ def normalize_advantages(advantages, mask):
 @fault(
     id="A26",
     slug="normalised-under-the-mask",
-    clause="ADV-15",
+    clause="OPS-10",
     seen=("volcengine/verl#1527", "volcengine/verl@4e9586a3a"),
     effect="Entries that do not count become (0 - mean) / std, and enter the sums of those who do not mask again.",
 )
@@ -719,7 +719,7 @@ def normalize_advantages(advantages, mask):
 @fault(
     id="M-ADV-27",
     slug="masked-by-multiplication",
-    clause="ADV-16",
+    clause="OPS-11",
     effect="The mask is multiplied in, and NaN under it reaches every entry.",
 )
 def normalize_advantages(advantages, mask):
@@ -733,7 +733,7 @@ def normalize_advantages(advantages, mask):
 @fault(
     id="M-ADV-28",
     slug="garbage-in-the-mean",
-    clause="ADV-15",
+    clause="OPS-10",
     effect="The mean and standard deviation are those of the padded batch.",
 )
 def normalize_advantages(advantages, mask):
@@ -756,7 +756,7 @@ def normalize_advantages(advantages, mask):
 @fault(
     id="M-ADV-30",
     slug="single-entry-kept-in-an-empty-batch",
-    clause="ADV-17",
+    clause="OPS-12",
     effect="With fewer than two entries that count the batch comes back as it was, the padding with it.",
 )
 def normalize_advantages(advantages, mask):
@@ -854,7 +854,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="A71",
     slug="normalised-and-then-multiplied-by-the-mask",
-    clause="ADV-16",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Statistics leave padding out, the result is multiplied by the mask, and what is no number there stays.",
 )

@@ -25,7 +25,7 @@ def _with_derivative(policy, logarithms, value):
 @fault(
     id="D20",
     slug="zero-times-log-of-zero",
-    clause="DIST-3",
+    clause="OPS-10",
     seen=("JuliaReinforcementLearning/ReinforcementLearning.jl#917", "NovaSky-AI/SkyRL#2259"),
     effect="Illegal actions have the probability 0 and its logarithm, and the entropy is their product: not a number.",
 )
@@ -39,7 +39,7 @@ def entropy(logits, legal):
 @fault(
     id="M-PG-20",
     slug="illegal-actions-in-the-entropy",
-    clause="DIST-3",
+    clause="OPS-10",
     effect="The mask of legal actions is not applied: the bonus rewards leaning towards what cannot be done.",
 )
 def entropy(logits, legal):
@@ -49,7 +49,7 @@ def entropy(logits, legal):
 @fault(
     id="M-PG-21",
     slug="illegal-logits-set-to-zero",
-    clause="DIST-3",
+    clause="OPS-10",
     effect="Logits are multiplied by the mask; but a logit of 0 is one among others, and no impossibility.",
 )
 def entropy(logits, legal):
@@ -139,7 +139,7 @@ def entropy(logits, legal):
 @fault(
     id="M-PG-29",
     slug="illegal-logits-masked-by-multiplication",
-    clause="DIST-17",
+    clause="OPS-11",
     effect="The logits of illegal actions are multiplied by 0, which not a number and infinity survive.",
 )
 def entropy(logits, legal):

@@ -349,7 +349,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="N10c",
     slug="kl-averaged-over-the-padding",
-    clause="GRP-33",
+    clause="OPS-10",
     seen=("allenai/open-instruct#535",),
     effect="The KL term is a mean over the padded rectangle, and shrinks with the padding.",
 )
@@ -362,7 +362,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="N14c",
     slug="rows-divided-by-the-padded-width",
-    clause="GRP-33",
+    clause="OPS-10",
     seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "DeepX-inc/machina#198"),
     effect="A row's terms are averaged over all of its columns: padding makes the step smaller.",
 )
@@ -434,7 +434,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="M-GRP-18",
     slug="gradient-of-an-empty-row",
-    clause="GRP-36",
+    clause="OPS-10",
     effect="A row without tokens is divided by its length: 0 / 0.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
@@ -469,7 +469,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
 @fault(
     id="M-GRP-19",
     slug="longest-row-for-the-fixed-length",
-    clause="GRP-33",
+    clause="OPS-10",
     effect="The fixed length is the width of the batch, which the longest of its rows decides.",
 )
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
@@ -543,7 +543,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-GRP-25",
     slug="dapo-gradient-under-the-mask",
-    clause="GRP-33",
+    clause="OPS-10",
     effect="The loss is masked, and its gradient is not: the tokens of tools are trained.",
 )
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -555,7 +555,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-GRP-26",
     slug="dapo-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
@@ -735,7 +735,7 @@ def _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high):
 @fault(
     id="I71",
     slug="grpo-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
@@ -748,7 +748,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="I72",
     slug="dr-grpo-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
@@ -761,7 +761,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
 @fault(
     id="I73",
     slug="gspo-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
@@ -774,7 +774,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="I74",
     slug="cispo-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
@@ -789,7 +789,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="I75",
     slug="grpo-loss-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="The mask is multiplied in; a clamp, which lets nothing through that is no number, saves the gradient.",
 )
@@ -802,7 +802,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="I76",
     slug="dr-grpo-loss-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="The mask is multiplied in; a clamp, which lets nothing through that is no number, saves the gradient.",
 )
@@ -815,7 +815,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
 @fault(
     id="I77",
     slug="gspo-row-lost-to-its-padding",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="The mask is multiplied in: padding that is no number makes the loss none, and its row learns nothing.",
 )
@@ -829,7 +829,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="I78",
     slug="cispo-gradient-masked-by-multiplication",
-    clause="GRP-35",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
 )
@@ -841,7 +841,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="I79",
     slug="dapo-of-no-tokens",
-    clause="GRP-36",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
@@ -852,7 +852,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="I80",
     slug="cispo-of-no-tokens",
-    clause="GRP-36",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
@@ -899,7 +899,7 @@ def group_advantages(rewards, groups, baseline, scale):
 @fault(
     id="S18",
     slug="log-ratios-centred-in-each-column",
-    clause="GRP-33",
+    clause="OPS-10",
     seen=("MakazhanAlpamys/Soup#723", "MakazhanAlpamys/Soup#735", "MakazhanAlpamys/Soup#744"),
     effect="The mean log-ratio of each column is subtracted, padding included: other rows, and what is masked, count.",
 )

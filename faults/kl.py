@@ -319,7 +319,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="N10",
     slug="kl-of-the-padded-rectangle",
-    clause="KL-25",
+    clause="OPS-10",
     seen=("allenai/open-instruct#535",),
     effect="The mean is over all positions: the coefficient shrinks with the padding.",
 )
@@ -364,7 +364,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="M-kl-16",
     slug="kl-gradient-flows-into-the-padding",
-    clause="KL-25",
+    clause="OPS-10",
     effect="The loss is masked, and its gradient is not: padding's log-probabilities are trained.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
@@ -376,7 +376,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="M-kl-17",
     slug="kl-masked-by-multiplication",
-    clause="KL-26",
+    clause="OPS-11",
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask: 0 times what is not a number is not a number.",
 )
@@ -388,7 +388,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="M-kl-18",
     slug="kl-of-no-tokens",
-    clause="KL-27",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
@@ -399,7 +399,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="K71",
     slug="kl-gradient-masked-by-multiplication",
-    clause="KL-26",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
 )

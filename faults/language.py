@@ -143,7 +143,7 @@ def sequence_logp(logits, tokens, completion_mask):
 @fault(
     id="X21",
     slug="padding-in-the-log-probability",
-    clause="LANG-14",
+    clause="OPS-10",
     seen=("0xallam/Direct-Preference-Optimization#4",),
     effect="Prompt tokens are masked and padding is not: answers of different length have different padding.",
 )
@@ -153,9 +153,19 @@ def sequence_logp(logits, tokens, completion_mask):
 
 
 @fault(
+    id="M-LANG-43",
+    slug="first-token-predicted-by-the-last-place",
+    clause="LANG-14",
+    effect="The logits are rolled by one place, and the first token is judged by those of the last.",
+)
+def sequence_logp(logits, tokens, completion_mask):
+    return np.where(completion_mask, _picked(_log_softmax(np.roll(logits, 1, axis=1)), tokens), 0).sum(axis=1)
+
+
+@fault(
     id="M-LANG-9",
     slug="log-probability-masked-by-multiplication",
-    clause="LANG-15",
+    clause="OPS-11",
     effect="Log-probabilities are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def sequence_logp(logits, tokens, completion_mask):
@@ -326,7 +336,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M17",
     slug="penalty-of-padding",
-    clause="LANG-24",
+    clause="OPS-10",
     seen=("THUDM/slime#1372", "natolambert/rlhf-book#216"),
     effect="The penalty is taken at every place: the returns of the answer contain that of its padding.",
 )
@@ -338,7 +348,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M-LANG-17",
     slug="score-of-a-row-without-tokens",
-    clause="LANG-24",
+    clause="OPS-10",
     effect="Where no token counts, the score is paid at index -1.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
@@ -350,7 +360,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M-LANG-18",
     slug="rewards-masked-by-multiplication",
-    clause="LANG-25",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="The penalty is multiplied by the mask: 0 times what is not a number is not a number.",
 )
@@ -362,7 +372,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M14",
     slug="outcome-of-the-padding",
-    clause="LANG-27",
+    clause="OPS-10",
     seen=("volcengine/verl#6362",),
     effect="The rewards of a whole row are summed, whatever is left under the mask included.",
 )
@@ -393,7 +403,7 @@ def outcome_score(token_rewards, mask):
 @fault(
     id="M-LANG-21",
     slug="outcome-masked-by-multiplication",
-    clause="LANG-25",
+    clause="OPS-11",
     effect="Rewards are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def outcome_score(token_rewards, mask):
@@ -424,7 +434,7 @@ def token_returns(token_rewards, mask, gamma):
 @fault(
     id="M17b",
     slug="rewards-of-padding-collected",
-    clause="LANG-29",
+    clause="OPS-10",
     seen=("THUDM/slime#1372",),
     effect="Rewards are summed from the right end of the row, padding included.",
 )
@@ -465,7 +475,7 @@ def token_returns(token_rewards, mask, gamma):
 @fault(
     id="M-LANG-25",
     slug="returns-masked-by-multiplication",
-    clause="LANG-25",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Rewards are multiplied by the mask: 0 times what is not a number is not a number.",
 )
@@ -558,7 +568,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="M-LANG-30",
     slug="advantages-masked-by-multiplication",
-    clause="LANG-25",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Errors are multiplied by the mask: 0 times what is not a number is not a number.",
 )
@@ -617,7 +627,7 @@ def aggregate(values, mask, mode, divisor):
 @fault(
     id="N14-LANG",
     slug="mean-over-all-places",
-    clause="LANG-37",
+    clause="OPS-10",
     seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "allenai/open-instruct#535"),
     effect="Values are multiplied by the mask and averaged over all places: padding makes the step smaller.",
 )
@@ -628,7 +638,7 @@ def aggregate(values, mask, mode, divisor):
 @fault(
     id="N07b",
     slug="width-for-the-divisor",
-    clause="LANG-37",
+    clause="OPS-10",
     seen=("volcengine/verl#3741", "volcengine/verl#4360"),
     effect="The fixed divisor is the width of the batch, which its longest answer decides.",
 )
@@ -639,7 +649,7 @@ def aggregate(values, mask, mode, divisor):
 @fault(
     id="M-LANG-34",
     slug="aggregate-masked-by-multiplication",
-    clause="LANG-38",
+    clause="OPS-11",
     effect="Values are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def aggregate(values, mask, mode, divisor):
@@ -650,7 +660,7 @@ def aggregate(values, mask, mode, divisor):
 @fault(
     id="M-LANG-35",
     slug="mean-of-an-empty-row",
-    clause="LANG-39",
+    clause="OPS-12",
     effect="A row's sum is divided by its number of tokens even where that is 0: not a number.",
 )
 def aggregate(values, mask, mode, divisor):
@@ -735,7 +745,7 @@ def accumulate(values, mask, mode, divisor, rows):
 @fault(
     id="M-LANG-40",
     slug="mean-of-an-empty-micro-batch",
-    clause="LANG-39",
+    clause="OPS-12",
     effect="A micro-batch without a token that counts has a mean of 0/0, and so has the whole batch.",
 )
 def accumulate(values, mask, mode, divisor, rows):
@@ -746,7 +756,7 @@ def accumulate(values, mask, mode, divisor, rows):
 @fault(
     id="M-LANG-41",
     slug="accumulated-with-a-mask-that-multiplies",
-    clause="LANG-38",
+    clause="OPS-11",
     effect="Values are multiplied by the mask: 0 times what is not a number is not a number.",
 )
 def accumulate(values, mask, mode, divisor, rows):
@@ -761,7 +771,7 @@ ROWS = ("seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor")
 @fault(
     id="N71",
     slug="rows-masked-by-multiplication",
-    clause="LANG-38",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Rows are summed by multiplying the mask, and whole batches are not: the modes differ in what they survive.",
 )
@@ -773,7 +783,7 @@ def aggregate(values, mask, mode, divisor):
 @fault(
     id="N72",
     slug="rows-accumulated-with-a-mask-that-multiplies",
-    clause="LANG-38",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Rows are summed by multiplying the mask, and whole batches are not: the modes differ in what they survive.",
 )
@@ -785,7 +795,7 @@ def accumulate(values, mask, mode, divisor, rows):
 @fault(
     id="N73",
     slug="token-mean-of-no-tokens",
-    clause="LANG-39",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
@@ -797,7 +807,7 @@ def aggregate(values, mask, mode, divisor):
 @fault(
     id="N74",
     slug="token-mean-of-no-tokens-accumulated",
-    clause="LANG-39",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens of the whole batch even where that is 0: not a number.",
 )
@@ -834,7 +844,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M20",
     slug="mean-over-the-width-of-each-row",
-    clause="LANG-37",
+    clause="OPS-10",
     seen=("inclusionAI/AReaL#1346",),
     effect="A row's sum is divided by the padded width: what a short answer says counts less.",
 )

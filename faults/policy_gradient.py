@@ -141,7 +141,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-8",
     slug="padding-read",
-    clause="PG-15",
+    clause="OPS-10",
     effect="The mask is ignored: rewards and actions of the padding count.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -152,7 +152,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-9",
     slug="padding-leaks-into-the-return",
-    clause="PG-15",
+    clause="OPS-10",
     effect="Padding is left out of the sum over steps, but its rewards are part of the earlier steps' returns.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -334,7 +334,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="N14",
     slug="padding-counted-in-the-mean",
-    clause="PG-37",
+    clause="OPS-10",
     seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "Stable-Baselines-Team/stable-baselines3-contrib#78"),
     effect="Terms are multiplied by the mask, and the mean is over all positions: padding makes the step smaller.",
 )
@@ -401,7 +401,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-34",
     slug="gradient-flows-into-the-padding",
-    clause="PG-37",
+    clause="OPS-10",
     effect="The loss is masked, and its gradient is not: padding's log-probabilities are trained.",
 )
 def policy_gradient_loss(logp, advantages, mask):
@@ -412,7 +412,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-35",
     slug="loss-masked-by-multiplication",
-    clause="PG-38",
+    clause="OPS-11",
     effect="Terms are multiplied by the mask: 0 times minus infinity, of an impossible action, is not a number.",
 )
 def policy_gradient_loss(logp, advantages, mask):
@@ -423,7 +423,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-36",
     slug="mean-of-no-steps",
-    clause="PG-39",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of steps even where that is 0: not a number.",
 )
@@ -434,7 +434,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="G71",
     slug="gradient-masked-by-multiplication",
-    clause="PG-38",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
 )

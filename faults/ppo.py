@@ -314,7 +314,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="P23b",
     slug="advantages-for-the-mask-of-tokens",
-    clause="PPO-18",
+    clause="OPS-10",
     seen=("volcengine/verl#2506", "volcengine/verl#2513"),
     effect="The advantages stand where the mask belongs: they weigh themselves, and their sum is divided by.",
 )
@@ -328,7 +328,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="N14b",
     slug="padding-counted-in-the-mean-of-tokens",
-    clause="PPO-18",
+    clause="OPS-10",
     seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "DeepX-inc/machina#198"),
     effect="Terms are multiplied by the mask, and the mean is over all positions: padding makes the step smaller.",
 )
@@ -340,7 +340,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="M-PPO-09",
     slug="gradient-flows-into-masked-tokens",
-    clause="PPO-18",
+    clause="OPS-10",
     effect="The loss is masked, and its gradient is not: padding's log-probabilities are trained.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
@@ -352,7 +352,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="P59",
     slug="tokens-masked-by-multiplication",
-    clause="PPO-19",
+    clause="OPS-11",
     seen=("MakazhanAlpamys/Soup#342", "trl 1.16.0"),
     effect="Padding's terms are multiplied by 0, which an infinite ratio survives.",
 )
@@ -366,7 +366,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="M-PPO-10",
     slug="mean-of-no-tokens",
-    clause="PPO-20",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
@@ -488,7 +488,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-15",
     slug="values-of-padding-counted",
-    clause="PPO-28",
+    clause="OPS-10",
     effect="Squares are masked, and the mean is over all positions.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -498,7 +498,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-16",
     slug="squares-masked-by-multiplication",
-    clause="PPO-29",
+    clause="OPS-11",
     effect="Padding's squares are multiplied by 0, which infinity survives.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -509,7 +509,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-17",
     slug="mean-of-no-squares",
-    clause="PPO-30",
+    clause="OPS-12",
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of entries even where that is 0: not a number.",
 )
@@ -595,7 +595,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="M-PPO-19",
     slug="entropy-of-padding",
-    clause="PPO-37",
+    clause="OPS-10",
     effect="The bonus is summed without the mask, and is largest where nobody decided anything.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
@@ -607,7 +607,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="M-PPO-20",
     slug="steps-masked-by-multiplication",
-    clause="PPO-38",
+    clause="OPS-11",
     effect="Padding's terms are multiplied by 0, which infinity survives.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
@@ -620,7 +620,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="M-PPO-21",
     slug="mean-of-no-decisions",
-    clause="PPO-39",
+    clause="OPS-12",
     effect="The sum is divided by the number of steps even where that is 0: not a number.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
@@ -684,7 +684,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-25",
     slug="divergence-diluted-by-padding",
-    clause="PPO-48",
+    clause="OPS-10",
     seen=("natolambert/rlhf-book#216",),
     effect="The mean is over all positions: the longer the padding, the closer the policies.",
 )
@@ -695,7 +695,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-26",
     slug="divergence-masked-by-multiplication",
-    clause="PPO-49",
+    clause="OPS-11",
     effect="Padding's terms are multiplied by 0, which infinity survives.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -705,7 +705,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-27",
     slug="divergence-of-nothing",
-    clause="PPO-50",
+    clause="OPS-12",
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -738,7 +738,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-PPO-29",
     slug="share-of-all-positions",
-    clause="PPO-48",
+    clause="OPS-10",
     effect="The mean is over all positions: the longer the padding, the fewer are clipped.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -748,7 +748,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-PPO-30",
     slug="padding-far-from-one-is-clipped",
-    clause="PPO-49",
+    clause="OPS-11",
     effect="Distances from 1 are multiplied by the mask, and those of padding that is infinite stay.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -760,7 +760,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-PPO-31",
     slug="share-of-nothing",
-    clause="PPO-50",
+    clause="OPS-12",
     effect="The number is divided by the number of tokens even where that is 0: not a number.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -770,7 +770,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="P71",
     slug="surrogate-gradient-masked-by-multiplication",
-    clause="PPO-19",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
 )
@@ -783,7 +783,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="P72",
     slug="value-gradient-masked-by-multiplication",
-    clause="PPO-29",
+    clause="OPS-11",
     seen=("verl 0.9.1",),
     effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
 )

@@ -42,7 +42,7 @@ def completion_logp(token_logp, mask):
 @fault(
     id="X21b",
     slug="padding-counted-in-the-answer",
-    clause="PREF-5",
+    clause="OPS-10",
     seen=("0xallam/Direct-Preference-Optimization#4",),
     effect="The log-probabilities of padding are summed: the shorter answer of a pair has more of them.",
 )
@@ -53,7 +53,7 @@ def completion_logp(token_logp, mask):
 @fault(
     id="M-PREF-01",
     slug="answer-masked-by-multiplication",
-    clause="PREF-6",
+    clause="OPS-11",
     effect="Log-probabilities are multiplied by the mask: 0 times minus infinity is not a number.",
 )
 def completion_logp(token_logp, mask):
@@ -63,7 +63,7 @@ def completion_logp(token_logp, mask):
 @fault(
     id="M-PREF-02",
     slug="empty-answer-called-impossible",
-    clause="PREF-7",
+    clause="OPS-10",
     effect="An answer without tokens gets a huge negative number, which is taken for a log-probability.",
 )
 def completion_logp(token_logp, mask):
@@ -234,7 +234,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-11",
     slug="pairs-masked-by-multiplication",
-    clause="PREF-39",
+    clause="OPS-11",
     effect="The losses of rows are multiplied by the flags that they count: 0 times what is not a number.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -246,7 +246,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-12",
     slug="mean-of-no-pairs",
-    clause="PREF-40",
+    clause="OPS-12",
     effect="The sum is divided by the number of pairs even where that is 0: not a number.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -707,7 +707,7 @@ def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, cho
 @fault(
     id="X02",
     slug="prompt-scored-with-the-answer",
-    clause="PREF-5",
+    clause="OPS-10",
     seen=("huggingface/trl#2502", "huggingface/trl@88ad1a099", "huggingface/trl#1625"),
     effect="Only padding is left out: the likelihood that is learned is that of the prompt as well.",
 )

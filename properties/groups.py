@@ -176,14 +176,6 @@ class Credited:
         """Some of the rows: a slice of the batch, or a list of indices."""
         return replace(self, tokens=self.tokens.rows(rows), advantages=self.advantages[rows])
 
-    def wide(self, left: int, right: int, **junk: float) -> "Credited":
-        """So many columns more on either side, and the junk named wherever the mask is not set."""
-        return replace(self, tokens=self.tokens.wide(left, right, **junk))
-
-    def overwritten(self, **junk: float) -> "Credited":
-        """The junk named under the mask, which covers something."""
-        return replace(self, tokens=self.tokens.overwritten(**junk))
-
     @property
     def magnitude(self) -> float:
         """The absolute sum of what a loss, or a derivative, is made of, with the size of its numbers' logarithms.

@@ -5,7 +5,6 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-from hypothesis import assume
 
 from rlspec.properties.strategies import windows
 from rlspec.spec.operations import OPERATIONS
@@ -119,13 +118,6 @@ class Preferences:
     def nearer(self, factor: float) -> "Preferences":
         """The batch with all log-probabilities that much nearer to 0."""
         return self.but(**{name: factor * array for name, array in self._columns.items() if "logp" in name})
-
-    def overwritten(self, junk: float) -> "Preferences":
-        """The batch with something else in the rows that do not count, of which there are some."""
-        assume(not self.valid.all())
-        logps = {name: np.where(self.valid, array, junk) for name, array in self._columns.items() if "logp" in name}
-        lengths = {name: np.where(self.valid, array, 0) for name, array in self._columns.items() if "length" in name}
-        return self.but(**logps, **lengths, desirable=self.desirable ^ ~self.valid)
 
     @property
     def _columns(self) -> dict[str, np.ndarray]:

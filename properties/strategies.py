@@ -234,11 +234,6 @@ class Batch:
         """The standard deviation of those that count; 0 exactly where they are equal."""
         return float(self.counted.std()) if len(set(self.counted.tolist())) > 1 else 0.0
 
-    def overwritten(self, junk: float) -> "Batch":
-        """The batch with something else where nothing may be read: under the mask."""
-        assume(not self.mask.all())
-        return replace(self, advantages=np.where(self.mask, self.advantages, junk))
-
 
 def one_apart(numbers: np.ndarray) -> np.ndarray:
     """The first number, and the last one in all other places: who is alone among many has a large share of it all."""
@@ -302,12 +297,6 @@ class ScoredBatch(Batch):
     def part(self, rows: int, steps: int) -> "ScoredBatch":
         """The first so many rows and steps."""
         return ScoredBatch(**{name: array[:rows, :steps] for name, array in vars(self).items()})
-
-    def padded(self, columns: int, junk: float) -> "ScoredBatch":
-        """The batch with junk under the mask, twice as much of it for the log-probabilities, and more such columns."""
-        mask = np.pad(self.mask, ((0, 0), (0, columns)))
-        advantages, logp = (np.pad(array, ((0, 0), (0, columns))) for array in (self.advantages, self.logp))
-        return ScoredBatch(np.where(mask, advantages, junk), mask, np.where(mask, logp, 2 * junk))
 
 
 LOG_PROBABILITIES = -np.array([1, 0.5, 2, 0, 0.1, 3.25, 0.7, 64, -1.5])

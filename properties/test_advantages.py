@@ -250,32 +250,6 @@ def test_entries_in_another_order_have_the_same_normalised_advantages_in_that_or
     agree(answer, same, **normalized_terms(batch, divisor(candidate, batch)))
 
 
-@clause("ADV-15")
-@given(batches(fewest=0) | lone_advantages())
-def test_normalised_advantages_are_zero_under_the_mask(candidate, batch):
-    answer = candidate.normalize_advantages(*batch.arrays)
-    law(not answer.value[~batch.mask].any(), answer, "an entry that does not count has an advantage other than 0")
-
-
-def check_inertness(candidate, batch, junk):
-    """What stands under the mask changes nothing: not the entries that count, and not the others, which are 0."""
-    answer = candidate.normalize_advantages(*batch.overwritten(junk).arrays)
-    kept = np.where(batch.mask, candidate.normalize_advantages(*batch.arrays).value, 0)
-    agree(answer, kept, **normalized_terms(batch, divisor(candidate, batch)))
-
-
-@clause("ADV-15")
-@given(batches(), whatever)
-def test_what_stands_under_the_mask_does_not_matter_to_normalised_advantages(candidate, batch, junk):
-    check_inertness(candidate, batch, junk)
-
-
-@clause("ADV-16")
-@given(batches(), not_numbers)
-def test_normalised_advantages_survive_nan_and_infinity_under_the_mask(candidate, batch, junk):
-    check_inertness(candidate, batch, junk)
-
-
 @clause("ADV-17")
 @given(lone_advantages())
 def test_a_single_advantage_becomes_zero_or_stays_as_it_is(candidate, batch):
@@ -283,13 +257,6 @@ def test_a_single_advantage_becomes_zero_or_stays_as_it_is(candidate, batch):
     unchanged = candidate.convention("normalize_advantages.one") == "unchanged"
     expected = np.where(batch.mask, batch.advantages, 0) if unchanged else np.zeros(batch.mask.shape)
     agree(answer, np.where(batch.mask, expected, answer.value), magnitude=0, roundings=1)
-
-
-@clause("ADV-17")
-@given(lone_advantages())
-def test_a_batch_without_a_counted_entry_has_advantages_zero(candidate, batch):
-    answer = candidate.normalize_advantages(batch.advantages, np.zeros_like(batch.mask))
-    agree(answer, np.zeros(batch.mask.shape), magnitude=0, roundings=1)
 
 
 @clause("ADV-18")

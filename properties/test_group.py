@@ -31,8 +31,6 @@ from rlspec.reference.language import probability, score_gradient
 from rlspec.spec.operations import OPERATIONS
 
 rationals = np.vectorize(exactly, otypes=[object])
-unheld = st.sampled_from([np.nan, np.inf, -np.inf, 1e4, -1e4])
-"""What is not a number, or what makes a ratio none."""
 
 LOGPS = ("logp", "old_logp", "ref_logp")
 factors = st.sampled_from([2.0, 0.5, 1024.0])
@@ -787,45 +785,6 @@ def test_the_part_of_the_reference_moves_with_the_policy_as_its_derivative_says(
     gain = ((weights - rationals(slopes.value)) * (1 / Fraction(by) - 1) + weights * log_by).sum()
     terms = case.judged | {"magnitude": 2 * case.magnitude + moved.magnitude}
     agree(further, exactly(loss.value) + gain, **terms)
-
-
-@every_loss
-@clause("GRP-33", examples=20)
-@given(
-    case=credited(),
-    junk=st.permutations([1.0, -3.0, 20.0]),
-    left=st.integers(0, 2),
-    right=st.integers(0, 2),
-)
-def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_group_loss(
-    candidate, operation, case, junk, left, right
-):
-    wide = case.wide(left, right, **dict(zip(LOGPS, junk, strict=True)))
-    assume(not wide.mask.all())
-    loss, slopes = ask(candidate, operation, case)
-    padding = ((0, 0), (left, right))
-    expected = loss, np.pad(np.where(case.mask, slopes.value, 0), padding)
-    answer = candidate.demand(OPERATIONS[operation], *wide.arguments(operation))
-    agree(answer, expected, magnitude=2 * case.magnitude, roundings=wide.mask.size + 16)
-
-
-@every_loss
-@clause("GRP-35", examples=40)
-@given(case=credited(), junk=unheld, names=st.sampled_from([LOGPS, *zip(LOGPS)]))
-def test_a_group_loss_survives_what_is_not_a_number_under_the_mask(candidate, operation, case, junk, names):
-    hidden = case.overwritten(**dict.fromkeys(names, junk))
-    expected = ask(candidate, operation, case)
-    answer = candidate.demand(OPERATIONS[operation], *hidden.arguments(operation))
-    agree(answer, expected, **case.judged)
-
-
-@every_loss
-@clause("GRP-36", examples=10)
-@given(case=credited())
-def test_where_no_token_counts_a_group_loss_and_its_gradient_are_zero(candidate, operation, case):
-    nothing = case.but(mask=np.zeros_like(case.mask))
-    answer = candidate.demand(OPERATIONS[operation], *nothing.arguments(operation))
-    agree(answer, (0, np.zeros(case.mask.shape)), magnitude=0, roundings=1)
 
 
 @every_loss

@@ -42,11 +42,6 @@ from rlspec.reference.policy_gradient import scored
 from rlspec.reference.returns import reward_to_go
 from rlspec.spec.operations import OPERATIONS
 
-whatever = st.sampled_from([1.0, -3.0, 20.0])
-unheld = st.sampled_from([np.nan, np.inf, -np.inf, 1e4, -1e4])
-"""What is not a number, or what makes a ratio none."""
-
-LOGPS = ("logp", "ref_logp", "old_logp")
 rationals = np.vectorize(exactly, otypes=[object])
 
 values = st.sampled_from([fmpq(1), fmpq(0), fmpq(-1), fmpq(2), fmpq(1, 2), fmpq(-3, 7)])
@@ -596,36 +591,6 @@ def test_for_the_tokens_of_another_policy_the_ratio_makes_it_the_reverse_kl(cand
         return reverse_gradient(policy, reference) if ratio_counts else plain_gradient(policy, old, reference, own)
 
     follows(candidate, speech, estimator, direction)
-
-
-@clause("KL-25")
-@given(completions(), estimators, st.permutations([1.0, -3.0, 20.0]), st.integers(0, 2), st.integers(0, 2))
-def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_kl_loss(
-    candidate, batch, estimator, junk, left, right
-):
-    wide = batch.wide(left, right, **dict(zip(LOGPS, junk, strict=True)))
-    assume(not wide.mask.all())
-    loss, slopes = answered(candidate, batch, estimator)
-    inside = np.where(batch.mask, slopes.value, 0)
-    expected = loss, np.pad(inside, ((0, 0), (left, right)))
-    judged = loss_terms(batch, estimator) | {"roundings": 2 * loss_terms(wide, estimator)["roundings"]}
-    agree(answered(candidate, wide, estimator), expected, **judged)
-
-
-@clause("KL-26")
-@given(completions(), estimators, unheld, st.sampled_from([LOGPS, *zip(LOGPS)]))
-def test_the_kl_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, estimator, junk, names):
-    hidden = batch.overwritten(**dict.fromkeys(names, junk))
-    answer = candidate.demand(OPERATIONS["kl_loss"], *arguments(hidden, estimator))
-    agree(answer, answered(candidate, batch, estimator), **loss_terms(batch, estimator))
-
-
-@clause("KL-27", examples=60)
-@given(completions(), estimators)
-def test_where_nothing_counts_the_kl_loss_and_its_gradient_are_zero(candidate, batch, estimator):
-    nothing = batch.but(mask=np.zeros_like(batch.mask))
-    answer = candidate.demand(OPERATIONS["kl_loss"], *arguments(nothing, estimator))
-    agree(answer, (0, np.zeros(batch.mask.shape)), magnitude=0, roundings=1)
 
 
 @clause("KL-28")

@@ -8,16 +8,18 @@ import pytest
 from hypothesis import assume, given
 
 from rlspec.properties.checking import DOUBLE, SINGLE, agree, clause, each, first_miss, law
+from rlspec.properties.masks import NOT_NUMBERS, emptied, hidden, something_counts
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
-from rlspec.spec.operations import OPERATIONS
+from rlspec.spec.operations import MASKS, OPERATIONS
 
-FLAGS = {"mask", "completion_mask", "terminated", "truncated", "legal", "valid", "desirable"}
+FLAGS = {*MASKS, "terminated", "truncated", "desirable"}
 """The parameters that are truth values."""
 
-SELECTIONS = {"mask", "completion_mask", "legal", "valid"}
-"""Those of them that say which entries count."""
-
 every_operation = pytest.mark.parametrize("operation", QUESTIONS)
+MASKED = [name for name in QUESTIONS if OPERATIONS[name].mask]
+SELECTIVE = [name for name in MASKED if OPERATIONS[name].may_select_nothing]
+every_masked_operation = pytest.mark.parametrize("operation", MASKED)
+every_selective_operation = pytest.mark.parametrize("operation", SELECTIVE)
 
 ALL = -1
 subsets = st.just(ALL) | st.integers(1, 2**8 - 1)
@@ -69,6 +71,7 @@ def widened(array):
 @given(data=st.data())
 def test_an_answer_has_its_shape_and_is_made_of_finite_real_numbers(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
+    assume(something_counts(question))  # or else OPS-12 says what is owed
     candidate.demand(question.operation, *question.arguments)
 
 
@@ -90,23 +93,12 @@ def nothing_is_written_to(answer):
     law(not first.modified, first, f"{operation} wrote to its argument {' and '.join(first.modified)}")
 
 
-def spoiled(question):
-    """The question's arguments with NaN among the numbers of entries that do not count."""
-    given = dict(zip(question.operation.parameters, question.arguments, strict=True))
-    for flag in SELECTIONS & given.keys():
-        selected = given[flag]
-        for name, array in given.items():
-            if getattr(array, "shape", None) == selected.shape and array.dtype.kind == "f":
-                given[name] = np.where(selected, array, np.nan)
-    return tuple(given.values())
-
-
-@pytest.mark.parametrize("operation", [name for name in QUESTIONS if SELECTIONS & set(OPERATIONS[name].parameters)])
+@every_masked_operation
 @clause("OPS-2", examples=20)
 @given(data=st.data())
 def test_what_does_not_count_is_not_written_to_either(candidate, operation, data):
-    question = data.draw(QUESTIONS[operation])
-    nothing_is_written_to(candidate.ask(question.operation, *spoiled(question)))
+    spoiled = data.draw(hidden(QUESTIONS[operation], (np.nan,)))
+    nothing_is_written_to(candidate.ask(spoiled.operation, *spoiled.others.values()))
 
 
 @every_operation
@@ -206,7 +198,8 @@ def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
 
 
 def is_right(candidate, question):
-    """Check an answer against the formulas."""
+    """Check an answer against the formulas; where nothing counts there is none, and OPS-12 says what is owed."""
+    assume(something_counts(question))
     answer = candidate.ask(question.operation, *question.arguments)
     exact = question.answer(**candidate.conventions(question.operation.name))
     agree(answer, exact, **question.judged, why=candidate.choices_made(question.operation.name))
@@ -225,3 +218,51 @@ def test_answers_are_those_of_the_formulas_and_of_the_choices_that_were_declared
 def test_the_answers_by_which_choices_were_looked_for_are_explained(candidate, operation, data):
     unexplained = candidate.unexplained.get(operation)
     is_right(candidate, data.draw(st.sampled_from(unexplained) if unexplained else PLAIN_QUESTIONS[operation]))
+
+
+def is_inert(candidate, case, plain):
+    """Check that what does not count changes nothing in the plain answer, and that no result says anything of it."""
+    answer = candidate.demand(case.operation, *case.others.values())
+    for part, counts in case.results(answer):
+        law(not part.value[~counts].any(), part, "a result is not 0 where nothing counts")
+    agree(each(answer), case.expected(plain), **case.judged, why="something else where nothing counts")
+
+
+@every_masked_operation
+@clause("OPS-10", examples=60)
+@given(data=st.data())
+def test_what_stands_where_nothing_counts_and_how_much_of_it_changes_nothing(candidate, operation, data):
+    case = data.draw(hidden(QUESTIONS[operation]))
+    is_inert(candidate, case, candidate.ask(case.operation, *case.arguments.values()))
+
+
+@every_selective_operation
+@clause("OPS-10", examples=20)
+@given(data=st.data())
+def test_what_stands_in_a_row_in_which_nothing_counts_changes_nothing(candidate, operation, data):
+    case = data.draw(hidden(QUESTIONS[operation], another_row=True))
+    is_inert(candidate, case, candidate.demand(case.operation, *case.arguments.values()))
+
+
+@every_masked_operation
+@clause("OPS-11", examples=40)
+@given(data=st.data(), another_row=st.booleans())
+def test_what_is_not_a_number_changes_nothing_where_nothing_counts(candidate, operation, data, another_row):
+    another_row = another_row and operation in SELECTIVE
+    case = data.draw(hidden(QUESTIONS[operation], NOT_NUMBERS, another_row))
+    plain = candidate.ask(case.operation, *case.arguments.values())
+    answer = candidate.demand(case.operation, *case.others.values())
+    for (part, counts), expected in zip(case.results(answer), case.expected(plain), strict=True):
+        expected = np.where(
+            counts | ~np.isfinite(part.value), expected, part.value
+        )  # numbers there are OPS-10's matter
+        agree(part, expected, **case.judged, why="no numbers where nothing counts")
+
+
+@every_selective_operation
+@clause("OPS-12", examples=20)
+@given(data=st.data())
+def test_where_nothing_counts_in_the_whole_batch_the_answer_is_zero(candidate, operation, data):
+    question = data.draw(QUESTIONS[operation])
+    answer = each(candidate.demand(question.operation, *emptied(question)))
+    agree(answer, tuple(np.zeros(part.value.shape) for part in answer), magnitude=0, roundings=1)

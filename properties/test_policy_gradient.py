@@ -48,8 +48,6 @@ finite = tasks(full=True, infinite=False)
 either = tasks(full=True)
 baselines = st.tuples(*[st.integers(-9, 9)] * MOST_STATES)
 behaviours = st.binary(min_size=MOST_STATES, max_size=MOST_STATES)
-whatever = st.sampled_from([1.0, -3.0, 1e9])
-not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
 rationals = np.vectorize(exactly, otypes=[object])
 
 
@@ -323,19 +321,6 @@ def test_the_mean_of_the_estimates_of_all_trajectories_is_the_gradient(candidate
     agree(candidate.policy_gradient(*batch.arguments), fractions(expected), **batch.judged(chosen))
 
 
-@clause("PG-15")
-@given(episodes(), st.integers(0, 2), st.sampled_from([0.0, 1.0, -3.0, 1e9]), st.integers(0, 5))
-def test_what_stands_under_the_mask_and_how_much_of_it_changes_nothing(candidate, batch, columns, reward, index):
-    wide = {"states": index % len(batch.policy), "actions": index % batch.policy.shape[1], "rewards": reward}
-    padding = ((0, 0), (0, columns))
-    mask = np.pad(batch.mask, padding)
-    other = batch.but(mask=mask, **{
-        name: np.where(mask, np.pad(getattr(batch, name), padding), junk) for name, junk in wide.items()
-    })  # fmt: skip
-    answer = candidate.policy_gradient(*other.arguments)
-    agree(answer, candidate.policy_gradient(*batch.arguments), **other.judged(chosen_weights(candidate), times=2))
-
-
 # What `policy_gradient_loss` owes.
 
 
@@ -412,31 +397,3 @@ def test_the_expected_gradient_of_the_loss_is_that_of_the_return_with_the_sign_o
         f"d_logp is {chained.astype(float).tolist()} in the logits, the gradient {expected.astype(float).tolist()}"
     )
     law((abs(chained - expected) <= allowed).all(), slopes, message)
-
-
-@clause("PG-37")
-@given(scored_batches(), whatever, st.integers(0, 2))
-def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_loss(candidate, batch, junk, columns):
-    wide = batch.padded(columns, junk)
-    assume(not wide.mask.all())
-    loss, slopes = candidate.policy_gradient_loss(*batch.arrays)
-    of_padding = np.zeros((len(batch.mask), columns))
-    expected = loss, np.concatenate([np.where(batch.mask, slopes.value, 0), of_padding], axis=1)
-    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
-    agree(candidate.policy_gradient_loss(*wide.arrays), expected, **judged)
-
-
-@clause("PG-38")
-@given(scored_batches(), not_numbers)
-def test_the_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk):
-    assume(not batch.mask.all())
-    answer = candidate.demand(OPERATIONS["policy_gradient_loss"], *batch.padded(0, junk).arrays)
-    agree(answer, candidate.policy_gradient_loss(*batch.arrays), **batch.judged)
-
-
-@clause("PG-39", examples=60)
-@given(scored_batches())
-def test_where_nothing_counts_the_loss_and_its_gradient_are_zero(candidate, batch):
-    nothing = replace(batch, mask=np.zeros_like(batch.mask))
-    answer = candidate.demand(OPERATIONS["policy_gradient_loss"], *nothing.arrays)
-    agree(answer, (0, np.zeros(batch.mask.shape)), magnitude=0, roundings=1)

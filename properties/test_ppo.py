@@ -26,16 +26,9 @@ from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.ppo import size
 from rlspec.spec.operations import OPERATIONS
 
-columns = st.integers(0, 2)
 whatever = st.sampled_from([1.0, -3.0, 20.0])
-not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
-unheld = st.sampled_from([np.nan, np.inf, -np.inf, 1e4, -1e4])
-"""What is not a number, or what makes a ratio none."""
 
 shifts = st.sampled_from([1000.0, -1000.0])
-
-BOTH = ("logp", "old_logp")
-OF_VALUES = ("values", "old_values", "returns")
 
 
 def rationals(array):
@@ -65,20 +58,9 @@ def times(judged, factor):
     return {"magnitude": factor * judged["magnitude"], "roundings": 2 * judged["roundings"]}
 
 
-def wider(batch, answers, left, right):
-    """The answers to a batch, with zeros where it was padded."""
-    loss, *slopes = answers
-    return loss, *(np.pad(np.where(batch.mask, part.value, 0), ((0, 0), (left, right))) for part in slopes)
-
-
 def moved(batch, shift):
     """The batch with a number added to both log-probabilities."""
     return batch.but(logp=batch.logp + shift, old_logp=batch.old_logp + shift)
-
-
-def nothing(batch):
-    """The batch without an entry that counts."""
-    return batch.but(mask=np.zeros_like(batch.mask))
 
 
 def zeros(operation, batch):
@@ -350,32 +332,6 @@ def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, a
     agree(answer, (-limit * exactly(advantage), [[0]]), magnitude=8 * abs(advantage), roundings=9)
 
 
-@clause("PPO-18", examples=60)
-@given(surrogates(), whatever, whatever, columns, columns)
-def test_what_stands_under_the_mask_and_how_much_of_it_changes_no_surrogate(candidate, batch, junk, other, left, right):
-    wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
-    assume(not wide.mask.all())
-    expected = wider(batch, candidate.ppo_loss(*batch.arguments), left, right)
-    answer = candidate.demand(OPERATIONS["ppo_loss"], *wide.arguments)
-    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
-    agree(answer, expected, **judged)
-
-
-@clause("PPO-19", examples=60)
-@given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
-def test_the_surrogate_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
-    hidden = batch.overwritten(**dict.fromkeys(names, junk))
-    answer = candidate.demand(OPERATIONS["ppo_loss"], *hidden.arguments)
-    agree(answer, candidate.ppo_loss(*batch.arguments), **times(batch.judged, 1))
-
-
-@clause("PPO-20", examples=40)
-@given(surrogates())
-def test_where_no_token_counts_there_is_no_surrogate(candidate, batch):
-    answer = candidate.demand(OPERATIONS["ppo_loss"], *nothing(batch).arguments)
-    agree(answer, zeros("ppo_loss", batch), magnitude=0, roundings=1)
-
-
 # What `value_loss` owes.
 
 
@@ -493,34 +449,6 @@ def test_a_clip_that_no_value_reaches_changes_nothing(candidate, batch):
     agree(candidate.value_loss(*batch.arguments), candidate.value_loss(*without.arguments), **times(batch.judged, 1))
 
 
-@clause("PPO-28", examples=60)
-@given(predictions(), st.sampled_from([1.0, -3.0, 1e9]), st.sampled_from([1.0, -3.0, 1e9]), columns, columns)
-def test_what_stands_under_the_mask_changes_no_value_loss(candidate, batch, junk, other, left, right):
-    wide = batch.wide(left, right, values=junk, old_values=other, returns=-other)
-    assume(not wide.mask.all())
-    expected = wider(batch, candidate.value_loss(*batch.arguments), left, right)
-    answer = candidate.demand(OPERATIONS["value_loss"], *wide.arguments)
-    agree(answer, expected, **batch.judged | {"roundings": 2 * wide.judged["roundings"]})
-
-
-@clause("PPO-29", examples=40)
-@given(
-    predictions(),
-    not_numbers,
-    st.sampled_from([*zip(OF_VALUES, strict=False), OF_VALUES]),
-)
-def test_the_value_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
-    answer = candidate.demand(OPERATIONS["value_loss"], *batch.overwritten(**dict.fromkeys(names, junk)).arguments)
-    agree(answer, candidate.value_loss(*batch.arguments), **times(batch.judged, 1))
-
-
-@clause("PPO-30", examples=40)
-@given(predictions())
-def test_where_nothing_counts_there_is_no_value_loss(candidate, batch):
-    answer = candidate.demand(OPERATIONS["value_loss"], *nothing(batch).arguments)
-    agree(answer, zeros("value_loss", batch), magnitude=0, roundings=1)
-
-
 # What `actor_critic_loss` owes.
 
 
@@ -571,30 +499,6 @@ def test_more_entropy_is_less_loss(candidate, batch):
 @given(steps(), st.integers(0, 2**18 - 1))
 def test_the_steps_of_two_masks_add_up_in_all_three_terms(candidate, batch, bits):
     add_up(candidate, "actor_critic_loss", batch, bits)
-
-
-@clause("PPO-37", examples=60)
-@given(steps(), st.sampled_from([1.0, -3.0, 1e9]), st.sampled_from([1.0, -3.0, 1e9]), columns, columns)
-def test_what_stands_under_the_mask_changes_no_actor_critic_loss(candidate, batch, junk, other, left, right):
-    wide = batch.wide(left, right, logp=other, values=junk, entropies=junk, returns=-other)
-    assume(not wide.mask.all())
-    answer = candidate.demand(OPERATIONS["actor_critic_loss"], *wide.arguments)
-    judged = batch.judged | {"roundings": 2 * wide.judged["roundings"]}
-    agree(answer, wider(batch, candidate.actor_critic_loss(*batch.arguments), left, right), **judged)
-
-
-@clause("PPO-38", examples=40)
-@given(steps(), not_numbers, st.sampled_from(["logp", "values", "entropies", "returns"]))
-def test_the_actor_critic_loss_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, name):
-    answer = candidate.demand(OPERATIONS["actor_critic_loss"], *batch.overwritten(**{name: junk}).arguments)
-    agree(answer, candidate.actor_critic_loss(*batch.arguments), **times(batch.judged, 1))
-
-
-@clause("PPO-39", examples=40)
-@given(steps())
-def test_where_nothing_counts_there_is_no_actor_critic_loss(candidate, batch):
-    answer = candidate.demand(OPERATIONS["actor_critic_loss"], *nothing(batch).arguments)
-    agree(answer, zeros("actor_critic_loss", batch), magnitude=0, roundings=1)
 
 
 # What `approx_kl` and `clip_fraction` owe.
@@ -685,52 +589,3 @@ def test_only_ratios_count_in_the_clip_fraction(candidate, batch, shift):
 def test_no_clip_acts_on_a_policy_that_has_not_moved(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))
     agree(candidate.clip_fraction(*batch.for_fraction), 0, magnitude=0, roundings=1)
-
-
-@clause("PPO-48", examples=60)
-@given(surrogates(), whatever, whatever, columns, columns)
-def test_what_stands_under_the_mask_changes_no_divergence(candidate, batch, junk, other, left, right):
-    wide = batch.wide(left, right, logp=junk, old_logp=other)
-    assume(not wide.mask.all())
-    answer = candidate.demand(OPERATIONS["approx_kl"], *wide.pairs)
-    judged = batch.kl_judged | {"roundings": 2 * wide.judged["roundings"]}
-    agree(answer, candidate.approx_kl(*batch.pairs), **judged)
-
-
-@clause("PPO-48", examples=60)
-@given(surrogates(), whatever, whatever, columns, columns)
-def test_what_stands_under_the_mask_changes_no_clip_fraction(candidate, batch, junk, other, left, right):
-    wide = batch.wide(left, right, logp=junk, old_logp=other, advantages=other)
-    assume(not wide.mask.all())
-    answer = candidate.demand(OPERATIONS["clip_fraction"], *wide.for_fraction)
-    agree(answer, candidate.clip_fraction(*batch.for_fraction), magnitude=1, roundings=8)
-
-
-@clause("PPO-49", examples=40)
-@given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH]))
-def test_the_divergence_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
-    hidden = batch.overwritten(**dict.fromkeys(names, junk))
-    answer = candidate.demand(OPERATIONS["approx_kl"], *hidden.pairs)
-    agree(answer, candidate.approx_kl(*batch.pairs), **times(batch.kl_judged, 1))
-
-
-@clause("PPO-49", examples=40)
-@given(surrogates(), unheld, st.sampled_from([("logp",), ("old_logp",), BOTH, ("advantages",)]))
-def test_the_clip_fraction_survives_what_is_not_a_number_under_the_mask(candidate, batch, junk, names):
-    hidden = batch.overwritten(**dict.fromkeys(names, junk))
-    answer = candidate.demand(OPERATIONS["clip_fraction"], *hidden.for_fraction)
-    agree(answer, candidate.clip_fraction(*batch.for_fraction), magnitude=1, roundings=8)
-
-
-@clause("PPO-50", examples=40)
-@given(surrogates())
-def test_where_nothing_counts_nothing_has_moved(candidate, batch):
-    empty = nothing(batch)
-    agree(candidate.demand(OPERATIONS["approx_kl"], *empty.pairs), 0, magnitude=0, roundings=1)
-
-
-@clause("PPO-50", examples=40)
-@given(surrogates())
-def test_where_nothing_counts_no_clip_acts(candidate, batch):
-    empty = nothing(batch)
-    agree(candidate.demand(OPERATIONS["clip_fraction"], *empty.for_fraction), 0, magnitude=0, roundings=1)

@@ -19,8 +19,6 @@ from rlspec.spec.operations import OPERATIONS
 
 LIKELIHOODS = ("orpo_loss", "rpo_loss")
 every_loss = pytest.mark.parametrize("operation", LOSSES)
-whatever = st.sampled_from([1.0, -3.0, 1e9])
-not_numbers = st.sampled_from([np.nan, np.inf, -np.inf])
 shifts = st.sampled_from([1.0, -2.0, 64.0, -0.5])
 whole_betas = st.sampled_from([1, 2, 3])
 pairs = preferences(all_valid=True)
@@ -144,30 +142,6 @@ def test_one_more_token_adds_its_log_probability(candidate, batch, more):
     expected = [exactly(number) + exactly(more) for number in before.value]
     answer = candidate.completion_logp(longer.logp, longer.mask)
     agree(answer, expected, **{name: 2 * most for name, most in of_tokens(longer).items()})
-
-
-@clause("PREF-5")
-@given(completions(), whatever, st.integers(0, 2), st.integers(0, 2))
-def test_prompt_and_padding_do_not_count_however_long_they_are(candidate, batch, junk, before, after):
-    wide = batch.wide(before, after, logp=junk)
-    assume(not wide.mask.all())
-    answer = candidate.completion_logp(wide.logp, wide.mask)
-    agree(answer, candidate.completion_logp(np.where(batch.mask, batch.logp, 0), batch.mask), **of_tokens(wide))
-
-
-@clause("PREF-6")
-@given(completions(), not_numbers)
-def test_the_probability_of_an_answer_survives_what_is_no_number_beside_it(candidate, batch, junk):
-    answer = candidate.demand(OPERATIONS["completion_logp"], batch.overwritten(logp=junk).logp, batch.mask)
-    agree(answer, candidate.completion_logp(batch.logp, batch.mask), **of_tokens(batch))
-
-
-@clause("PREF-7", examples=40)
-@given(completions())
-def test_an_answer_without_tokens_is_certain(candidate, batch):
-    nothing = np.zeros_like(batch.mask)
-    answer = candidate.demand(OPERATIONS["completion_logp"], batch.logp, nothing)
-    agree(answer, np.zeros(len(nothing)), magnitude=0, roundings=1)
 
 
 # What the losses have in common.
@@ -374,16 +348,6 @@ def test_the_order_of_the_pairs_does_not_matter(candidate, operation, batch):
 
 
 @every_loss
-@clause("PREF-38", examples=60)
-@given(batch=preferences(), junk=whatever)
-def test_what_a_row_that_does_not_count_says_changes_nothing(candidate, operation, batch, junk):
-    answer = demand(candidate, operation, batch.overwritten(junk))
-    loss, *slopes = ask(candidate, operation, batch)
-    expected = loss, *(np.where(batch.valid, slope.value, 0) for slope in slopes)
-    agree(answer, expected, **both(operation, batch, batch))
-
-
-@every_loss
 @clause("PREF-38", examples=40)
 @given(batch=pairs, others=preferences())
 def test_rows_that_do_not_count_may_be_added(candidate, operation, batch, others):
@@ -393,24 +357,6 @@ def test_rows_that_do_not_count_may_be_added(candidate, operation, batch, others
     loss, *slopes = times(ask(candidate, operation, batch), factor)
     expected = loss, *(np.concatenate([slope, np.zeros(len(others.valid))]) for slope in slopes)
     agree(ask(candidate, operation, longer), expected, **both(operation, batch, longer))
-
-
-@every_loss
-@clause("PREF-39", examples=40)
-@given(batch=preferences(), junk=not_numbers)
-def test_a_loss_survives_what_is_no_number_in_a_row_that_does_not_count(candidate, operation, batch, junk):
-    loss, *slopes = ask(candidate, operation, batch)
-    answer = demand(candidate, operation, batch.overwritten(junk))
-    expected = loss, *(np.where(batch.valid, slope.value, 0) for slope in slopes)
-    agree(answer, expected, **both(operation, batch, batch))
-
-
-@every_loss
-@clause("PREF-40", examples=30)
-@given(batch=preferences())
-def test_where_no_pair_counts_a_loss_and_its_derivatives_are_zero(candidate, operation, batch):
-    loss, *slopes = demand(candidate, operation, batch.but(valid=np.zeros_like(batch.valid)))
-    agree((loss, *slopes), (0, *(np.zeros(slope.value.shape) for slope in slopes)), magnitude=0, roundings=1)
 
 
 @pytest.mark.parametrize("operation", [loss for loss in LOSSES if loss not in POLYNOMIALS])

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-from hypothesis import assume
 
 from rlspec.properties.strategies import LOG_PROBABILITIES, LOGITS, NUMBERS, windows
 
@@ -52,22 +51,6 @@ class Masked:
     def but(self, **changes: Any) -> Any:
         """The same batch with other contents in the named fields."""
         return replace(self, **changes)
-
-    def wide(self, left: int, right: int, **junk: float) -> Any:
-        """The batch with so many columns more on either side, and the junk named wherever the mask is not set."""
-        padding = ((0, 0), (left, right))
-        mask = np.pad(self.mask, padding)
-        arrays = {
-            field.name: np.where(mask, np.pad(getattr(self, field.name), padding), junk.get(field.name, 1))
-            for field in fields(self)
-            if getattr(getattr(self, field.name), "ndim", 0) and field.name != "mask"
-        }
-        return self.but(mask=mask, **arrays)
-
-    def overwritten(self, **junk: float) -> Any:
-        """The batch with the junk named under the mask, which covers something."""
-        assume(not self.mask.all())
-        return self.wide(0, 0, **junk)
 
 
 @dataclass(frozen=True)
@@ -151,11 +134,6 @@ class Marked:
         mask = np.pad(self.mask, wide)
         filled = (np.where(mask, np.pad(array, wide), times * junk) for times, array in enumerate(self.arrays, start=1))
         return Marked(tuple(filled), mask)
-
-    def overwritten(self, junk: float) -> "Marked":
-        """The batch with something else under the mask, which covers something."""
-        assume(not self.mask.all())
-        return self.padded(0, 0, junk)
 
 
 @st.composite

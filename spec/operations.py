@@ -42,6 +42,9 @@ Logits = Annotated[Array, ("B", "T", "V")]
 Tokens = Annotated[Array, ("B", "T")]
 Token = Annotated[int, ()]
 
+MASKS = ("mask", "completion_mask", "legal", "valid")
+"""The parameters that say which entries count."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -55,7 +58,36 @@ class Operation:
     flags: frozenset[str]
     """The names of the results that may come as truth values."""
     row_by_row: bool
+    ahead: frozenset[str]
+    """The names of the arguments whose entry t belongs to token t + 1; token 0 has none, and does not count."""
+    padded_left: bool
+    """Whether columns of padding may stand before what counts; not where a step's number matters."""
     text: str
+
+    @property
+    def mask(self) -> str | None:
+        """The parameter that says which entries count, if there is one."""
+        return next((name for name in self.axes if name in MASKS), None)
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The parameters that have an entry for each entry of the mask, or several."""
+        if self.mask is None:
+            return ()
+        axes = self.axes[self.mask]
+        return tuple(name for name, of in self.axes.items() if name != self.mask and of[: len(axes)] == axes)
+
+    @property
+    def of_rows(self) -> tuple[str, ...]:
+        """The parameters that have one entry for each row of a mask [B, T], and mean nothing where nothing counts."""
+        if self.mask is None or self.axes[self.mask] == ("B",):
+            return ()
+        return tuple(name for name, of in self.axes.items() if of == ("B",))
+
+    @property
+    def may_select_nothing(self) -> bool:
+        """Whether nothing may count in a row or in the whole batch; one of the actions is always legal."""
+        return self.mask not in (None, "legal")
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -86,7 +118,7 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def _operation(
-    chapter: str, *results: str, row_by_row: bool = True
+    chapter: str, *results: str, row_by_row: bool = True, ahead: tuple[str, ...] = (), padded_left: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         hints = get_type_hints(function, include_extras=True)
@@ -98,7 +130,8 @@ def _operation(
         flags = frozenset(name for name, hint in hinted.items() if bool in get_args(hint))
         assert tuple(axes) == tuple(signature(function).parameters)
         text = (function.__doc__ or "").strip()
-        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, named, flags, row_by_row, text)
+        rules = row_by_row, frozenset(ahead), padded_left
+        OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, named, flags, *rules, text)
         return function
 
     return register
@@ -206,7 +239,7 @@ def exact_policy_gradient(
     """The gradient of J with respect to the logits of the softmax policy."""
 
 
-@_operation("policy_gradient")
+@_operation("policy_gradient", padded_left=False)
 def policy_gradient(
     logits: StatesActions, states: Steps, actions: Steps, rewards: Steps, mask: Flags, gamma: Number
 ) -> StatesActions:
@@ -311,7 +344,7 @@ def token_logp(logits: Logits, tokens: Tokens, temperature: Number) -> Steps:
     """log softmax(logits / temperature) of every token; logits[:, t] predicts tokens[:, t]."""
 
 
-@_operation("language")
+@_operation("language", ahead=("logits",))
 def sequence_logp(logits: Logits, tokens: Tokens, completion_mask: Flags) -> Rows:
     """The sum of the log-probabilities of the tokens that count; logits[:, t] predicts tokens[:, t + 1]."""
 

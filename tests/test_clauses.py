@@ -14,7 +14,7 @@ from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.spec import clauses as reading
 from rlspec.spec.choices import Choice, decimal, read
 from rlspec.spec.clauses import CHAPTERS, clauses, conventions, parse
-from rlspec.spec.operations import OPERATIONS
+from rlspec.spec.operations import MASKS, OPERATIONS
 
 SPEC = Path(reading.__file__).parent
 PROPERTIES = list(every_property())
@@ -192,3 +192,27 @@ def test_a_choice_with_a_number_beyond_its_range_is_refused_with_the_range(monke
         reading.chosen("f.eps", "std + 1")
     with pytest.raises(ValueError, match="the choices are std, std \\+ E for E from 1e-12 to 1e-3"):
         reading.chosen("f.eps", "var")
+
+
+def test_what_all_masked_operations_owe_is_said_by_operations_md_alone():
+    covered = re.compile(r"where (the |an entry where the )?`?(mask|valid|legal|completion_mask)`? is 0", re.IGNORECASE)
+    elsewhere = [found for found in clauses().values() if found.chapter != "operations"]
+    assert [found.id for found in elsewhere if covered.search(found.text)] == []
+    assert covered.search("The second result MUST be 0 where `mask` is 0.")
+
+
+@pytest.mark.parametrize("law", ["OPS-10", "OPS-11", "OPS-12"])
+def test_every_operation_with_a_mask_is_asked_what_all_of_them_owe(law):
+    masked = {name for name, of in OPERATIONS.items() if set(MASKS) & set(of.parameters)}
+    asked = {checked.parameters["operation"] for checked in PROPERTIES if law in checked.clauses}
+    never_empty = {"entropy"} if law == "OPS-12" else set()
+    assert asked == masked - never_empty
+
+
+def test_a_mask_covers_what_has_an_entry_for_each_of_its_own():
+    covered = {name: (of.mask, of.covered, of.of_rows) for name, of in OPERATIONS.items()}
+    assert covered["gae"] == (None, (), ())
+    assert covered["entropy"] == ("legal", ("logits",), ())
+    assert covered["grpo_loss"] == ("mask", ("logp", "old_logp", "ref_logp"), ("advantages",))
+    assert covered["kto_loss"] == ("valid", ("logp", "ref_logp", "desirable"), ())
+    assert covered["sequence_logp"] == ("completion_mask", ("logits", "tokens"), ())

@@ -249,4 +249,4 @@ def test_two_defects_of_a_loss_are_recognised_under_its_conventions():
     candidate = candidate_with(kl_loss=kl_loss)
     candidate.inferred["kl_loss.form"] = "plain"
     both = {"kl-gradient-masked-by-multiplication", "kl-of-no-tokens"}
-    assert both in sets(mistakes(candidate, "KL-26"))
+    assert both in sets(mistakes(candidate, "OPS-11"))

@@ -402,7 +402,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     return float(weights @ logp[mask]), unpacked(mask, weights)
 
 
-@variant("times the mask", admitted=("GRP-35",))
+@variant("times the mask", admitted=("OPS-11",))
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     logp, old_logp, advantages, weights = tensors(torch.float64, logp, old_logp, advantages, mask)
     no_larger((logp - old_logp)[weights > 0], 700)

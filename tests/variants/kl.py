@@ -227,7 +227,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     return estimate.mean(), np.ma.masked_array(slope, np.logical_not(mask)).filled(0) / log_ratio.count()
 
 
-@variant("times the mask, a mean of means, straight through", admitted=("KL-26",))
+@variant("times the mask, a mean of means, straight through", admitted=("OPS-11",))
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     x, lengths = logp.astype(float) - ref_logp, np.maximum(mask.sum(axis=1, keepdims=True), 1)
     estimate = {"k1": x, "k2": np.square(x) / 2, "k3": np.exp(-x) + x - 1}[estimator]

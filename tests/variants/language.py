@@ -183,7 +183,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     return dense
 
 
-@variant("by a scatter at the last place, times the mask", admitted=("LANG-25",))
+@variant("by a scatter at the last place, times the mask", admitted=("OPS-11",))
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
     scores, logp, ref_logp, mask = tensors(torch.float64, scores, logp, ref_logp, mask)
     last = mask.shape[1] - 1 - mask.long().fliplr().argmax(dim=1, keepdim=True)
@@ -234,7 +234,7 @@ def outcome_score(token_rewards, mask):
     return np.ma.masked_array(token_rewards, np.logical_not(mask)).sum(axis=1).filled(0)
 
 
-@variant("as an inner product", admitted=("LANG-25",))
+@variant("as an inner product", admitted=("OPS-11",))
 def outcome_score(token_rewards, mask):
     return np.einsum("bt,bt->b", token_rewards, mask)
 
@@ -299,7 +299,7 @@ def token_returns(token_rewards, mask, gamma):
     return returns
 
 
-@variant("by a recursion that carries over what does not count", admitted=("LANG-25",))
+@variant("by a recursion that carries over what does not count", admitted=("OPS-11",))
 def token_gae(token_rewards, values, mask, gamma, lam):
     rewards, values, mask = tensors(torch.float64, token_rewards, values, mask)
     next_value, carried, reversed_advantages = 0, 0, []

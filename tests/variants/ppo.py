@@ -94,7 +94,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     return -total / max(np.count_nonzero(mask), 1), slopes
 
 
-@variant("as the product less its excess, from quotients of probabilities", admitted=("PPO-19",))
+@variant("as the product less its excess, from quotients of probabilities", admitted=("OPS-11",))
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     if dual_clip is not None or max(abs(logp).max(), abs(old_logp).max()) > 300:
         raise NotImplementedError("one clip only, and probabilities that floats hold")
@@ -211,7 +211,7 @@ def approx_kl(logp, old_logp, mask):
     return np.sum(expm1(moved) - moved) / max(mask.sum(), 1)
 
 
-@variant("k1 as a masked mean of tensors", admitted=("PPO-49",))
+@variant("k1 as a masked mean of tensors", admitted=("OPS-11",))
 def approx_kl(logp, old_logp, mask):
     logp, old_logp, mask = tensors(torch.float64, logp, old_logp, mask)
     return ((old_logp - logp) * mask).sum() / mask.sum().clamp(min=1)

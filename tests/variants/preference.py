@@ -60,7 +60,7 @@ def completion_logp(token_logp, mask):
     return np.where(lengths > 0, np.add.reduceat(packed, np.cumsum(lengths) - lengths), 0)
 
 
-@variant("times the mask", admitted=("PREF-6",))
+@variant("times the mask", admitted=("OPS-11",))
 def completion_logp(token_logp, mask):
     token_logp, mask = tensors(torch.float64, token_logp, mask)
     return (token_logp * mask).sum(-1)
@@ -132,7 +132,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
     return -np.mean((labels * beliefs).sum(axis=0)), slopes[0], -slopes[0]
 
 
-@variant("pair by pair, by softplus", admitted=("PREF-39",))
+@variant("pair by pair, by softplus", admitted=("OPS-11",))
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
     logps = tensors(torch.float64, chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp)
     whole = [column.requires_grad_() for column in logps[:2]]
