@@ -151,6 +151,21 @@ def entropy(logits, legal):
         return _with_derivative(policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True))
 
 
+@fault(
+    id="M-DIST-1",
+    slug="entropy-as-a-difference-of-large-numbers",
+    clause="DIST-18",
+    effect="Probabilities are exponentials of differences of large logits, and are multiplied with these once more.",
+)
+def entropy(logits, legal):
+    rivals = np.where(legal, logits, -np.inf)
+    largest = rivals.max(axis=1, keepdims=True)
+    total = largest + np.log(np.exp(rivals - largest).sum(axis=1, keepdims=True))
+    policy = np.exp(rivals - total)
+    value = total - (policy * np.where(policy > 0, rivals, 0)).sum(axis=1, keepdims=True)
+    return _with_derivative(policy, np.where(policy > 0, rivals - total, 0), value)
+
+
 _CONSTANT = np.log(2 * np.pi) / 2
 
 

@@ -331,12 +331,24 @@ class Choices:
         """How far rounding may take entropies and their derivatives: the magnitude and roundings that ``agree`` wants.
 
         The logarithm of a probability is a difference of logits and of the logarithm of a sum, each below l + log A,
-        and so is its error; as an exponent it is the probability's relative error.  An entropy, and a derivative, is a
-        mean of such logarithms that is no larger than 1 + log A.
+        and so is its error; as an exponent it is the probability's relative error.  In log Z less the mean logit that
+        error is multiplied by a logit, which is as large.
         """
-        largest = float(np.abs(np.where(self.legal, self.logits, 0)).max())
-        most = 1 + math.log(self.logits.shape[1])
-        return {"magnitude": (largest + most) * most, "roundings": 2 * self.logits.shape[1] + 20}
+        return {"magnitude": self._of_logarithms**2, "roundings": 2 * self.logits.shape[1] + 20}
+
+    @property
+    def judged_closely(self) -> dict[str, Any]:
+        """The same, where entropies and derivatives are means of logarithms, which are no larger than 1 + log A."""
+        return self.judged | {"magnitude": self._of_logarithms * self._most}
+
+    @property
+    def _most(self) -> float:
+        return 1 + math.log(self.logits.shape[1])
+
+    @property
+    def _of_logarithms(self) -> float:
+        """What the terms of a logarithm of a probability are below: l + 1 + log A."""
+        return float(np.abs(np.where(self.legal, self.logits, 0)).max()) + self._most
 
     def but(self, **fields: np.ndarray) -> "Choices":
         """The same choices with other arrays in the named fields."""

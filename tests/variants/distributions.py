@@ -44,6 +44,16 @@ def entropy(logits, legal):
     return values, slopes
 
 
+@variant("as the logarithm of the sum less the mean logit", admitted=("DIST-18",))
+def entropy(logits, legal):
+    possible = np.array(legal, dtype=bool) & (logits > -np.inf)
+    rivals = np.where(possible, logits, -np.inf).astype(float)
+    total = logsumexp(rivals, axis=1, keepdims=True)
+    policy, finite = np.exp(rivals - total), np.where(possible, rivals, 0)
+    value = total[:, 0] - (policy * finite).sum(axis=1)
+    return value, np.where(possible, -policy * (finite - total + value[:, None]), 0)
+
+
 # Gaussian policies
 
 
