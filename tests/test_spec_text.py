@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from rlspec.spec import clauses as reading
-from rlspec.spec.clauses import CHAPTERS
+from rlspec.spec.clauses import CHAPTERS, clauses
 
 SPEC = Path(reading.__file__).parent
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
@@ -95,3 +95,8 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(chapter):
 def test_a_source_is_cited_without_an_apology(chapter):
     lines = " ".join(text_of(chapter).split())
     assert UNVERIFIED.findall(lines) == []
+
+
+def test_the_clauses_that_a_chapter_names_are_there():
+    named = {id for chapter in CHAPTERS for id in re.findall(r"\b[A-Z]{2,5}-[1-9]\d*\b", text_of(chapter))}
+    assert {id for id in named if id.partition("-")[0] in {of.prefix for of in clauses().values()}} <= clauses().keys()
