@@ -353,7 +353,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="M-kl-15",
     slug="kl-gradient-of-the-sum",
-    clause="KL-21",
+    clause="KL-20",
     effect="What is shown is a mean, and what is followed is the gradient of a sum.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):

@@ -111,6 +111,10 @@ class Violation(AssertionError):
         self.call = call
         self.expected = expected
         self.actual = actual
+        self.calls: list[Any] = []
+        """The calls of the example that shows it, and what came of each."""
+        self.under: dict[str, str] = {}
+        """The choices in force, where those that the candidate made are not known; no others explain the answer."""
 
 
 def tolerance(*, magnitude: Any, roundings: int, roundoff: Fraction) -> Fraction:

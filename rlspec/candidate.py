@@ -4,14 +4,16 @@ import difflib
 import dis
 import importlib
 import importlib.util
+import pickle
 import pkgutil
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import copy
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,17 @@ class NotLoaded(Exception):
 
 class Declined(Exception):
     """A call that the candidate declines."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A call, and the results by their names, or the error that stands for them."""
+
+    call: Call
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    modified: tuple[str, ...] = ()
+    """Names of the arguments that were written to."""
+    error: Declined | Violation | None = None
 
 
 def short_names() -> list[str]:
@@ -117,6 +130,15 @@ class Candidate:
         """Choices that explain the answers as well as those inferred, by convention."""
         self.unexplained: dict[str, tuple[Any, ...]] = {}
         """A question whose answer the choices do not explain, by operation; only of those that no choices explain."""
+        self.supposed: dict[str, str] = {}
+        """Choices that are in force for the moment, where none is declared."""
+        self.last_excuse: dict[str, str] = {}
+        """The choices by which an answer was last explained that those in force do not explain."""
+        self.calls: list[Told] = []
+        """The calls of the example, and what came of each."""
+        self.consulted: set[str] = set()
+        """The conventions that the example looked at."""
+        self._told_again: list[Told] | None = None
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
         _require_clauses(self.known_failures)
         self.start_trial()
@@ -142,6 +164,30 @@ class Candidate:
         """How many calls of the last property were answered, declined, or left without a usable answer."""
         return {"answers": self.answers, "declined": self.declined, "unanswered": self.unanswered}
 
+    def begin_example(self) -> None:
+        """Forget the calls of the last example, and which conventions it looked at."""
+        self.calls, self.consulted = [], set()
+
+    @contextmanager
+    def supposing(self, chosen: dict[str, str]) -> Iterator[None]:
+        """While it lasts, these choices are in force, and calls of the example have the answers that they had."""
+        before = self.calls, self.tally(), self.unusable
+        self.supposed, self._told_again = chosen, list(self.calls)
+        try:
+            yield
+        finally:
+            self.supposed, self._told_again = {}, None
+            self.calls, tally, self.unusable = before
+            self.answers, self.declined, self.unanswered = tally.values()
+
+    def leaves_open(self, name: str) -> bool:
+        """Whether the choice of a convention, or the precision, is neither declared nor known from the answers."""
+        operation = name.partition(".")[0]
+        if self._declares(name) or name.endswith(".precision") and name in self.inferred:
+            return False  # a precision is known from those answers that are right
+        known = self.explained(operation) and f"{operation}.precision" in self.inferred
+        return not known or name in self.alike
+
     def _declares(self, name: str) -> bool:
         return bool({name, name.rpartition(".")[2]} & self.declared.keys())
 
@@ -154,7 +200,8 @@ class Candidate:
 
         name: as in a MAY clause, such as ``policy_gradient.discounting``.
         """
-        return self.declared.get(name) or self.inferred.get(name) or conventions()[name][0]
+        self.consulted.add(name)
+        return self.declared.get(name) or self.supposed.get(name) or self.inferred.get(name) or conventions()[name][0]
 
     def conventions(self, operation: str) -> dict[str, str]:
         """The choices in force for an operation, by convention's name."""
@@ -174,7 +221,8 @@ class Candidate:
     def precision(self, operation: str) -> str:
         """``float64``, ``float32`` or ``bfloat16``: declared for this operation or for all, or else found out."""
         own = f"{operation}.precision"
-        found = self.inferred.get(own, "float64").removesuffix(WHERE_RIGHT)
+        self.consulted.add(own)
+        found = self.supposed.get(own) or self.inferred.get(own, "float64").removesuffix(WHERE_RIGHT)
         return self.declared.get(own) or self.declared.get("precision") or found
 
     def explained(self, operation: str) -> bool:
@@ -226,14 +274,46 @@ class Candidate:
             raise Stopped(f"stopped after {self.limits.budget:g} s, {self.answers} answers")
         if lost := self._given_up(operation):
             raise Stopped(str(lost[0]), lost[0])
+        told = self._known(operation, arguments) or self._told(implementation, operation, arguments)
+        if told.error:
+            raise told.error
+        judged = (self._roundoff(operation, arguments), told.modified)
+        answers = tuple(Answer(told.call, value, *judged, name) for name, value in told.values.items())
+        return answers if len(answers) > 1 else answers[0]
+
+    def _known(self, operation: Operation, arguments: tuple[Any, ...]) -> Told | None:
+        """What came of the same call when the example was run before."""
+        if self._told_again is None:
+            return None
+        asked = pickle.dumps((operation.name, *map(copy, arguments)))
+        for place, told in enumerate(self._told_again):
+            if pickle.dumps((told.call.operation.name, *told.call.arguments)) == asked:
+                return self._told_again.pop(place)
+        return None
+
+    def _told(self, implementation: Callable[..., Any], operation: Operation, arguments: tuple[Any, ...]) -> Told:
+        """What comes of one call of the candidate."""
         before = [copy(argument) for argument in arguments]
         call = Call(operation, tuple(before))
+        try:
+            values = _results(self._returned(implementation, call, arguments), call)
+        except (Declined, Violation) as error:
+            told = Told(call, error=error)
+        else:
+            self.answers += 1
+            told = Told(call, values, _restored(operation, arguments, before))
+        self.calls.append(told)
+        return told
+
+    def _returned(self, implementation: Callable[..., Any], call: Call, arguments: tuple[Any, ...]) -> Any:
+        """What the candidate returns; raises like ``answer``."""
+        operation = call.operation
         try:
             with (
                 self.note.asking(call, self.limits.patience) if self.note else nullcontext(),
                 warnings.catch_warnings(action="ignore"),  # the verdict is the same under every warnings filter
             ):
-                returned = within(self.limits.patience, implementation, *arguments)
+                return within(self.limits.patience, implementation, *arguments)
         except NotImplementedError as declined:
             if not _on_purpose(declined):
                 raise Violation(f"{operation.name} raised {_said(declined)}{_place(declined)}", call) from declined
@@ -248,11 +328,6 @@ class Candidate:
             raise
         except BaseException as error:
             raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
-        values = _results(returned, call)
-        self.answers += 1
-        judged = (self._roundoff(operation, arguments), _restored(operation, arguments, before))
-        answers = tuple(Answer(call, value, *judged, name) for name, value in values.items())
-        return answers if len(answers) > 1 else answers[0]
 
     def _given_up(self, operation: Operation) -> list[Violation]:
         """The calls of an operation that were lost, if there are too many to ask it again."""

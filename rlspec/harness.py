@@ -21,6 +21,7 @@ from .notes import Doing
 from .power import operations_asked
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
+from .reading import charitable
 from .spec.clauses import clauses
 from .verdicts import Outcome, Verdict, differences, exit_status, judge, missing
 from .workers import Briefing, Survivor
@@ -324,7 +325,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     with ExitStack() as while_it_runs:
         while_it_runs.callback(trial.doing, Doing())
         while_it_runs.enter_context(same_everywhere())
-        while_it_runs.enter_context(kept(test))
+        while_it_runs.enter_context(kept(test, charitable(test)))
         if trial.run.explore is not None and trial.run.seed is not None:
             while_it_runs.enter_context(explored(test, item.name, trial.run.explore, trial.run.seed))
         return (yield)

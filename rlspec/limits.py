@@ -86,12 +86,11 @@ def _interruptible(seconds: float) -> bool:
 
 
 @contextmanager
-def kept(test: Any) -> Iterator[None]:
+def kept(test: Any, check: Callable[..., None]) -> Iterator[None]:
     """While it lasts, a Stopped that leaves the property says how many inputs it judged and what had violated it.
 
-    test: the property as Hypothesis made it.
+    test: the property as Hypothesis made it.  check: its body.
     """
-    check = test.hypothesis.inner_test
     judged, charge = 0, None
 
     @wraps(check)

@@ -20,6 +20,7 @@ from .drawing import same_everywhere, seed_by_name
 from .faults import Fault
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
+from .reading import charitable
 from .spec.operations import OPERATIONS
 
 
@@ -69,7 +70,7 @@ class Property:
         """How the candidate violates the property; the first input that shows it will do."""
         candidate.start_trial()
         seed_by_name(self.test, self.name)
-        check = self.test.hypothesis.inner_test
+        check = charitable(self.test)
 
         @wraps(check)
         def until_violated(*arguments: Any, **named: Any) -> None:

@@ -1,0 +1,141 @@
+"""The charitable reading: a clause is violated only by an answer that no choice left open explains."""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from itertools import islice, product
+from random import Random
+from typing import Any
+
+from hypothesis.errors import UnsatisfiedAssumption
+from hypothesis.strategies import DataObject
+
+from .candidate import Candidate
+from .properties.checking import ROUNDOFFS, Violation
+from .spec.clauses import choices
+
+MOST = 300
+"""How many combinations of choices are tried on one input."""
+
+NUMBERS = (1e-8, 1e-6, 1e-5, 1e-4)
+"""What is tried where a choice has a number in it, besides the number that was found out."""
+
+JOINT = {"OPS-8"}
+"""Clauses about all answers together: they hold a candidate to one combination of choices, the one in force."""
+
+
+def charitable(test: Any) -> Callable[..., None]:
+    """The body of a property, such that an input is no charge if another choice explains what was answered.
+
+    Where the choices that a candidate made could not be found out, a property that fails is run again on the very
+    same input and the very same answers, under other combinations of the choices that it looked at; declared ones
+    stay.  If it holds under one of them, Hypothesis goes on to the next input.
+    What is charged in the end says under which choices it is a violation.
+
+    test: the property as Hypothesis made it.
+    """
+    check, joint = test.hypothesis.inner_test, JOINT.issuperset(getattr(test, "clauses", ()))
+
+    @wraps(check)
+    def read(*arguments: Any, **named: Any) -> None:
+        candidate = named.get("candidate")
+        if not isinstance(candidate, Candidate):
+            return check(*arguments, **named)
+        drawn = {name: _Redrawn(value) if isinstance(value, DataObject | Random) else value
+                 for name, value in named.items()}  # fmt: skip
+        candidate.begin_example()
+        try:
+            check(*arguments, **_afresh(drawn))
+        except Violation as violation:
+            violation.calls, consulted = list(candidate.calls), _open(candidate)
+            if not joint and any(_holds(check, candidate, arguments, drawn, chosen) for chosen in _others(candidate)):
+                return None
+            violation.under = {name: candidate.convention(name) for name in consulted if name in choices()}
+            raise
+        return None
+
+    return read
+
+
+def _open(candidate: Candidate) -> list[str]:
+    """The conventions that the example looked at and whose choice is neither declared nor found out."""
+    return sorted(name for name in candidate.consulted if candidate.leaves_open(name))
+
+
+def _others(candidate: Candidate) -> Iterator[dict[str, str]]:
+    """The other combinations of choices that the example may be explained by, those that explained the last first."""
+    names = _open(candidate)
+    tried = [{name: candidate.convention(name) for name in names if not name.endswith(".precision")}, {}]
+    while True:
+        for chosen in islice(_combinations(candidate, names), MOST):
+            if chosen not in tried:
+                tried.append(chosen)
+                yield chosen
+        if names == _open(candidate):
+            return
+        names = _open(candidate)  # under other choices the property has looked at further conventions
+
+
+def _combinations(candidate: Candidate, names: list[str]) -> Iterator[dict[str, str]]:
+    yield {name: candidate.last_excuse[name] for name in names if name in candidate.last_excuse}
+    for choices in product(*(_choices(candidate, name) for name in names)):
+        yield dict(zip(names, choices, strict=True))
+
+
+def _choices(candidate: Candidate, name: str) -> list[str]:
+    """What a convention may be, the choice in force first; of two precisions the coarser, which allows for both."""
+    operation = name.partition(".")[0]
+    if name.endswith(".precision"):
+        return [max(candidate.precision(operation), "float32", key=ROUNDOFFS.__getitem__)]
+    in_force = candidate.convention(name)
+    if candidate.explained(operation) and name in candidate.alike:
+        return [in_force, *candidate.alike[name]]
+    texts = [in_force]
+    for choice in choices()[name]:
+        numbers = {choice.number(choice.example), *NUMBERS} if choice.letter else ()
+        texts += [choice.with_number(number) for number in numbers if choice.low <= number <= choice.high]
+        texts += [] if choice.letter else [choice.text]
+    return list(dict.fromkeys(texts))
+
+
+def _holds(
+    check: Callable[..., None], candidate: Candidate, arguments: tuple[Any, ...], drawn: dict[str, Any], chosen: Any
+) -> bool:
+    """Whether the property holds on the same input under these choices; one that asks nothing of it does not."""
+    with candidate.supposing(chosen):
+        try:
+            check(*arguments, **_afresh(drawn))
+        except (Violation, UnsatisfiedAssumption):
+            return False
+    candidate.last_excuse |= chosen
+    return True
+
+
+class _Redrawn:
+    """What a property draws in its body, so that it can be drawn again."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._seed = source.getrandbits(64) if isinstance(source, Random) else None
+        self._drawn: list[Any] = []
+
+    def afresh(self) -> Any:
+        """A source that gives what was drawn before, from the beginning, and then draws on."""
+        return _Again(self._source, self._drawn) if self._seed is None else Random(self._seed)
+
+
+class _Again:
+    """Stands in for Hypothesis's object of ``data()``."""
+
+    def __init__(self, source: Any, drawn: list[Any]) -> None:
+        self._source, self._drawn, self._given = source, drawn, 0
+
+    def draw(self, strategy: Any, label: Any = None) -> Any:
+        """What the strategy gave at this place before, or else something new."""
+        if self._given == len(self._drawn):
+            self._drawn.append(self._source.draw(strategy, label))
+        self._given += 1
+        return self._drawn[self._given - 1]
+
+
+def _afresh(drawn: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.afresh() if isinstance(value, _Redrawn) else value for name, value in drawn.items()}
