@@ -268,7 +268,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="K03",
     slug="k3-with-a-ratio-that-is-held-fast",
-    clause="KL-24",
+    clause="KL-21",
     seen=("volcengine/verl#2953", "NovaSky-AI/SkyRL#805", "NovaSky-AI/SkyRL#1445", "huggingface/trl#3025"),
     effect="The derivative of k3 alone follows the forward KL, and what is monitored is the reverse one.",
 )
