@@ -183,7 +183,7 @@ class Candidate:
     def leaves_open(self, name: str) -> bool:
         """Whether the choice of a convention, or the precision, is neither declared nor known from the answers."""
         operation = name.partition(".")[0]
-        if self._declares(name) or name.endswith(".precision") and name in self.inferred:
+        if self._declares(name) or (name.endswith(".precision") and name in self.inferred):
             return False  # a precision is known from those answers that are right
         known = self.explained(operation) and f"{operation}.precision" in self.inferred
         return not known or name in self.alike

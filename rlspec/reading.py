@@ -77,8 +77,8 @@ def _others(candidate: Candidate) -> Iterator[dict[str, str]]:
 
 def _combinations(candidate: Candidate, names: list[str]) -> Iterator[dict[str, str]]:
     yield {name: candidate.last_excuse[name] for name in names if name in candidate.last_excuse}
-    for choices in product(*(_choices(candidate, name) for name in names)):
-        yield dict(zip(names, choices, strict=True))
+    for taken in product(*(_choices(candidate, name) for name in names)):
+        yield dict(zip(names, taken, strict=True))
 
 
 def _choices(candidate: Candidate, name: str) -> list[str]:
