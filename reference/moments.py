@@ -10,7 +10,7 @@ states, A actions, D parameters; those of a table are its logits, state by state
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,7 +169,7 @@ def _ratios(policy: Array, behaviour: Array) -> Array:
 
 @dataclass(frozen=True)
 class Credit:
-    """w_t = k^t (G_t - b_t(s_t, a_t)), where G_t = delta_t + c delta_{t+1} + c^2 delta_{t+2} + ...
+    """w_t = kappa^t (G_t - b_t(s_t, a_t)), where G_t = delta_t + c delta_{t+1} + c^2 delta_{t+2} + ...
 
     delta_t = r_t + gamma v_{t+1}(s_{t+1}) - v_t(s_t), with v_H = 0; with v = 0 they are the rewards.  For an infinite
     horizon values and baselines do not change with time, and have one row.
@@ -182,7 +182,7 @@ class Credit:
     decay: Number
     """c"""
     discount: Number
-    """k: gamma, or 1 where gamma^t is left out (PG-12)"""
+    """kappa: gamma, or 1 where gamma^t is left out (PG-12)"""
     window: int | None = None
     """how many errors G_t consists of at most; None for all that follow"""
 
@@ -204,43 +204,44 @@ class _Ahead(NamedTuple):
 class _Past(NamedTuple):
     """The scores of earlier steps, where they have led: the sum of them times what they have earned and are due."""
 
-    earned: Array  # e, [S, D]
-    due: Array  # f, [S, m, D]
+    earned: Array  # [S, D]
+    due: Array  # [S, m, D]
 
 
 def moments(given: Process, credit: Credit) -> Moments:
     """The mean and the covariance of ghat = sum_t w_t grad log pi(a_t|s_t) (CRIT-6).
 
     With G_t = delta_t + c G_{t+1} the credit of a step before t is what it has earned by then and a share of G_t.  Let
-    e_t(s) and f_t(s) be the sums of the earlier scores times the one and the other, where s_t = s.  With means over the
-    action, and primes for what follows in the next state,
+    earned_t(s) and due_t(s) be the sums of the earlier scores times the one and the other, where s_t = s.  With means
+    over the action, and primes for what follows in the next state,
 
         E[G] = E[delta + c G'],  E[G^2] = E[delta^2 + 2 c delta G' + c^2 G'^2]
-        e' = k (e + delta f + k^2t (delta - b) psi),  f' = k c (f + k^2t psi)
-        E[ghat] = sum_t k^t E[(G - b) psi]
-        E[ghat ghat^T] = sum_t k^2t E[(G - b)^2 psi psi^T] + Z + Z^T,  Z = sum_t E[(G - b) psi e^T + G (G - b) psi f^T],
+        earned' = kappa (earned + delta due + kappa^2t (delta - b) psi),  due' = kappa c (due + kappa^2t psi)
+        E[ghat] = sum_t kappa^t E[(G - b) psi],  E[ghat ghat^T] = sum_t kappa^2t E[(G - b)^2 psi psi^T] + Z + Z^T,
+        Z = sum_t E[(G - b) psi earned^T + G (G - b) psi due^T],
 
-    because past and future are independent once the state is known: G comes backwards, e and f come forwards.  With a
-    window of n errors the sum of j of them is delta_t and c times the sum of j - 1 from the next step on (CRIT-9).  Of
-    another policy's actions, each G and each score is multiplied by the ratios from its own step on (CRIT-10).
+    because past and future are independent once the state is known: G comes backwards, earned and due come forwards.
+    With a window of n errors the sum of j of them is delta_t and c times the sum of j - 1 from the next step on
+    (CRIT-9).  Of another policy's actions, each G and each score is multiplied by the ratios from its own step on
+    (CRIT-10).
 
     For a table that takes O(H S^3 A), and O(S^3 A) for an infinite horizon (CRIT-11), whose series converges for c < 1
-    and k < 1; raises ValueError otherwise, and for an infinite horizon with another policy's actions.
+    and kappa < 1; raises ValueError otherwise, and for an infinite horizon with another policy's actions.
     """
-    k, last = credit.discount, _sums(given, credit).last
-    ahead = _backwards(given, credit) if given.horizon else [_settled(given, credit)]
-    visits, met = _visits(given, k * given.chain.T), _visits(given, k * k * given.second_chain.T)
-    first, weight, cross = (0 * of for of in (given.policy, given.policy, given.scores))
-    # What is past comes last, so that none is worked out for after the last step.
-    for (returns, squares), b, once, twice, past in zip(
-        ahead, credit.baselines, visits, met, _pasts(given, credit, met), strict=False
-    ):
-        above, products = returns @ last - b, squares @ last - b[:, :, None] * returns
-        first += once[:, None] * given.policy * above
-        weight += twice[:, None] * given.second * (products @ last - b * above)
-        cross += _met(past, given.policy * above, given.second[:, :, None] * products)
-    mean = given.through(first)
-    return Moments(mean, _mean_square(given, weight, cross) - np.multiply.outer(mean, mean))
+    kappa, last = credit.discount, _sums(given, credit).last
+    ahead = [_settled(given, credit)] if given.horizon is None else _backwards(given, credit)
+    visits = _visits(given, kappa * given.chain.T)
+    met = _visits(given, kappa * kappa * given.second_chain.T)
+    linear, square, cross = 0 * given.policy, 0 * given.policy, 0 * given.scores
+    for step, past in enumerate(_pasts(given, credit, met)):
+        returns, squares, b = ahead[step].returns, ahead[step].squares, credit.baselines[step]
+        above = returns @ last - b  # E[G - b], [S, A]
+        products = squares @ last - b[:, :, None] * returns  # E[G_j (G - b)] with each of the sums G_j, [S, A, m]
+        linear += visits[step][:, None] * given.policy * above
+        square += met[step][:, None] * given.second * (products @ last - b * above)
+        cross += _crossed(past, given.policy * above, given.second[:, :, None] * products)
+    mean = given.through(linear)
+    return Moments(mean, _mean_square(given, square, cross) - np.multiply.outer(mean, mean))
 
 
 def _sums(given: Process, credit: Credit) -> _Sums:
@@ -286,7 +287,7 @@ def _settled(given: Process, credit: Credit) -> _Ahead:
     """What is ahead for ever: n steps back with a window, and otherwise a solution, of E[G] before E[G^2]."""
     c = credit.decay
     if not abs(credit.discount) < 1 or not (credit.window or abs(c) < 1) or given.second is not given.policy:
-        raise ValueError("an infinite horizon needs k and c below 1 and actions that are the policy's own")
+        raise ValueError("an infinite horizon needs kappa and c below 1 and actions that are the policy's own")
     first, second = _before_acting(given, credit, None)
     for _ in range(credit.window or 0):
         first, second = _before_acting(given, credit, _step_back(given, credit, 0, first, second))
@@ -299,13 +300,23 @@ def _settled(given: Process, credit: Credit) -> _Ahead:
 
 
 def _pasts(given: Process, credit: Credit, met: Array) -> Iterator[_Past]:
-    """What is past at each step, from the first one on; met: k^2t P(s_t = s)."""
-    k, carry, past = credit.discount, _sums(given, credit).carry, _nothing_yet(given, credit.window or 1)
-    for step, b in enumerate(credit.baselines):
-        each = met[step][:, None] * given.second
-        onwards = partial(_onwards, given, given.errors(credit.values, step), each, -each * b, carry, k)
-        yield (past := past if given.horizon else _settled_past(given, credit, onwards))
-        past = onwards(past)
+    """What is past at each step, from the first one on; met: kappa^2t P(s_t = s)."""
+    if given.horizon is None:
+        yield _settled_past(given, credit, met)
+        return
+    past = _nothing_yet(given, credit.window or 1)
+    for step in range(given.horizon):
+        if step > 0:
+            past = _past_after(given, credit, met, step - 1, past)
+        yield past
+
+
+def _past_after(given: Process, credit: Credit, met: Array, step: int, past: _Past) -> _Past:
+    """What is past after a step, from what was before it."""
+    each = met[step][:, None] * given.second
+    known = -each * credit.baselines[step]
+    errors, carry = given.errors(credit.values, step), _sums(given, credit).carry
+    return _onwards(given, errors, each, known, carry, credit.discount, past)
 
 
 def _nothing_yet(given: Process, length: int) -> _Past:
@@ -313,34 +324,40 @@ def _nothing_yet(given: Process, length: int) -> _Past:
     return _Past(given.zeros(states, dimension), given.zeros(states, length, dimension))
 
 
-def _onwards(given: Process, errors: Errors, each: Array, less: Array, carry: Array, k: Number, past: _Past) -> _Past:
-    """e' = k (e + delta f + (delta each + less) psi) and f' = k carry^T (f + each psi), where a step leads.
+def _onwards(
+    given: Process, errors: Errors, each: Array, known: Array, carry: Array, kappa: Number, past: _Past
+) -> _Past:
+    """The past of the next step, with delta the sum of this one's errors.
 
-    each: what a score that is added weighs, [S, A].  less: the part of its credit that is known already, likewise.
+        earned' = kappa (earned + delta due + (delta each + known) psi)
+        due'    = kappa carry^T (due + each psi).
+
+    each: what a score that is added weighs, [S, A].  known: the part of its credit that is known already, [S, A].
     """
     rows, (earned, due), (here, ahead) = given.transition, past, errors
     by_error = given.averaged(given.second, given.weighed(rows, here, ahead))
     earned = given.chain.T @ earned + by_error.T @ due.sum(axis=1)
-    earned += given.arrivals(given.weighed(rows, each * here + less, ahead, each))
+    earned += given.arrivals(given.weighed(rows, each * here + known, ahead, each))
     due = (given.second_chain.T @ due.reshape(len(due), -1)).reshape(due.shape)
     due[:, -1] += given.arrivals(given.weighed(rows, each))
-    return _Past(k * earned, k * carry.T @ due)
+    return _Past(kappa * earned, kappa * carry.T @ due)
 
 
-def _settled_past(given: Process, credit: Credit, onwards: Callable[[_Past], _Past]) -> _Past:
-    """The past that a step leaves as it is: n steps with a window, and otherwise a solution, of f before e."""
-    k, past = credit.discount, _nothing_yet(given, credit.window or 1)
+def _settled_past(given: Process, credit: Credit, met: Array) -> _Past:
+    """The past that a step leaves as it is: n steps with a window, and otherwise a solution, of due before earned."""
+    kappa, past = credit.discount, _nothing_yet(given, credit.window or 1)
     nothing = past.earned
     for _ in range(credit.window or 0):
-        past = _Past(nothing, onwards(past).due)
+        past = _Past(nothing, _past_after(given, credit, met, 0, past).due)
     if not credit.window:
-        due = given.fixed_point(k * credit.decay * given.chain.T, onwards(past).due[:, 0])
-        past = _Past(nothing, due[:, None])
-    return _Past(given.fixed_point(k * given.chain.T, onwards(past).earned), past.due)
+        added = _past_after(given, credit, met, 0, past).due[:, 0]
+        past = _Past(nothing, given.fixed_point(kappa * credit.decay * given.chain.T, added)[:, None])
+    added = _past_after(given, credit, met, 0, past).earned
+    return _Past(given.fixed_point(kappa * given.chain.T, added), past.due)
 
 
-def _met(past: _Past, above: Array, products: Array) -> Array:
-    """above e + products f, [S, A, D]: what the step's credit, [S, A] and [S, A, m], makes of the earlier scores."""
+def _crossed(past: _Past, above: Array, products: Array) -> Array:
+    """above earned + products due, [S, A, D]: the earlier scores times this step's credit, [S, A] and [S, A, m]."""
     scores = np.concatenate([past.earned[:, None], past.due], axis=1)
     return np.concatenate([above[:, :, None], products], axis=2) @ scores
 
@@ -385,59 +402,73 @@ class Episodes(NamedTuple):
 def episodes(given: Process, baseline: Number | None = None) -> Episodes:
     """The moments of return and score of whole episodes (CRIT-7), b being E[R] if no other number is given.
 
-    R - b is what has happened before step t, R_t = V_0(s_0) - b + delta_0 + ... + gamma^(t-1) delta_{t-1}, and what
-    follows, G_t = gamma^t delta_t + ...; given s_t they are independent.  Psi Psi^T is the sum over t of psi_t psi_t^T,
-    psi_t Y_t^T and Y_t psi_t^T, with the sum Y_t of the scores before t.  So, given the state and the action,
+    R - b is the sum of two numbers that are independent given s_t: what has been earned before step t,
+    before_t = V_0(s_0) - b + delta_0 + ... + gamma^(t-1) delta_{t-1}, and what is earned from t on,
+    after_t = gamma^t delta_t + ...  Psi Psi^T is the sum over t of psi_t psi_t^T, psi_t Y_t^T and Y_t psi_t^T, with the
+    sum Y_t of the scores before t.  So, given the state and the action,
 
-        E[(R - b)^2]            = E[R_t^2] + 2 E[R_t] E[G] + E[G^2]
-        E[(R - b)^2 psi_t Y_t^T] = (2 E[G] E[R_t Y_t^T] + E[G^2] E[Y_t^T]) psi_t,
+        E[(R - b)^2]             = E[before_t^2] + 2 E[before_t] E[after_t] + E[after_t^2]
+        E[(R - b)^2 psi_t Y_t^T] = (2 E[after_t] E[before_t Y_t^T] + E[after_t^2] E[Y_t^T]) psi_t,
 
-    for psi_t alone has mean zero.  E[Y_t] and E[R_t Y_t] are the f and e of `moments`, with one for c and k.
+    for psi_t alone has mean zero.  E[before_t Y_t] and E[Y_t] are the vectors earned and due of `moments`, with one for
+    c and kappa.
     Raises ValueError for an infinite horizon, whose scores have no finite sum, and for another policy's actions.
     """
     if given.horizon is None or given.second is not given.policy:
         raise ValueError("whole episodes have a finite horizon here, and actions that are the policy's own")
     values, scales = exact_values(given), discounted([1] * given.horizon, given.gamma)
-    credit = Credit(values, given.zeros(given.horizon, *given.reward.shape), given.gamma, given.gamma)
-    pieces = (given.errors(values, step) for step in range(given.horizon))
-    errors = [(scale * here, scale * ahead) for scale, (here, ahead) in zip(scales, pieces, strict=True)]
-    ahead, mean, one = _backwards(given, credit), given.initial @ values[0], given.zeros(1, 1) + 1
-    past = _nothing_yet(given, 1)
-    first, plain, weight, cross = (0 * of for of in (*[given.policy] * 3, given.scores))
-    before = _earnings(given, errors, values[0] - (mean if baseline is None else baseline))
-    for scale, (returns, squares), error, chances in zip(scales, ahead, errors, before, strict=True):
-        g1, g2 = scale * returns[:, :, 0], scale * scale * squares[:, :, 0, 0]
-        visits, once, twice = (numbers[:, None] * given.policy for numbers in chances)
-        first += visits * g1
-        plain += visits
-        weight += twice + 2 * once * g1 + visits * g2
-        cross += _met(past, 2 * given.policy * g1, (given.policy * g2)[:, :, None])
-        past = _onwards(given, error, visits, once, one, 1, past)
+    mean = given.initial @ values[0]
+    credit = Credit(values, _by_step(given, 0), given.gamma, given.gamma)
+    ahead = _backwards(given, credit)
+    errors = [_scaled(given.errors(values, step), scale) for step, scale in enumerate(scales)]
+    befores = _befores(given, errors, values[0] - (mean if baseline is None else baseline))
+    past, one = _nothing_yet(given, 1), given.zeros(1, 1) + 1
+    gradient, scored, square, cross = 0 * given.policy, 0 * given.policy, 0 * given.policy, 0 * given.scores
+    for step, scale in enumerate(scales):
+        after = scale * ahead[step].returns[:, :, 0]
+        after_squared = scale * scale * ahead[step].squares[:, :, 0, 0]
+        visits, before, before_squared = (of_state[:, None] * given.policy for of_state in befores[step])
+        gradient += visits * after
+        scored += visits
+        square += before_squared + 2 * before * after + visits * after_squared
+        cross += _crossed(past, 2 * given.policy * after, (given.policy * after_squared)[:, :, None])
+        past = _onwards(given, errors[step], visits, before, one, 1, past)
     ends = values[0] - mean
-    _, second = _before_acting(given, credit, ahead[0])
+    _, of_the_rest = _before_acting(given, credit, ahead[0])
     return Episodes(
         mean,
-        given.initial @ (ends * ends + second[:, 0, 0]),
-        given.through(first),
-        given.through(plain[:, :, None] * given.scores),
-        _mean_square(given, weight, cross),
+        given.initial @ (ends * ends + of_the_rest[:, 0, 0]),
+        given.through(gradient),
+        given.through(scored[:, :, None] * given.scores),
+        _mean_square(given, square, cross),
     )
 
 
-def _earnings(given: Process, errors: list[Errors], begun: Array) -> list[tuple[Array, Array, Array]]:
-    """P(s_t = s), E[R_t; s_t = s] and E[R_t^2; s_t = s] for each step."""
-    rows = [(given.initial, given.initial * begun, given.initial * begun * begun)]
+class _Before(NamedTuple):
+    """Of what has been earned before a step, with the chance to be in each state, [S] each."""
+
+    visits: Array  # P(s_t = s)
+    mean: Array  # E[before_t; s_t = s]
+    square: Array  # E[before_t^2; s_t = s]
+
+
+def _befores(given: Process, errors: list[Errors], begun: Array) -> list[_Before]:
+    """What has been earned before each step; begun: before the first one, [S]."""
+    rows = [_Before(given.initial, given.initial * begun, given.initial * begun * begun)]
     for error in errors[:-1]:
-        visits, once, twice = rows[-1]
         weighed = given.weighed(given.transition, *error)
         by_error = given.averaged(given.policy, weighed).T
         by_square = given.averaged(given.policy, given.weighed(weighed, *error)).T
-        rows.append((
-            given.chain.T @ visits,
-            given.chain.T @ once + by_error @ visits,
-            given.chain.T @ twice + 2 * by_error @ once + by_square @ visits,
-        ))  # fmt: skip
+        visits, mean, square = rows[-1]
+        mean_after = given.chain.T @ mean + by_error @ visits
+        square_after = given.chain.T @ square + 2 * by_error @ mean + by_square @ visits
+        rows.append(_Before(given.chain.T @ visits, mean_after, square_after))
     return rows
+
+
+def _scaled(errors: Errors, scale: Number) -> Errors:
+    here, ahead = errors
+    return scale * here, scale * ahead
 
 
 def whole_return(given: Process, baseline: Number = 0) -> Moments:
@@ -523,26 +554,26 @@ def _parabolas(curvature: Array, product: Array) -> Parabolas:
 
 
 def best_baselines(given: Process, discount: Number = None) -> Parabolas:
-    """The variance of sum_t k^t (G_t - b_t(s_t)) grad log pi(a_t|s_t) as a function of the numbers b_t(s) (CRIT-12).
+    """The variance of sum_t kappa^t (G_t - b_t(s_t)) psi_t as a function of the numbers b_t(s) (CRIT-12).
 
-    The estimate is ghat - sum_ts b_t(s) B_ts with B_ts = k^t [s_t = s] psi_t, which has mean zero and is uncorrelated
-    with every other of its kind, because of two scores the later one has mean zero whatever the earlier one was.  So
-    b_t(s) is best at E[ghat . B_ts] / E[|B_ts|^2], and with n_t(s) = P(s_t = s) and means over actions,
+    The estimate is ghat - sum_ts b_t(s) C_ts with C_ts = kappa^t [s_t = s] psi_t, which has mean zero and is
+    uncorrelated with every other of its kind, because of two scores the later one has mean zero whatever the earlier
+    one was.  So b_t(s) is best at E[ghat . C_ts] / E[|C_ts|^2], and with n_t(s) = P(s_t = s) and means over actions,
 
-        E[|B_ts|^2]    = k^2t n_t(s) E[|psi|^2]
-        E[ghat . B_ts] = k^2t n_t(s) E[Q_t |psi|^2 + psi . k X'] + F_t(s) . E[Q_t psi].
+        E[|C_ts|^2]    = kappa^2t n_t(s) E[|psi|^2]
+        E[ghat . C_ts] = kappa^2t n_t(s) E[Q_t |psi|^2 + psi . kappa X'] + F_t(s) . E[Q_t psi].
 
-    X is the rest of the estimate, as in `moments`, and F_t(s) = sum_{j < t} k^(j+t) gamma^(t-j) E[psi_j; s_t = s] the
-    scores of earlier steps, whose returns contain G_t.  Infinite horizon: sums over t, as the only row.
+    X is the rest of the estimate, as in `moments`, and F_t(s) = sum_{j < t} kappa^(j+t) gamma^(t-j) E[psi_j; s_t = s]
+    the scores of earlier steps, whose returns contain G_t.  Infinite horizon: sums over t, as the only row.
     The vertex of a state that cannot be visited, or where there is no choice, is 0.
     """
-    k, values, psi = _or(discount, given.gamma), exact_values(given), given.scores
-    visits = _visits(given, k * k * given.second_chain.T)
+    kappa, values, psi = _or(discount, given.gamma), exact_values(given), given.scores
+    visits = _visits(given, kappa * kappa * given.second_chain.T)
     lengths = (psi * psi).sum(axis=2)
     worth = [above + v[:, None] for above, v in zip(advantages(given, values), values, strict=True)]
     pulls = [over_actions(given.policy * q, psi) for q in worth]
-    rests = _rests(given, k, pulls)
-    earlier = _earlier(given, k, visits)
+    rests = _rests(given, kappa, pulls)
+    earlier = _earlier(given, kappa, visits)
     curvature = visits * over_actions(given.policy, lengths)
     product = [
         n * (over_actions(given.policy, q * lengths) + rest) + (before * pull).sum(axis=1)
@@ -551,25 +582,25 @@ def best_baselines(given: Process, discount: Number = None) -> Parabolas:
     return _parabolas(curvature, np.array(product))
 
 
-def _rests(given: Process, k: Number, pulls: list[Array]) -> list[Array]:
-    """E[psi . k X'], [S], at each step."""
+def _rests(given: Process, kappa: Number, pulls: list[Array]) -> list[Array]:
+    """E[psi . kappa X'], [S], at each step."""
 
     def ahead(rest: Array) -> Array:
         reached = (given.transition @ rest).reshape(given.scores.shape)
-        return k * over_actions(given.policy, (given.scores * reached).sum(axis=2))
+        return kappa * over_actions(given.policy, (given.scores * reached).sum(axis=2))
 
     if given.horizon is None:
-        return [ahead(given.fixed_point(k * given.chain, pulls[0]))]
+        return [ahead(given.fixed_point(kappa * given.chain, pulls[0]))]
     rests, rest = [], 0 * pulls[0]
     for pull in reversed(pulls):
         rests.append(ahead(rest))
-        rest = pull + k * given.chain @ rest
+        rest = pull + kappa * given.chain @ rest
     return rests[::-1]
 
 
-def _earlier(given: Process, k: Number, visits: Array) -> list[Array]:
-    """F_t(s) = sum_{j < t} k^(j+t) gamma^(t-j) E[psi_j; s_t = s], [S, D], at each step, or their sum over all t."""
-    growth = k * given.gamma
+def _earlier(given: Process, kappa: Number, visits: Array) -> list[Array]:
+    """F_t(s) = sum_{j < t} kappa^(j+t) gamma^(t-j) E[psi_j; s_t = s], [S, D], at each step, or their sum over all t."""
+    growth = kappa * given.gamma
     shares = (given.weighed(given.transition, row[:, None] * given.policy) for row in visits)
     arrivals = [growth * given.arrivals(rows) for rows in shares]
     if given.horizon is None:
@@ -584,10 +615,10 @@ def _earlier(given: Process, k: Number, visits: Array) -> list[Array]:
 
 
 def reward_to_go(given: Process, baselines: Any = 0, discount: Number = None) -> Credit:
-    """k^t (G_t - b_t(s_t, a_t)) with all rewards that follow (PG-5, PG-6).
+    """kappa^t (G_t - b_t(s_t, a_t)) with all rewards that follow (PG-5, PG-6).
 
     baselines: b, a number or an array that can be broadcast to [H, S, A]: of shape [S, 1] for numbers of states.
-    discount: k, gamma if it is not given.
+    discount: kappa, gamma if it is not given.
 
     In terms of the exact values it is sum_{j >= t} gamma^(j-t) delta_j - (b_t - V_t): the same sum, without the large
     numbers that are added only to be taken away again.  In float64, with the values as baselines, rewards of size M and
@@ -599,13 +630,13 @@ def reward_to_go(given: Process, baselines: Any = 0, discount: Number = None) ->
 
 
 def generalized(given: Process, critic: Any, lam: Number, discount: Number = None) -> Credit:
-    """k^t times the generalised advantage estimates GAE(lambda) of a critic [H, S] (CRIT-3): lambda = 0 is one step."""
+    """kappa^t times the advantage estimates GAE(lambda) of a critic [H, S] (CRIT-3): lambda = 0 is one step."""
     critic = _critic(given, critic)
     return Credit(critic, _by_step(given, 0), given.gamma * lam, _or(discount, given.gamma))
 
 
 def n_step(given: Process, critic: Any, n: int, discount: Number = None) -> Credit:
-    """k^t times n steps of reward and then the critic's value, less the critic's value here (CRIT-2)."""
+    """kappa^t times n steps of reward and then the critic's value, less the critic's value here (CRIT-2)."""
     critic = _critic(given, critic)
     window = n if given.horizon is None or n < given.horizon else None
     return Credit(critic, _by_step(given, 0), given.gamma, _or(discount, given.gamma), window)

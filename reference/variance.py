@@ -50,16 +50,16 @@ class Parabola(NamedTuple):
 def in_baseline(mdp: TabularMDP, policy: Matrix) -> Parabola:
     """The variance of sum_t gamma^t (G_t - b(s_t)) grad log pi(a_t|s_t) as a function of the numbers b(s) (CRIT-4).
 
-    The estimate is ghat - sum_s b(s) B_s, where B_s, the sum of gamma^t psi_t over the steps with s_t = s, has mean
-    zero, and no component in common with that of another state.  So each b(s) is best at E[ghat . B_s] / E[|B_s|^2].
+    The estimate is ghat - sum_s b(s) C_s, where C_s, the sum of gamma^t psi_t over the steps with s_t = s, has mean
+    zero, and no component in common with that of another state.  So each b(s) is best at E[ghat . C_s] / E[|C_s|^2].
     With the means over the policy's actions, and n_t(s) = P(s_t = s),
 
-        E[|B_s|^2]    = sum_t gamma^2t n_t(s) E[|psi|^2]
-        E[ghat . B_s] = sum_t gamma^2t n_t(s) E[Q_t |psi|^2]
-                      + sum_{k < t} (gamma^(k+t) + gamma^2t) n_k(s) E[P(s_t = s | s_k = s, a_k) psi] . E[Q_t psi].
+        E[|C_s|^2]    = sum_t gamma^2t n_t(s) E[|psi|^2]
+        E[ghat . C_s] = sum_t gamma^2t n_t(s) E[Q_t |psi|^2]
+                      + sum_{j < t} (gamma^(j+t) + gamma^2t) n_j(s) E[P(s_t = s | s_j = s, a_j) psi] . E[Q_t psi].
 
-    The last sum is about states that are visited twice, k before t: of the returns from both visits, G_k holds
-    gamma^(t-k) G_t, and the rewards in between have no part in the later score.
+    The last sum is about states that are visited twice, j before t: of the returns from both visits, G_j holds
+    gamma^(t-j) G_t, and the rewards in between have no part in the later score.
     Finite horizon.  The vertex of a state that cannot be visited, or where there is no choice, is 0.
     """
     tables = [_of_state(mdp, policy, s) for s in range(mdp.shape[0])]
@@ -70,7 +70,7 @@ def in_baseline(mdp: TabularMDP, policy: Matrix) -> Parabola:
 
 
 def _of_state(mdp: TabularMDP, policy: Matrix, s: int) -> tuple[Number, Number]:
-    """E[|B_s|^2] and E[ghat . B_s]."""
+    """E[|C_s|^2] and E[ghat . C_s]."""
     plain = replace(mdp, gamma=1)
     powers = discounted([1] * len(occupancy(plain, policy)), mdp.gamma)
     visits = [row[s] for row in occupancy(plain, policy)]
@@ -82,9 +82,9 @@ def _of_state(mdp: TabularMDP, policy: Matrix, s: int) -> tuple[Number, Number]:
         curvature += power * power * visit * dot(policy[s], lengths)
         product += power * power * visit * dot(policy[s], [x * y for x, y in zip(q, lengths, strict=True)])
         pull = _score_mean(policy[s], q)
-        for k in range(t):
-            again = _score_mean(policy[s], foreseen(plain, policy, here, t - k)[s])
-            product += (powers[k] + power) * power * visits[k] * dot(again, pull)
+        for j in range(t):
+            again = _score_mean(policy[s], foreseen(plain, policy, here, t - j)[s])
+            product += (powers[j] + power) * power * visits[j] * dot(again, pull)
     return curvature, product
 
 

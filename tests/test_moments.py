@@ -241,9 +241,9 @@ def test_what_has_no_moments_is_refused():
     endless = TabularMDP([[[1], [1]]], [[1, 0]], [1], Fraction(1, 2))
     even, uneven = [[Fraction(1, 2)] * 2], [[Fraction(1, 4), Fraction(3, 4)]]
     of = moments.process(endless, even)
-    with pytest.raises(ValueError, match="an infinite horizon needs k and c below 1"):
+    with pytest.raises(ValueError, match="an infinite horizon needs kappa and c below 1"):
         moments.moments(of, moments.reward_to_go(of, discount=1))
-    with pytest.raises(ValueError, match="an infinite horizon needs k and c below 1"):
+    with pytest.raises(ValueError, match="an infinite horizon needs kappa and c below 1"):
         moments.moments(of, replace(moments.reward_to_go(of), decay=1))
     with pytest.raises(ValueError, match="whole episodes have a finite horizon here"):
         moments.episodes(of)
