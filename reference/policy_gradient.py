@@ -14,6 +14,7 @@ from math import prod
 from operator import mul
 from typing import Any
 
+from .choices import one_of
 from .decision_process import Evaluation, TabularMDP, evaluation, trajectories
 from .linear_algebra import Matrix, Number, Vector, dot
 from .returns import reward_to_go
@@ -23,7 +24,7 @@ Weights = Callable[[Sequence[int], Sequence[int], Sequence[Number], Number], Seq
 
 
 def score(probabilities: Vector, action: int) -> list[Number]:
-    """grad log pi(action) = e_action - pi, with respect to the logits of one state (PG-1).
+    """grad log pi(action) = [b = action] - pi(b), with respect to each logit b of one state (PG-1).
 
     probabilities: [A], the softmax of that state's logits.  Sutton & Barto (2018), eq. 13.9 with one-hot features.
     """
@@ -77,10 +78,12 @@ def undiscounted_reward_to_go(
 
 
 def conventional_weights(discounting: str, credit: str) -> Weights:
-    """The weights that the conventions of the operation ``policy_gradient`` stand for (PG-12, PG-13)."""
-    if credit == "whole return":
-        return whole_return
-    return undiscounted_reward_to_go if discounting == "none" else discounted_reward_to_go
+    """The weights that the conventions of the operation ``policy_gradient`` stand for (PG-12, PG-13).
+
+    Raises ValueError for a choice that is not theirs, also where it makes no difference.
+    """
+    to_go = one_of({"gamma^t": discounted_reward_to_go, "none": undiscounted_reward_to_go}, discounting)
+    return one_of({"reward-to-go": to_go, "whole return": whole_return}, credit)
 
 
 def with_baseline(baseline: Callable[[int, int], Number]) -> Weights:
