@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import assume
 
 from rlspec.properties.checking import Answer, each
-from rlspec.properties.questions import Question
+from rlspec.properties.questions.question import Question
 from rlspec.spec.operations import Operation
 
 FINITE = (0.0, 1.0, -3.0, 20.0)
@@ -39,7 +39,7 @@ def named(question: Question) -> Arguments:
 def something_counts(question: Question) -> bool:
     """Whether an entry counts, or the operation has no mask."""
     mask = question.operation.mask
-    return mask is None or bool(named(question)[mask].any())
+    return not mask or bool(named(question)[mask].any())
 
 
 def emptied(question: Question) -> tuple[Any, ...]:
@@ -49,7 +49,7 @@ def emptied(question: Question) -> tuple[Any, ...]:
     return tuple((arguments | {mask: np.zeros_like(arguments[mask])}).values())
 
 
-def counting(operation: Operation, name: str, mask: np.ndarray) -> np.ndarray:
+def counting(operation: Operation, name: str, mask: Any) -> Any:
     """Which entries of the named argument count: those of the mask, of the mask one entry later, or of its rows."""
     if name in operation.of_rows:
         return mask.any(axis=1)
@@ -146,9 +146,8 @@ def hidden(
     others = {name: widened(array, of_mask, columns, operation.axes[name]) for name, array in arguments.items()}
     mask = others[operation.mask]
     assume(not mask.all())
-    if numbers is None:
-        names = [*operation.covered, *operation.of_rows]
-    else:
+    names = [*operation.covered, *operation.of_rows]
+    if numbers is not None:
         names = [name for name in operation.covered if _floats(others[name])]
     for name in draw(st.sampled_from([names, *([name] for name in names)])):
         junk = draw(_junk(name, others[name], numbers))

@@ -65,14 +65,14 @@ class Operation:
     text: str
 
     @property
-    def mask(self) -> str | None:
-        """The parameter that says which entries count, if there is one."""
-        return next((name for name in self.axes if name in MASKS), None)
+    def mask(self) -> str:
+        """The parameter that says which entries count, or an empty name if all do."""
+        return next((name for name in self.axes if name in MASKS), "")
 
     @property
     def covered(self) -> tuple[str, ...]:
         """The parameters that have an entry for each entry of the mask, or several."""
-        if self.mask is None:
+        if not self.mask:
             return ()
         axes = self.axes[self.mask]
         return tuple(name for name, of in self.axes.items() if name != self.mask and of[: len(axes)] == axes)
@@ -80,14 +80,14 @@ class Operation:
     @property
     def of_rows(self) -> tuple[str, ...]:
         """The parameters that have one entry for each row of a mask [B, T], and mean nothing where nothing counts."""
-        if self.mask is None or self.axes[self.mask] == ("B",):
+        if not self.mask or self.axes[self.mask] == ("B",):
             return ()
         return tuple(name for name, of in self.axes.items() if of == ("B",))
 
     @property
     def may_select_nothing(self) -> bool:
         """Whether nothing may count in a row or in the whole batch; one of the actions is always legal."""
-        return self.mask not in (None, "legal")
+        return self.mask not in ("", "legal")
 
     @property
     def parameters(self) -> tuple[str, ...]:
