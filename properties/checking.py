@@ -183,6 +183,14 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         raise Violation(message, answer.call, expected, answer.value)
 
 
+def where(counts: np.ndarray, expected: Any, answer: Answer) -> np.ndarray:
+    """What is expected where something counts, and elsewhere the answer itself, of which other clauses speak.
+
+    counts: a mask of the answer's shape.
+    """
+    return np.where(counts, np.asarray(expected, dtype=object), answer.value)
+
+
 def law(holds: object, answer: Answer, message: str) -> None:
     """Check a law that is not an equation.
 

@@ -184,6 +184,7 @@ def rollouts(
     copies: int = 1,
     numbers: np.ndarray = NUMBERS,
     off_policy: bool = False,
+    ways: tuple[bool, bool] = (True, True),
 ) -> Any:
     """Rollouts whose episodes may end inside a row, at its last step, or nowhere (the rollout was cut).
 
@@ -191,13 +192,14 @@ def rollouts(
     inside, at_end: whether episodes may end before, and at, the last step.
     copies: with more than one, a tuple of so many rollouts whose episodes end alike.
     off_policy: whether the rollouts have ratios, which they then have in common.
+    ways: whether episodes may end with a termination, and with a truncation.
     """
     table = draw(windows(1 + 3 * copies + off_policy))
     ratio = RATIOS[table[..., -1] % len(RATIOS)] if off_policy else None
     allowed = np.full(table.shape[:2], inside)
     allowed[:, -1] = at_end
-    terminated = allowed & TERMINATES[table[..., 0] % 8]
-    truncated = allowed & TRUNCATES[table[..., 0] % 8]
+    terminated = allowed & TERMINATES[table[..., 0] % 8] & ways[0]
+    truncated = allowed & TRUNCATES[table[..., 0] % 8] & ways[1]
     drawn = []
     for first in range(1, 1 + 3 * copies, 3):
         rewards, values, successors = np.moveaxis(numbers[table[..., first : first + 3] % len(numbers)], 2, 0)
@@ -205,6 +207,19 @@ def rollouts(
         next_values = np.where(terminated | truncated, successors, following)
         drawn.append(Rollout(rewards, values, next_values, terminated, truncated, ratio))
     return tuple(drawn) if copies > 1 else drawn[0]
+
+
+def one_way_or_any(**options: Any) -> st.SearchStrategy[Any]:
+    """Rollouts in which episodes end in one way or the other, or in one way only: who declines one is asked the other.
+
+    options: those of ``rollouts``.
+    """
+    return st.one_of(*(rollouts(ways=ways, **options) for ways in ((True, True), (True, False), (False, True))))
+
+
+def endings(**options: Any) -> st.SearchStrategy[Any]:
+    """Rollouts of one episode a row, of which some end at the last step, in one way or the other or in one way only."""
+    return one_way_or_any(inside=False, **options).filter(lambda rollout: rollout.ended.any())
 
 
 def uninterrupted(**options: Any) -> st.SearchStrategy[Any]:
@@ -257,8 +272,13 @@ def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> 
 
 @st.composite
 def lone_advantages(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> Batch:
-    """Batches in which one entry counts."""
+    """Batches in which one entry counts, a number that float32 holds: it is its own mean in either precision.
+
+    Of another one the difference from the mean is its rounding, over what keeps the divisor from zero, and so may be
+    any number.
+    """
     table = draw(windows(1))
+    numbers = numbers[numbers == numbers.astype(np.float32)]
     mask = np.zeros(table.shape[:2], dtype=bool)
     mask[draw(st.integers(0, len(mask) - 1)), draw(st.integers(0, mask.shape[1] - 1))] = True
     return Batch(numbers[table[..., 0] % len(numbers)], mask)

@@ -8,18 +8,20 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
 
-from rlspec.properties.checking import agree, clause, exactly, law, tolerance
+from rlspec.properties.checking import agree, clause, exactly, law, tolerance, where
 from rlspec.properties.strategies import (
     Batch,
     Rollout,
     batches,
     clips,
     discounts,
+    endings,
     equal_advantages,
     lone_advantages,
     mixings,
     normalized_terms,
     off_policy_terms,
+    one_way_or_any,
     rescaling,
     rollouts,
     roundings,
@@ -67,9 +69,15 @@ def test_within_an_episode_gae_is_the_discounted_sum_of_td_errors(candidate, rol
 
 
 @clause("ADV-3")
-@given(rollouts(inside=False), discounts, mixings)
+@given(endings(), discounts, mixings)
+def test_the_last_advantage_bootstraps_at_a_truncation_and_not_at_a_termination(candidate, rollout, gamma, lam):
+    answer = candidate.gae(*rollout.arrays, gamma, lam)
+    agree(answer, where(rollout.ended, one_step(rollout, gamma), answer), **judged(rollout, gamma, lam))
+
+
+@clause("ADV-3")
+@given(endings(), discounts, mixings)
 def test_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate, rollout, gamma, lam):
-    assume(rollout.ended.any())
     never = np.zeros_like(rollout.ended)
     cut = rollout.tidied.but(terminated=never, truncated=never)
     answer = candidate.gae(*rollout.arrays, gamma, lam)
@@ -77,7 +85,7 @@ def test_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate,
 
 
 @clause("ADV-4")
-@given(rollouts(), discounts, mixings)
+@given(one_way_or_any(), discounts, mixings)
 def test_a_row_of_several_episodes_is_its_episodes_taken_apart(candidate, rollout, gamma, lam):
     answer = candidate.gae(*rollout.arrays, gamma, lam)
     apart = np.empty(rollout.rewards.shape)
@@ -193,17 +201,12 @@ def centred(batch):
     return entries - sum(entries[batch.mask]) / int(batch.mask.sum())
 
 
-def agree_where_counted(answer, expected, batch, **terms):
-    """Compare the entries that count; what the others are is a clause of its own."""
-    agree(answer, np.where(batch.mask, expected, answer.value), **terms)
-
-
 @clause("ADV-11")
 @given(batches())
 def test_normalised_advantages_are_differences_from_the_mean_over_the_standard_deviation(candidate, batch):
     scale = divisor(candidate, batch)
     answer = candidate.normalize_advantages(*batch.arrays)
-    agree_where_counted(answer, centred(batch) / Fraction(scale), batch, **normalized_terms(batch, scale))
+    agree(answer, where(batch.mask, centred(batch) / Fraction(scale), answer), **normalized_terms(batch, scale))
 
 
 @clause("ADV-12")
@@ -241,8 +244,8 @@ def test_a_shift_and_a_change_of_scale_leave_normalised_advantages_as_they_are(c
     terms, moved_terms = normalized_terms(batch, before), normalized_terms(moved, after)
     expected = same * Fraction(factor) * Fraction(before) / Fraction(after)
     magnitude = terms["magnitude"] * factor * before / after + moved_terms["magnitude"]
-    roundings = terms["roundings"] + 2  # moving rounds once per entry
-    agree_where_counted(answer, expected, batch, magnitude=magnitude, roundings=roundings)
+    expected = where(batch.mask, expected, answer)
+    agree(answer, expected, magnitude=magnitude, roundings=terms["roundings"] + 2)  # moving rounds once per entry
 
 
 @clause("ADV-14")
@@ -253,7 +256,7 @@ def test_entries_in_another_order_have_the_same_normalised_advantages_in_that_or
     shuffled = Batch(*(array.ravel()[order].reshape(-1, 1) for array in batch.arrays))
     answer = candidate.normalize_advantages(*shuffled.arrays)
     same = candidate.normalize_advantages(*batch.arrays).value.ravel()[order].reshape(-1, 1)
-    agree_where_counted(answer, same, shuffled, **normalized_terms(batch, divisor(candidate, batch)))
+    agree(answer, where(shuffled.mask, same, answer), **normalized_terms(batch, divisor(candidate, batch)))
 
 
 @clause("ADV-17")
@@ -261,8 +264,7 @@ def test_entries_in_another_order_have_the_same_normalised_advantages_in_that_or
 def test_a_single_advantage_becomes_zero_or_stays_as_it_is(candidate, batch):
     answer = candidate.normalize_advantages(*batch.arrays)
     unchanged = candidate.convention("normalize_advantages.one") == "unchanged"
-    expected = np.where(batch.mask, batch.advantages, 0) if unchanged else np.zeros(batch.mask.shape)
-    agree(answer, np.where(batch.mask, expected, answer.value), magnitude=0, roundings=1)
+    agree(answer, where(batch.mask, batch.advantages if unchanged else 0, answer), magnitude=0, roundings=1)
 
 
 @clause("ADV-18")
@@ -272,7 +274,7 @@ def test_equal_advantages_become_zero(candidate, batch):
     terms = normalized_terms(batch, divisor(candidate, batch))
     if candidate.convention("normalize_advantages.eps") == "std":
         terms["magnitude"] = 0
-    agree(answer, np.where(batch.mask, 0, answer.value), **terms)
+    agree(answer, where(batch.mask, 0, answer), **terms)
 
 
 def off_policy(**options):
@@ -359,11 +361,24 @@ def test_between_equal_policies_the_vtrace_target_is_the_lambda_return(
 
 
 @clause("ADV-25")
-@given(off_policy(inside=False), discounts, mixings, clips, trace_clips)
+@given(endings(off_policy=True), discounts, mixings, clips, trace_clips)
+def test_the_last_step_of_vtrace_bootstraps_at_a_truncation_and_not_at_a_termination(
+    candidate, rollout, gamma, lam, rho_clip, c_clip
+):
+    targets, advantages = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
+    ratios, errors = rationals(rollout.ratio), one_step(rollout, gamma)
+    of_targets = rationals(rollout.values) + at_most(ratios, rho_clip) * errors
+    of_advantages = at_most(ratios, policy_clip(candidate, rho_clip)) * errors
+    terms = vtrace_terms(candidate, rollout, rho_clip, c_clip)
+    agree(targets, where(rollout.ended, of_targets, targets), **terms)
+    agree(advantages, where(rollout.ended, of_advantages, advantages), **terms)
+
+
+@clause("ADV-25")
+@given(endings(off_policy=True), discounts, mixings, clips, trace_clips)
 def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     candidate, rollout, gamma, lam, rho_clip, c_clip
 ):
-    assume(rollout.ended.any())
     never = np.zeros_like(rollout.ended)
     cut = rollout.tidied.but(terminated=never, truncated=never)
     answers, same = (vtrace(candidate, part, gamma, lam, rho_clip, c_clip) for part in (rollout, cut))
@@ -371,7 +386,7 @@ def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
 
 
 @clause("ADV-26")
-@given(off_policy(), discounts, mixings, clips, trace_clips)
+@given(one_way_or_any(off_policy=True), discounts, mixings, clips, trace_clips)
 def test_vtrace_of_several_episodes_is_that_of_each_taken_apart(candidate, rollout, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
     apart = np.empty((2, *rollout.rewards.shape))

@@ -11,7 +11,7 @@ import pytest
 from flint import arb, ctx
 from hypothesis import assume, given
 
-from rlspec.properties.checking import agree, clause, exactly, law, show, tolerance
+from rlspec.properties.checking import agree, clause, exactly, law, show, tolerance, where
 from rlspec.properties.languages import MOST_CONTEXTS, Speech, in_line, speeches
 from rlspec.properties.questions.language import (
     aggregate_judged,
@@ -490,8 +490,9 @@ scored_rows = scored_completions(NUMBERS)
 @given(scored_rows)
 def test_without_a_penalty_the_score_is_paid_at_the_last_token_that_counts_and_nowhere_else(candidate, pair):
     scores, drawn = with_tokens(*pair)
+    answer = candidate.token_rewards(scores, *drawn, 0.0)
     expected = np.where(last(drawn.mask), scores[:, None], 0)
-    agree(candidate.token_rewards(scores, *drawn, 0.0), expected, **rewards_judged(scores, drawn, 0.0))
+    agree(answer, where(drawn.mask, expected, answer), **rewards_judged(scores, drawn, 0.0))
 
 
 def distances(candidate, drawn):
@@ -520,7 +521,7 @@ def paid_for(candidate, scores, drawn, kl_coef):
 def test_every_token_pays_for_its_distance_from_the_reference(candidate, pair, kl_coef):
     nothing, drawn = np.zeros(len(pair[0])), pair[1]
     answer = candidate.token_rewards(nothing, *drawn, kl_coef)
-    expected = np.where(drawn.mask, -exactly(kl_coef) * distances(candidate, drawn), answer.value)
+    expected = where(drawn.mask, -exactly(kl_coef) * distances(candidate, drawn), answer)
     agree(answer, expected, **paid_for(candidate, nothing, drawn, kl_coef))
 
 
@@ -581,7 +582,7 @@ def test_a_tokens_return_is_the_discounted_sum_of_what_is_still_to_come(candidat
 
 
 def without_the_others(ask, drawn):
-    """The answers to each row's tokens that count, asked for without the others, in their places; 0 elsewhere."""
+    """The answers to each row's tokens that count, asked for without the others, in their places."""
     expected = np.zeros(drawn.mask.shape)
     for row, arrays in enumerate(drawn.counted):
         if arrays[0].size:
@@ -596,7 +597,8 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_returns(candidate, drawn,
     wide = drawn.padded(left, right, 0.0)
     assume(not wide.mask.all())
     expected = without_the_others(lambda *row: candidate.token_returns(*row, gamma), wide)
-    agree(candidate.token_returns(*wide, gamma), expected, **sum_judged(wide, gamma))
+    answer = candidate.token_returns(*wide, gamma)
+    agree(answer, where(wide.mask, expected, answer), **sum_judged(wide, gamma))
 
 
 @clause("LANG-29")
@@ -605,7 +607,8 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_advantages(candidate, dra
     wide = drawn.padded(left, right, 0.0)
     assume(not wide.mask.all())
     expected = without_the_others(lambda *row: candidate.token_gae(*row, gamma, lam), wide)
-    agree(candidate.token_gae(*wide, gamma, lam), expected, **sum_judged(wide, gamma * lam))
+    answer = candidate.token_gae(*wide, gamma, lam)
+    agree(answer, where(wide.mask, expected, answer), **sum_judged(wide, gamma * lam))
 
 
 @clause("LANG-30", examples=60)
@@ -613,8 +616,8 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_advantages(candidate, dra
 def test_one_score_reaches_every_token_undiminished(candidate, drawn):
     scores = drawn.arrays[0][:, :1]
     paid = drawn.but(np.where(last(drawn.mask), scores, 0.0))
-    expected = np.where(drawn.mask, scores, 0.0)
-    agree(candidate.token_returns(*paid, 1.0), expected, **sum_judged(paid))
+    answer = candidate.token_returns(*paid, 1.0)
+    agree(answer, where(drawn.mask, scores, answer), **sum_judged(paid))
 
 
 @clause("LANG-31", examples=60)
@@ -633,8 +636,7 @@ def test_the_last_tokens_advantage_is_its_reward_less_its_value(candidate, drawn
     of_padding = np.where(behind(drawn.mask), junk, values)
     answer = candidate.token_gae(rewards, of_padding, drawn.mask, gamma, lam)
     ends = last(drawn.mask)
-    expected = np.where(ends, exact(rewards) - exact(values), exact(answer.value))
-    agree(answer, expected, **sum_judged(drawn, gamma * lam))
+    agree(answer, where(ends, exact(rewards) - exact(values), answer), **sum_judged(drawn, gamma * lam))
 
 
 @clause("LANG-33", examples=60)
@@ -661,7 +663,7 @@ def test_values_that_are_the_returns_leave_no_advantage(candidate, drawn, gamma,
         returns[row, drawn.mask[row]] = to_go(exact(rewards[None]), gamma)[0].astype(float)  # no digit is lost
     known = drawn.but(drawn.arrays[0], returns)
     answer = candidate.token_gae(*known, gamma, lam)
-    agree(answer, np.zeros(drawn.mask.shape), **sum_judged(known, gamma * lam))
+    agree(answer, where(drawn.mask, 0, answer), **sum_judged(known, gamma * lam))
 
 
 # Many tokens, one number.

@@ -6,11 +6,13 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
 
-from rlspec.properties.checking import agree, clause, exactly
+from rlspec.properties.checking import agree, clause, exactly, where
 from rlspec.properties.strategies import (
     counts,
     discounts,
+    endings,
     mixings,
+    one_way_or_any,
     rescaling,
     reward_rows,
     rollouts,
@@ -232,20 +234,33 @@ def test_the_lambda_return_is_the_value_and_the_discounted_td_errors(candidate, 
 
 def cut(rollout):
     """The same steps without flags, the successor of a termination being worth 0."""
-    assume(rollout.ended.any())
     never = np.zeros_like(rollout.ended)
     return rollout.tidied.but(terminated=never, truncated=never)
 
 
 @clause("RET-13")
-@given(rollouts(inside=False), discounts, counts)
+@given(endings(), discounts, counts)
+def test_the_last_n_step_return_bootstraps_at_a_truncation_and_not_at_a_termination(candidate, rollout, gamma, n):
+    answer = candidate.n_step_return(*rollout.return_arrays, gamma, n)
+    agree(answer, where(rollout.ended, one_step(rollout, gamma), answer), **judged(rollout, gamma))
+
+
+@clause("RET-13")
+@given(endings(), discounts, mixings)
+def test_the_last_lambda_return_bootstraps_at_a_truncation_and_not_at_a_termination(candidate, rollout, gamma, lam):
+    answer = candidate.lambda_return(*rollout.return_arrays, gamma, lam)
+    agree(answer, where(rollout.ended, one_step(rollout, gamma), answer), **judged(rollout, gamma * lam))
+
+
+@clause("RET-13")
+@given(endings(), discounts, counts)
 def test_to_an_n_step_return_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(candidate, rollout, gamma, n):
     same = candidate.n_step_return(*cut(rollout).return_arrays, gamma, n)
     agree(candidate.n_step_return(*rollout.return_arrays, gamma, n), same, **judged(rollout, gamma))
 
 
 @clause("RET-13")
-@given(rollouts(inside=False), discounts, mixings)
+@given(endings(), discounts, mixings)
 def test_to_a_lambda_return_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     candidate, rollout, gamma, lam
 ):
@@ -262,14 +277,14 @@ def taken_apart(rollout, operation):
 
 
 @clause("RET-14")
-@given(rollouts(), discounts, counts)
+@given(one_way_or_any(), discounts, counts)
 def test_the_n_step_returns_of_several_episodes_are_those_of_each_taken_apart(candidate, rollout, gamma, n):
     apart = taken_apart(rollout, lambda *arrays: candidate.n_step_return(*arrays, gamma, n))
     agree(candidate.n_step_return(*rollout.return_arrays, gamma, n), apart, **judged(rollout, gamma))
 
 
 @clause("RET-14")
-@given(rollouts(), discounts, mixings)
+@given(one_way_or_any(), discounts, mixings)
 def test_the_lambda_returns_of_several_episodes_are_those_of_each_taken_apart(candidate, rollout, gamma, lam):
     apart = taken_apart(rollout, lambda *arrays: candidate.lambda_return(*arrays, gamma, lam))
     agree(candidate.lambda_return(*rollout.return_arrays, gamma, lam), apart, **judged(rollout, gamma * lam))
