@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix, identity
 from scipy.sparse.linalg import spsolve
 from timing import Row, absent, by_itself, in_turns, seconds, show
 
-from rlspec.reference import dense, sparse
+from rlspec.reference import large
 
 GAMMA = 0.95
 
@@ -97,16 +97,16 @@ def infinite(states: int, actions: int = 4) -> Iterator[Row]:
     transition, reward, _, policy = tables
     paid, chain = (policy * reward).sum(axis=1), np.einsum("sa,sat->st", policy, transition)
     system = np.eye(states) - GAMMA * chain
-    exact = dense.return_and_gradient(*tables, GAMMA)[1]
+    exact = large.return_and_gradient(*tables, GAMMA)[1]
 
     def solve() -> np.ndarray:
         return np.linalg.solve(system, paid)
 
     size = f"S={states} A={actions}"
     rounds = 9 if states < 4000 else 5
-    own, limit = in_turns(lambda: dense.return_and_gradient(*tables, GAMMA), solve, rounds=rounds)
+    own, limit = in_turns(lambda: large.return_and_gradient(*tables, GAMMA), solve, rounds=rounds)
     yield f"J and grad J, {size}", own, "np.linalg.solve, V alone", limit, ""
-    own, limit = in_turns(lambda: dense.finite_return_and_gradient(*tables, GAMMA, 20), solve, rounds=3)
+    own, limit = in_turns(lambda: large.return_and_gradient(*tables, GAMMA, 20), solve, rounds=3)
     yield f"J and grad J, {size}, H=20", own, "np.linalg.solve, V alone", limit, ""
     for name, rival, known in (
         ("torch autograd", partial(autograd, *tables), exact),
@@ -119,7 +119,7 @@ def infinite(states: int, actions: int = 4) -> Iterator[Row]:
             absent(name, error)
             continue
         np.testing.assert_allclose(np.asarray(other()), known, rtol=1e-8, atol=1e-14)
-        own, taken = in_turns(lambda: dense.return_and_gradient(*tables, GAMMA), other, rounds=rounds - 2)
+        own, taken = in_turns(lambda: large.return_and_gradient(*tables, GAMMA), other, rounds=rounds - 2)
         yield f"J and grad J, {size}", own, name, taken, ""
     component = differences(*tables)
     np.testing.assert_allclose(component(), exact[0, 0], rtol=1e-4, atol=1e-10)
@@ -142,15 +142,15 @@ def grid(side: int, gamma: float = 0.99) -> Iterator[Row]:
     reward, initial = np.random.default_rng(0).standard_normal((states, 4)), np.full(states, 1 / states)
     even = np.full((states, 4), 0.25)
     route = f"J and grad J, grid of {states:,}"
-    own = seconds(lambda: sparse.return_and_gradient(rows, reward, initial, even, gamma), budget=3)
+    own = seconds(lambda: large.return_and_gradient(rows, reward, initial, even, gamma), budget=3)
     peak = f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB in all"
-    chain, paid, sweeps = sparse.chain(rows, even), reward.mean(axis=1), math.ceil(math.log(1e-10, gamma))
+    chain, paid, sweeps = large.chain(rows, even), reward.mean(axis=1), math.ceil(math.log(1e-10, gamma))
     sweep = seconds(lambda: paid + gamma * (chain @ paid))
     yield route, own, f"{sweeps} sweeps, V alone to 1e-10", sweeps * sweep, f"extrapolated; {peak}"
     if side < 1000:
         system = (identity(states) - gamma * chain).tocsc()
         own, other = in_turns(
-            lambda: sparse.return_and_gradient(rows, reward, initial, even, gamma),
+            lambda: large.return_and_gradient(rows, reward, initial, even, gamma),
             lambda: spsolve(system, paid),
             rounds=5,
         )

@@ -15,7 +15,7 @@ from exact_core import drawn as in_fractions
 from scipy.sparse import csr_matrix
 from timing import Row, in_turns, seconds, show
 
-from rlspec.reference import dense, moments, sparse
+from rlspec.reference import large, moments, sparse
 from rlspec.reference.decision_process import trajectories
 from rlspec.reference.differentiation import rational, rational_process
 from rlspec.reference.policy_gradient import policy_gradient
@@ -155,7 +155,7 @@ def at_size() -> Iterator[Row]:
     mdp, policy = drawn(200, 4, None)
     own, other = in_turns(
         partial(recursion, mdp, policy),
-        lambda: dense.return_and_gradient(mdp.transition, mdp.reward, mdp.initial, policy, 0.95),
+        lambda: large.return_and_gradient(mdp.transition, mdp.reward, mdp.initial, policy, 0.95),
     )
     yield "Cov, S=200 A=4, for ever", own, "J and grad J", other, ""
 

@@ -12,7 +12,7 @@ from flint import fmpq
 from hypothesis import given, settings
 
 from rlspec.properties.processes import Task, fractions, softmax_roundings, tasks
-from rlspec.reference import dense
+from rlspec.reference import large
 from rlspec.reference.decision_process import (
     TabularMDP,
     action_values,
@@ -118,7 +118,7 @@ def test_autograd_of_the_dynamic_programme_agrees_to_rounding(task):
 @ROUTES
 @given(tasks(full=True, finite=False))
 def test_the_dense_route_agrees_to_rounding(task):
-    value, gradient = dense.return_and_gradient(task.transition, task.reward, task.initial, task.policy, task.gamma)
+    value, gradient = large.return_and_gradient(task.transition, task.reward, task.initial, task.policy, task.gamma)
     exact_value, exact_gradient = return_and_gradient(task.mdp, task.pi)
     tolerance = 2 * task.roundings * 2.0**-53 * 2 * task.worth * task.patience * task.conditioning**2
     assert value == pytest.approx(float(fractions(exact_value)), rel=0, abs=tolerance)

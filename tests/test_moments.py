@@ -21,7 +21,7 @@ from rlspec.properties.test_critics import (
     with_own,
     without_own,
 )
-from rlspec.reference import dense, moments, sparse
+from rlspec.reference import large, moments, sparse
 from rlspec.reference.critics import generalized, n_step
 from rlspec.reference.decision_process import TabularMDP, trajectories
 from rlspec.reference.policy_gradient import (
@@ -127,7 +127,7 @@ def test_sparse_and_dense_products_agree_with_the_rationals(task):
     allowed = 2 * task.roundings * UNIT * 2 * task.worth * task.patience
     tables = task.reward, task.initial, task.policy, float(task.gamma), task.horizon
     for _, gradient in (
-        dense.finite_return_and_gradient(task.transition, *tables), sparse.return_and_gradient(rows, *tables)
+        large.return_and_gradient(task.transition, *tables), large.return_and_gradient(rows, *tables)
     ):  # fmt: skip
         np.testing.assert_allclose(gradient, exact, rtol=0, atol=allowed)
 
@@ -138,7 +138,7 @@ def test_the_sparse_factorisation_agrees_with_the_rationals(task):
     states, actions = task.shape
     rows = csr_matrix(task.transition.reshape(states * actions, states))
     tables = task.reward, task.initial, task.policy, float(task.gamma)
-    value, gradient = sparse.return_and_gradient(rows, *tables)
+    value, gradient = large.return_and_gradient(rows, *tables)
     exact = np.array(fractions(exact_policy_gradient(task.mdp, task.pi)), dtype=float)
     roundings = 2 * task.roundings + 6 * softmax_roundings(actions)
     allowed = roundings * UNIT * 2 * task.worth * task.patience * task.conditioning**2
@@ -153,13 +153,13 @@ def values(task):
 def test_ten_thousand_states_on_a_grid_are_solved_to_their_last_digits():
     """One may go any of four ways on a torus, with random rewards; the residuals bound the errors."""
     rows, tables = grid(100)
-    of_values, of_visits = sparse.residuals(rows, *tables)
+    of_values, of_visits = large.residuals(rows, *tables)
     worth = np.abs(tables[0]).max() / (1 - tables[3])
     # A residual is a handful of roundings of numbers no larger than the values, plus the factorisation's few dozen.
     assert of_values <= 100 * UNIT * worth / (1 - tables[3])
     assert of_visits <= 100 * UNIT / (1 - tables[3]) ** 2
-    _, gradient = sparse.return_and_gradient(rows, *tables)
-    _, later = sparse.return_and_gradient(rows, *tables, horizon=600)
+    _, gradient = large.return_and_gradient(rows, *tables)
+    _, later = large.return_and_gradient(rows, *tables, horizon=600)
     np.testing.assert_allclose(gradient, later, rtol=0, atol=2 * worth * 600 * tables[3] ** 600)
 
 
@@ -281,7 +281,7 @@ def test_arrays_that_are_no_process_are_refused_by_name(changes, message):
     mdp = SimpleNamespace(**{name: of[name] for name in FITTING}, horizon=None)
     for refuses in (
         lambda: moments.process(mdp, of["policy"]),
-        lambda: dense.return_and_gradient(*tables),
+        lambda: large.return_and_gradient(*tables),
     ):
         with pytest.raises(ValueError, match=message):
             refuses()
@@ -292,7 +292,7 @@ def test_sparse_tables_features_and_behaviours_are_refused_by_name():
     rows = csr_matrix(TRANSITION.reshape(4, 2))
     rest = np.eye(2), np.array([1.0, 0.0]), half, 0.5
     with pytest.raises(ValueError, match=r"transition has the shape \[4, 1\] where \[4, 2\] was expected"):
-        sparse.return_and_gradient(rows[:, :1], *rest)
+        large.return_and_gradient(rows[:, :1], *rest)
     with pytest.raises(ValueError, match=r"transition\[0\] sums to 2.0"):
         sparse.process(2 * rows, *rest, None, phi)
     with pytest.raises(ValueError, match=r"features has the shape \[1, 2, 3\] where \[2, 2, 3\] was expected"):
