@@ -106,15 +106,33 @@ def each(answer: Any) -> tuple[Any, ...]:
 class Violation(AssertionError):
     """A law that does not hold: what is wrong, the call that shows it, what was expected and what came."""
 
-    def __init__(self, message: str, call: Call, expected: Any = None, actual: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        call: Call,
+        expected: Any = None,
+        actual: Any = None,
+        result: str = "",
+        place: tuple[int, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.call = call
         self.expected = expected
         self.actual = actual
+        self.result = result
+        """Which of an operation's several results is wrong."""
+        self.place = place
+        """Where it is."""
         self.calls: list[Any] = []
         """The calls of the example that shows it, and what came of each."""
         self.under: dict[str, str] = {}
         """The choices in force, where those that the candidate made are not known; no others explain the answer."""
+
+    def but(self, message: str, call: Call, expected: Any, actual: Any, result: str = "") -> "Violation":
+        """The same charge in other words, shown on another call."""
+        other = Violation(message, call, expected, actual, result)
+        other.calls, other.under, other.__cause__ = self.calls, self.under, self.__cause__
+        return other
 
 
 def tolerance(*, magnitude: Any, roundings: int, roundoff: Fraction) -> Fraction:
@@ -180,7 +198,7 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         message = f"{why}{': ' if why else ''}expected {wanted}{where}, got {got}"
         if allowed and finite:
             message += f"; rounding explains {float(allowed):.1e} ({roundings} roundings of 2^-{digits})"
-        raise Violation(message, answer.call, expected, answer.value)
+        raise Violation(message, answer.call, expected, answer.value, answer.result, place)
 
 
 def where(counts: np.ndarray, expected: Any, answer: Answer) -> np.ndarray:

@@ -22,6 +22,7 @@ from .power import operations_asked
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
 from .reading import charitable
+from .restated import restated
 from .spec.clauses import clauses
 from .verdicts import Outcome, Verdict, differences, exit_status, judge, missing
 from .workers import Briefing, Survivor
@@ -107,6 +108,10 @@ class Trial:
         def found(status: str, message: str = "", **evidence: str) -> Outcome:
             return Outcome(item.name, _clauses(item), status, message=message, evidence=evidence, **tally)
 
+        def violated(charge: Violation, why: str = "") -> Outcome:
+            shown = restated(charge, self.candidate())
+            return found("violated", f"{shown}{why}{report.under(shown.under)}", **self.evidence(shown))
+
         match error:
             case None if not asking or tally.get("answers"):
                 return found("holds")
@@ -116,11 +121,11 @@ class Trial:
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
             case Stopped(charge=Violation() as charge):
                 why = "" if str(charge) == str(error) else f" (perhaps not the smallest input: {error})"
-                return found("violated", f"{charge}{why}", **self.evidence(charge))
+                return violated(charge, why)
             case Stopped(judged=judged) if judged:
                 return found("holds", str(error))
             case Unsatisfiable() | Stopped() if on_trial and on_trial.unusable:
-                return found("violated", str(on_trial.unusable), **self.evidence(on_trial.unusable))
+                return violated(on_trial.unusable)
             case Unsatisfiable() | Stopped() if reason:
                 return found("declined", reason)
             case Stopped():
@@ -128,7 +133,7 @@ class Trial:
             case Unsatisfiable():
                 return found("untested", "no input that was drawn could be judged")
             case Violation():
-                return found("violated", str(error), **self.evidence(error))
+                return violated(error)
             case Flaky():
                 return found("violated", f"{self.about['name']} gave another answer when it was asked the same again")
             case _:

@@ -49,7 +49,8 @@ def charitable(test: Any) -> Callable[..., None]:
             violation.calls, consulted = list(candidate.calls), _open(candidate)
             if not joint and any(_holds(check, candidate, arguments, drawn, chosen) for chosen in _others(candidate)):
                 return None
-            violation.under = {name: candidate.convention(name) for name in consulted if name in choices()}
+            if not joint:
+                violation.under = {name: candidate.convention(name) for name in consulted if name in choices()}
             raise
         return None
 
@@ -91,9 +92,9 @@ def _choices(candidate: Candidate, name: str) -> list[str]:
         return [in_force, *candidate.alike[name]]
     texts = [in_force]
     for choice in choices()[name]:
-        numbers = {choice.number(choice.example), *NUMBERS} if choice.letter else ()
-        texts += [choice.with_number(number) for number in numbers if choice.low <= number <= choice.high]
-        texts += [] if choice.letter else [choice.text]
+        if choice.letter:
+            texts += [choice.with_number(number) for number in NUMBERS if choice.low <= number <= choice.high]
+        texts.append(choice.example)
     return list(dict.fromkeys(texts))
 
 

@@ -33,6 +33,12 @@ def evidence(error: Violation) -> dict[str, Any]:
     return found
 
 
+def under(choices: Mapping[str, str]) -> str:
+    """What a message ends with, if the choices that the candidate made are not known: those that it was judged by."""
+    listed = ", ".join(f"{name} = {choice}" for name, choice in choices.items())
+    return f"; so with {listed}, and other choices do not explain it either" if listed else ""
+
+
 def violation(outcome: Outcome) -> str:
     """What pytest prints for a violated property: the clause, the input, expected and actual."""
     lines = []
