@@ -12,7 +12,7 @@ Without a candidate among its parameters it is a theorem's, and runs on the refe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -184,7 +184,9 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         for part, wanted in zip(answer, expected, strict=True):
             agree(part, wanted, magnitude=magnitude, roundings=roundings, why=why)
         return
-    expected = np.asarray(expected.value if isinstance(expected, Answer) else expected, dtype=object)
+    if isinstance(expected, Answer):  # it has its own rounding
+        answer, expected = replace(answer, roundoff=max(answer.roundoff, expected.roundoff)), expected.value
+    expected = np.asarray(expected, dtype=object)
     terms = {"magnitude": magnitude, "roundings": roundings, "roundoff": answer.roundoff}
     if missed := first_miss(answer.value, expected, **terms):
         place, allowed = missed

@@ -213,11 +213,21 @@ def test_answers_are_those_of_the_formulas_and_of_the_choices_that_were_declared
 
 
 @every_operation
-@clause("OPS-8", examples=10)
+@clause("OPS-8", examples=60)
+@given(data=st.data())
+def test_plain_questions_are_answered_by_the_formulas_where_no_choices_explained_all_answers(
+    candidate, operation, data
+):
+    if not candidate.explained(operation):
+        is_right(candidate, data.draw(PLAIN_QUESTIONS[operation]))
+
+
+@every_operation
+@clause("OPS-8", examples=1)
 @given(data=st.data())
 def test_the_answers_by_which_choices_were_looked_for_are_explained(candidate, operation, data):
-    unexplained = candidate.unexplained.get(operation)
-    is_right(candidate, data.draw(st.sampled_from(unexplained) if unexplained else PLAIN_QUESTIONS[operation]))
+    if unexplained := candidate.unexplained.get(operation):
+        is_right(candidate, data.draw(st.sampled_from(unexplained)))
 
 
 def is_inert(candidate, case, plain):

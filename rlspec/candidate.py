@@ -134,10 +134,6 @@ class Candidate:
         """Choices that are in force for the moment, where none is declared."""
         self.last_excuse: dict[str, str] = {}
         """The choices by which an answer was last explained that those in force do not explain."""
-        self.calls: list[Told] = []
-        """The calls of the example, and what came of each."""
-        self.consulted: set[str] = set()
-        """The conventions that the example looked at."""
         self._told_again: list[Told] | None = None
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
         _require_clauses(self.known_failures)
@@ -159,6 +155,7 @@ class Candidate:
         self.answers = self.declined = self.unanswered = 0
         self.unusable: Violation | None = None
         self.reason = ""
+        self.begin_example()
 
     def tally(self) -> dict[str, int]:
         """How many calls of the last property were answered, declined, or left without a usable answer."""
@@ -166,7 +163,10 @@ class Candidate:
 
     def begin_example(self) -> None:
         """Forget the calls of the last example, and which conventions it looked at."""
-        self.calls, self.consulted = [], set()
+        self.calls: list[Told] = []
+        """The calls of the example, and what came of each."""
+        self.consulted: set[str] = set()
+        """The conventions that the example looked at."""
 
     @contextmanager
     def supposing(self, chosen: dict[str, str]) -> Iterator[None]:
@@ -341,8 +341,10 @@ class Candidate:
         return Stopped(str(hung), hung)
 
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
+        """The coarsest precision of the operations that the example asked, since a law may compare their answers."""
+        asked = {operation.name, *(told.call.operation.name for told in self.calls)}
         narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
-        return max(ROUNDOFFS[self.precision(operation.name)], SINGLE if narrow else DOUBLE)
+        return max(SINGLE if narrow else DOUBLE, *(ROUNDOFFS[self.precision(name)] for name in asked))
 
 
 def _on_purpose(error: BaseException) -> bool:

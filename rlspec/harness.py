@@ -24,7 +24,7 @@ from .properties.questions import QUESTIONS
 from .reading import charitable
 from .restated import restated
 from .spec.clauses import clauses
-from .verdicts import Outcome, Verdict, differences, exit_status, judge, missing
+from .verdicts import FORMULAS, Outcome, Verdict, differences, exit_status, judge, missing
 from .workers import Briefing, Survivor
 
 BUDGET, PATIENCE = 20.0, 10.0
@@ -168,6 +168,9 @@ class Trial:
         """Write the verdicts and set the exit status, unless something else than a clause has failed."""
         if not self.outcomes and not self.file:
             return
+        terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal and terminal.stats.get("failed"):
+            terminal.stats["failed"] = self.told_once(terminal.stats["failed"])
         verdicts = self.verdicts()
         if self.file:
             Path(self.file).write_text(report.as_json(self.about, asdict(self.run), verdicts), encoding="utf-8")
@@ -192,6 +195,14 @@ class Trial:
             if self.recorded is not None:
                 for line in differences(verdicts, self.recorded) or ["as recorded"]:
                     terminalreporter.write_line(line)
+
+    def told_once(self, failed: list[pytest.TestReport]) -> list[pytest.TestReport]:
+        """The reports of violations that are to be printed: what no other clause names last, and only that."""
+        formulas = self.verdicts()[FORMULAS]
+        shown = {formulas.property, *(one.property for one in formulas.also)}
+        of_formulas = {one.property for one in self.outcomes if one.clauses == (FORMULAS,)}
+        others = [one for one in failed if one.location[2] not in of_formulas]
+        return others + [one for one in failed if one.location[2] in of_formulas & shown]
 
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict on every clause so far."""

@@ -8,7 +8,7 @@ from typing import Any
 from . import __version__
 from .properties.checking import Violation, show
 from .spec.clauses import CHAPTERS, clauses
-from .verdicts import Outcome, Verdict, counted, missing
+from .verdicts import FORMULAS, Outcome, Verdict, counted, missing, operation_of
 from .worked import worked
 
 COLOURS = {
@@ -107,6 +107,20 @@ def _lines(verdict: Verdict) -> Iterator[tuple[str, dict[str, bool]]]:
     yield line, COLOURS.get(verdict.verdict, {})
     for said in filter(None, [verdict.message, *diagnosis(verdict.evidence, links=False)]):
         yield f"{'':20}{said}", {"light": True}
+    for said in further(verdict):
+        yield f"{'':20}{said}", {"light": True}
+
+
+def further(verdict: Verdict) -> list[str]:
+    """A line for each further operation that violates the clause; one for all of which the same is to be said."""
+    said: dict[str, list[str]] = {}
+    mine = verdict.evidence.get("operation", "")
+    for one in verdict.also:
+        said.setdefault(one.message.replace(operation_of(one), mine), []).append(operation_of(one))
+    same = said.pop(verdict.message, [])
+    lines = [f"and the same of {', '.join(same)}"] if same else []
+    messages = {operation_of(one): one.message for one in verdict.also}
+    return lines + [f"{', '.join(names)}: {messages[names[0]]}" for names in said.values()]
 
 
 def summary(
@@ -124,13 +138,16 @@ def summary(
             continue
         yield name, {"bold": True}
         for verdict in of_chapter:
-            if verdict.verdict != "absent":
+            if verdict.verdict != "absent" and verdict.clause.id != FORMULAS:
                 yield from _lines(verdict)
         for reason in dict.fromkeys(verdict.message for verdict in of_chapter if verdict.verdict == "absent"):
             ids = [
                 verdict.clause.id for verdict in of_chapter if (verdict.verdict, verdict.message) == ("absent", reason)
             ]
             yield f"  absent: {', '.join(ids)} ({reason})", {"light": True}
+    if (formulas := verdicts[FORMULAS]).verdict != "absent":  # whatever no other clause names comes last
+        yield "all formulas", {"bold": True}
+        yield from _lines(formulas)
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
             if not (name.endswith(".precision") and choice.startswith("float64")):  # as one would expect

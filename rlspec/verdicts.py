@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .spec.clauses import Clause, clauses
@@ -12,7 +12,8 @@ VERDICTS = ("holds", "violated", "known", "stale", "declined", "absent", "untest
 
 holds: every property that ran was satisfied.  violated: one was not.  known: one was not, as the candidate says in
 KNOWN_FAILURES.  stale: the candidate says so, and it is no longer true.  declined: the candidate raised
-NotImplementedError on every input.  absent: it lacks the operations.  untested: no property ran.
+NotImplementedError on every input.  absent: it lacks the operations.  untested: no property ran, or other clauses say
+what is wrong (``named_by``).
 """
 
 
@@ -33,6 +34,13 @@ class Outcome:
     message: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """On a violation: ``operation``, ``arguments`` by name, ``expected`` and ``actual``, as text."""
+    named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of all formulas together: the clauses that say what is wrong with an operation, by its name."""
+
+
+def operation_of(outcome: Outcome) -> str:
+    """The operation that violates the property; empty, if none does or if it is not known."""
+    return str(outcome.evidence.get("operation", ""))
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,17 @@ class Verdict:
     property: str = ""
     message: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    also: tuple[Outcome, ...] = ()
+    """The violations by further operations, one for each."""
+    named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as in the file that ``--verdicts`` writes; empty fields are left out."""
-        said = {name: value for name, value in asdict(self).items() if value and name not in ("clause", "evidence")}
-        return {**said, **self.evidence, "level": self.clause.level, "place": self.clause.place}
+        plain = ("clause", "evidence", "also")
+        said = {name: value for name, value in asdict(self).items() if value and name not in plain}
+        also = [{"property": one.property, "message": one.message, **one.evidence} for one in self.also]
+        further = {"also": also} if also else {}
+        return {**said, **self.evidence, **further, "level": self.clause.level, "place": self.clause.place}
 
 
 def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theorems: bool) -> dict[str, Verdict]:
@@ -61,7 +75,7 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
     known_failures: reasons, by clause, for which a violation is expected.
     theorems: whether the theorems were to be checked too, as they are on the reference.
     """
-    outcomes = sorted(outcomes, key=lambda outcome: outcome.property)  # processes finish in any order
+    outcomes = sorted(set_aside(outcomes), key=lambda outcome: outcome.property)  # processes finish in any order
     levels = {"MUST", "LEMMA", "SHOULD"} | ({"THEOREM"} if theorems else set())
     return {
         id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures.get(id))
@@ -70,12 +84,54 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
     }
 
 
+FORMULAS = "OPS-8"
+"""The clause that whatever is wrong violates: that answers are those of the formulas, under one set of choices."""
+
+NOT_OF_VALUES = {FORMULAS, "OPS-2", "OPS-4", "OPS-5", "OPS-9", "OPS-11", "OPS-13"}
+"""The clauses that say nothing of what the answer to a plain question is: of layouts, types, precision, NaN."""
+
+
+def set_aside(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The outcomes, those about all formulas set aside where another clause names what is wrong with the operation."""
+    outcomes = list(outcomes)
+    named: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.status == "violated" and operation_of(outcome):
+            named.setdefault(operation_of(outcome), set()).update({*outcome.clauses} - NOT_OF_VALUES)
+    return [_aside(outcome, named.get(operation_of(outcome), set())) for outcome in outcomes]
+
+
+def _aside(outcome: Outcome, named: set[str]) -> Outcome:
+    if not named or outcome.status != "violated" or outcome.clauses != (FORMULAS,):
+        return outcome
+    ids = tuple(id for id in clauses() if id in named)
+    message = f"what is wrong with {operation_of(outcome)} is said by {', '.join(ids)}"
+    return replace(outcome, status="untested", message=message, evidence={}, named_by={operation_of(outcome): ids})
+
+
+def _by_operation(outcomes: list[Outcome]) -> list[Outcome]:
+    """Of the violations by each operation the one with the shortest input, in the order of the properties."""
+    shortest: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        known = shortest.setdefault(operation_of(outcome), outcome)
+        if len(str(outcome.evidence.get("arguments"))) < len(str(known.evidence.get("arguments"))):
+            shortest[operation_of(outcome)] = outcome
+    return list(shortest.values())
+
+
 def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Verdict:
     order = ("violated", "holds", "declined", "untested", "absent")
     statuses = {outcome.status for outcome in outcomes}
+    named_by = {name: ids for outcome in outcomes for name, ids in outcome.named_by.items()}
+    if named_by:  # whether the rest holds is nothing to go by
+        statuses -= {"holds", "declined"}
     status = next((status for status in order if status in statuses), "untested")
     deciding = [outcome for outcome in outcomes if outcome.status == status]
-    first = deciding[0] if deciding else Outcome("", (), "untested")
+    if status == "violated":
+        deciding = _by_operation(deciding)
+    elif named_by:
+        deciding = [outcome for outcome in deciding if outcome.named_by]
+    first, *further = deciding or [Outcome("", (), "untested")]
     verdict, message = status, next((outcome.message for outcome in deciding if outcome.message), "")
     if known is not None and status in ("violated", "holds"):
         verdict = "known" if status == "violated" else "stale"
@@ -95,6 +151,8 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
         property="" if status == "holds" else first.property,
         message=message,
         evidence=first.evidence,
+        also=tuple(further) if status == "violated" else (),
+        named_by=named_by,
     )
 
 
@@ -110,7 +168,9 @@ def missing(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> list[st
     return [
         id
         for id, verdict in verdicts.items()
-        if {id, verdict.clause.prefix} & wanted and verdict.verdict in ("declined", "absent", "untested")
+        if {id, verdict.clause.prefix} & wanted
+        and verdict.verdict in ("declined", "absent", "untested")
+        and not verdict.named_by
     ]
 
 
