@@ -1,0 +1,23 @@
+"""Honest candidates, drawn at random: a measure of how fair the properties are.
+
+A candidate is a convention from each family of the specification, a way to compute each of its operations, and a style
+that settles everything else.  None of it calls the reference.
+"""
+
+from . import advantages, decision_process, distributions, language, preference, returns
+from .candidates import Honest, Trial, draw, trial
+from .catalogue import WAYS
+
+__all__ = [
+    "WAYS",
+    "Honest",
+    "Trial",
+    "advantages",
+    "decision_process",
+    "distributions",
+    "draw",
+    "language",
+    "preference",
+    "returns",
+    "trial",
+]
