@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from rlspec.spec.choices import number_in
+
 from .catalogue import way
 from .returns import RECURSIONS, bootstrapped, ends
 
@@ -91,10 +93,12 @@ def off_policy(style, choices, targets_of, arrays, gamma, lam, rho_clip, c_clip)
     safe = np.where(terminated, style.dtype(0), next_values)
     errors = rho * (rewards + gamma * safe - values)
     targets = values + targets_of(errors, np.where(ended, 0, gamma * lam * c).astype(style.dtype))
-    weight = lam if choices["advantage"] == "mixed" else style.dtype(1)
+    reach = lam if choices["advantage"] == "mixed" else style.dtype(1)
     later = np.roll(targets, -1, axis=1)
-    ahead = np.where(ended, safe, (1 - weight) * safe + weight * np.where(ended, 0, later))
-    return targets, rho * (rewards + gamma * ahead - values)
+    ahead = np.where(ended, safe, (1 - reach) * safe + reach * np.where(ended, 0, later))
+    own = number_in("at most C", choices["policy_clip"])
+    weight = rho if own is None else clipped(style, log_ratio, own)
+    return targets, weight * (rewards + gamma * ahead - values)
 
 
 def clipped(style, log_ratio, clip):

@@ -18,10 +18,10 @@ from rlspec.spec.clauses import choices_of, clauses
 from rlspec.spec.operations import OPERATIONS
 
 from .catalogue import WAYS, Way, implementation
-from .styles import Style, draw_style
+from .styles import BARE, Style, draw_style
 
 ADVICE = {"OPS-9"}
-"""Clauses that say what every one of these programs does without: flags that come as numbers."""
+"""Clauses of advice that an honest program need not take: reading flags that come as numbers."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Honest:
     @property
     def admitted(self) -> set[str]:
         """Clauses that are advice, and that it does not take."""
-        imprecise = any(part.style.precision != "float64" for part in self.parts)
-        return ADVICE | ({"OPS-4"} if imprecise else set())
+        styles = [part.style for part in self.parts]
+        imprecise = {"OPS-4"} if any(style.precision != "float64" for style in styles) else set()
+        return ADVICE | imprecise | ({"OPS-11"} if any(style.masking == BARE for style in styles) else set())
 
     def candidate(self) -> Candidate:
         """The candidate on trial, with its undeclared choices found out."""

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from rlspec.spec.choices import number_in
+
 from .catalogue import way
 from .returns import carried_back, doubled, powers
 from .tensors import tensors, within
@@ -115,28 +117,43 @@ def last_places(mask):
     return mask & (np.cumsum(mask[:, ::-1], axis=1)[:, ::-1] == 1)
 
 
+def penalty(style, choices, log_ratio):
+    """An estimate of the distance from the reference, limited where that is the choice."""
+    behind = -log_ratio
+    within(style, behind if choices["estimator"] == "k3" else 0)
+    estimate = {
+        "k1": log_ratio,
+        "abs": abs(log_ratio),
+        "k2": log_ratio * log_ratio / 2,
+        "k3": (np.exp(behind) - 1 if style.exponential == "exp" else np.expm1(behind)) - behind,
+    }[choices["estimator"]]
+    most = number_in("within C", choices["clamp"])
+    return estimate if most is None else np.clip(estimate, -most, most)
+
+
 @way("a penalty everywhere and a score at the last place")
 def token_rewards(style, choices, scores, logp, ref_logp, mask, kl_coef):
-    penalty = style.kept(logp, mask) - style.kept(ref_logp, mask)
+    apart = penalty(style, choices, style.kept(logp, mask) - style.kept(ref_logp, mask))
     score = np.where(last_places(mask), scores[:, None], style.dtype(0))
-    return style.kept(score - style.dtype(kl_coef) * penalty, mask)
+    return style.kept(score - style.dtype(kl_coef) * apart, mask)
 
 
 @way("what counts, one after the other")
 def token_rewards(style, choices, scores, logp, ref_logp, mask, kl_coef):
     paid = np.zeros(mask.shape, style.dtype)
-    paid[mask] = style.dtype(kl_coef) * (style.selected(ref_logp, mask) - style.selected(logp, mask))
-    last = last_places(mask)
-    paid[last] += scores[mask.any(axis=1)]
+    apart = penalty(style, choices, style.selected(logp, mask) - style.selected(ref_logp, mask))
+    paid[mask] = -style.dtype(kl_coef) * apart
+    paid[last_places(mask)] += scores[mask.any(axis=1)]
     return paid
 
 
 @way("by tensors, the score scattered")
 def token_rewards(style, choices, scores, logp, ref_logp, mask, kl_coef):
-    scores, logp, ref_logp, mask = tensors(style, scores, logp, ref_logp, mask)
+    apart = penalty(style, choices, np.where(mask, logp - ref_logp, style.dtype(0)))
+    scores, apart, mask = tensors(style, scores, apart, mask)
     last = mask.shape[1] - 1 - mask.int().flip(1).argmax(1, keepdim=True)
-    final = torch.zeros_like(logp).scatter(1, last, scores.unsqueeze(1))
-    return (final - kl_coef * (logp - ref_logp)).masked_fill(~mask, 0).numpy()
+    final = torch.zeros_like(apart).scatter(1, last, scores.unsqueeze(1))
+    return (final - kl_coef * apart).masked_fill(~mask, 0).numpy()
 
 
 @way("masked and added up", "outcome_score", "completion_logp")

@@ -96,9 +96,13 @@ def _placed(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return clean
 
 
+BARE = "a product, which leaves what is not a number"
+"""How numbers that do not count are not to be replaced (OPS-11)."""
+
 MASKS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "np.where": lambda array, mask: np.where(mask, array, array.dtype.type(0)),
     "np.where and a product": lambda array, mask: np.where(mask, array, array.dtype.type(0)) * mask,
+    BARE: lambda array, mask: array * mask,
     "assignment": _assigned,
     "np.copyto": _copied,
     "boolean indexing": _placed,
@@ -117,7 +121,12 @@ SELECTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 # Elementary functions, each by another formula
 
-EXPONENTIALS: dict[str, Callable[[Any], Any]] = {"exp": np.exp, "expm1": lambda x: np.expm1(x) + 1}
+EXPONENTIALS: dict[str, Callable[[Any], Any]] = {
+    "exp": np.exp,
+    "the square of half of it": lambda x: np.square(np.exp(x / 2)),
+    "a reciprocal": lambda x: 1 / np.exp(-x),
+    "torch's exp": lambda x: torch.from_numpy(np.array(x)).exp().numpy(),
+}
 
 
 def _softplus(x: Any) -> Any:
