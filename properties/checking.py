@@ -103,6 +103,13 @@ def each(answer: Any) -> tuple[Any, ...]:
     return answer if isinstance(answer, tuple) else (answer,)
 
 
+def coarser(answer: Any, *others: Any) -> Any:
+    """The answer, to be judged as the coarsest of it and the others: no comparison is finer than what it compares."""
+    roundoff = max(part.roundoff for one in (answer, *others) for part in each(one))
+    judged = tuple(replace(part, roundoff=roundoff) for part in each(answer))
+    return judged if isinstance(answer, tuple) else judged[0]
+
+
 class Violation(AssertionError):
     """A law that does not hold: what is wrong, the call that shows it, what was expected and what came."""
 

@@ -15,12 +15,12 @@ def td_error(style, choices, rewards, values, next_values, terminated, gamma):
 
 @way("a difference of values and a reward, with the bootstrap masked")
 def td_error(style, choices, rewards, values, next_values, terminated, gamma):
-    return style.dtype(gamma) * style.kept(next_values, ~terminated) - (values - rewards)
+    return style.dtype(gamma) * np.where(terminated, style.dtype(0), next_values) - (values - rewards)
 
 
 @way("entry by entry, a sum of three")
 def td_error(style, choices, rewards, values, next_values, terminated, gamma):
-    ahead = style.dtype(gamma) * style.kept(next_values, ~terminated)
+    ahead = style.dtype(gamma) * np.where(terminated, style.dtype(0), next_values)
     return style.total(np.stack([rewards, ahead, -values], axis=-1))
 
 
