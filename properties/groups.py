@@ -14,9 +14,9 @@ import hypothesis.strategies as st
 import numpy as np
 
 from rlspec.properties.checking import exactly
-from rlspec.properties.strategies import NUMBERS, Batch, normalized_terms, one_apart, windows
+from rlspec.properties.strategies import NUMBERS, SIZES, Batch, normalized_terms, one_apart, windows
 from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, or_shut, token_ratios
-from rlspec.reference.group import DIVISORS
+from rlspec.reference.spread import kept_from_zero
 from rlspec.spec.operations import OPERATIONS
 
 IDS = np.array([7, -2, 40])
@@ -102,7 +102,7 @@ def divisor(rewards: list[Fraction], std: str, eps: str) -> float:
     spread = pstdev(rewards) if len(set(rewards)) > 1 else 0.0
     if std == "ddof=1" and len(rewards) > 1:
         spread *= (len(rewards) / (len(rewards) - 1)) ** 0.5
-    return float(DIVISORS[eps](float(spread)))
+    return float(kept_from_zero(float(spread), eps))
 
 
 LAYOUTS = ("blocks", "turns", "any", "one alone", "one apart")
@@ -112,15 +112,14 @@ LAYOUTS = ("blocks", "turns", "any", "one alone", "one apart")
 def samples(
     draw: st.DrawFn,
     numbers: np.ndarray = NUMBERS,
-    sizes: Sequence[float] = (1.0, 1e-4, 1e-8),
+    sizes: Sequence[float] = SIZES,
     layouts: Sequence[str] = LAYOUTS,
 ) -> Samples:
     """Samples of up to three groups: one after the other, taking turns, of any size in any order, or one of them alone.
 
     Or of one group, all rewards of which are equal but one.
 
-    numbers, sizes: what rewards are drawn from, and what all of them are multiplied by: a tiny spread is where a small
-    number added to it shows.
+    numbers, sizes: what rewards are drawn from, and what all of them are multiplied by.
     """
     table = draw(windows(2))
     layout = draw(st.sampled_from(layouts))

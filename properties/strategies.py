@@ -5,6 +5,7 @@ Hypothesis shrinks a rollout to few rows, few steps and small integers.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -255,14 +256,19 @@ def one_apart(numbers: np.ndarray) -> np.ndarray:
     return np.where(np.arange(numbers.size).reshape(numbers.shape) == 0, numbers, numbers.flat[-1])
 
 
+SIZES, MORE_SIZES = (1.0, 1e-4, 1e-8), (1.0, 1e-4, 1e-8, 1e-13)
+"""What all numbers of a batch are multiplied by: a tiny spread is where a small number added to it shows, or where it
+is below every number that it may be kept from."""
+
+
 @st.composite
-def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2) -> Batch:
+def batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, fewest: int = 2, sizes: Sequence[float] = SIZES) -> Batch:
     """Batches in which at least so many entries count, not all of them equal if there are several.
 
-    Their size varies: a tiny spread is where a small number added to it shows.
+    sizes: what all of them are multiplied by.
     """
     table = draw(windows(2))
-    advantages = numbers[table[..., 0] % len(numbers)] * draw(st.sampled_from([1.0, 1e-4, 1e-8]))
+    advantages = numbers[table[..., 0] % len(numbers)] * draw(st.sampled_from(sizes))
     if draw(st.integers(0, 4)) == 4:
         advantages = one_apart(advantages)
     batch = Batch(advantages, table[..., 1] % 4 != 3)

@@ -28,7 +28,7 @@ from rlspec.properties.strategies import (
     trace_clips,
     uninterrupted,
 )
-from rlspec.reference.advantages import DENOMINATORS
+from rlspec.reference.spread import kept_from_zero
 from rlspec.spec.choices import number_in
 
 powers_of_two = st.sampled_from([1.0, 2.0, 0.5, 1024.0])
@@ -191,8 +191,7 @@ def spread(candidate, batch):
 
 def divisor(candidate, batch):
     """What the candidate divides by, by its conventions."""
-    enlarged = DENOMINATORS[candidate.convention("normalize_advantages.eps")]
-    return float(enlarged(spread(candidate, batch)))
+    return float(kept_from_zero(spread(candidate, batch), candidate.convention("normalize_advantages.eps")))
 
 
 def centred(batch):

@@ -25,9 +25,9 @@ from rlspec.properties.questions.group import LOSSES, exact_loss
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import MANY_ROWS, PLAIN
 from rlspec.properties.tokens import far_token_ratios
-from rlspec.reference import group
 from rlspec.reference.group import companies, expected_gradient_of_groups, success_weight
 from rlspec.reference.language import probability, score_gradient
+from rlspec.reference.spread import kept_from_zero
 from rlspec.spec.operations import OPERATIONS
 
 rationals = np.vectorize(exactly, otypes=[object])
@@ -269,7 +269,7 @@ def test_a_group_of_one_has_the_advantage_zero_or_its_reward(candidate, drawn, b
     by = chosen(candidate, "group_advantages")
     kept = by["alone"] == "its reward"
     # What is added to a spread of 1 is seen in the answer, however it is rounded.
-    added = exactly(group.DIVISORS[by["eps"]](1.0)) - 1 if kept and scale == "std" else 0
+    added = exactly(kept_from_zero(1.0, by["eps"])) - 1 if kept and scale == "std" else 0
     rewards = rationals(lonely.rewards)
     off = [tolerance(magnitude=size, roundings=4, roundoff=answer.roundoff) + 2 * added * size for size in abs(rewards)]
     near = abs(rationals(answer.value) - (rewards if kept else 0)) <= off

@@ -4,11 +4,12 @@ Time leads: every argument is a sequence of T numbers, or of T equally shaped ar
 Boolean arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .choices import one_of, shape_of
-from .numbers import at_most, choose, square_root, unless
+from .numbers import at_most, choose, unless
+from .spread import kept_from_zero, standard_deviation
 
 
 def td_error(
@@ -91,18 +92,6 @@ def policy_limit(policy_clip: str, rho_clip: Any) -> Any:
     return rho_clip if shape == "rho_clip" else number
 
 
-DENOMINATORS: dict[str, Callable[[Any], Any]] = {
-    "std + 1e-8": lambda std: std + 1e-8,
-    "std + 1e-6": lambda std: std + 1e-6,
-    "std + 1e-5": lambda std: std + 1e-5,
-    "std": lambda std: std,
-    "max(std, 1e-5)": lambda std: max(std, 1e-5),
-    "max(std, 1e-4)": lambda std: max(std, 1e-4),
-    "sqrt(var + 1e-8)": lambda std: square_root(std * std + 1e-8),
-}
-"""What normalised advantages are divided by, for each choice of ADV-20."""
-
-
 def normalize_advantages(
     advantages: Sequence[Any], mask: Sequence[Any], std: str = "ddof=0", eps: str = "std + 1e-8", one: str = "zero"
 ) -> list[Any]:
@@ -117,6 +106,5 @@ def normalize_advantages(
         alone = len(counted) == 1 and one == "unchanged"
         return [advantage if counts and alone else 0 for advantage, counts in zip(advantages, mask, strict=True)]
     mean = sum(counted) / len(counted)
-    variance = sum((advantage - mean) ** 2 for advantage in counted) / (len(counted) - (std == "ddof=1"))
-    scale = DENOMINATORS[eps](square_root(variance))
+    scale = kept_from_zero(standard_deviation(counted, std), eps)
     return [(advantage - mean) / scale if counts else 0 for advantage, counts in zip(advantages, mask, strict=True)]

@@ -19,9 +19,9 @@ from typing import Any
 from .kl import estimated
 from .language import Gradient, Language, Policy, Tokens, choices, probability
 from .linear_algebra import Matrix, Number, Vector
-from .numbers import square_root
 from .policy_gradient import scored
 from .ppo import surrogate
+from .spread import kept_from_zero, standard_deviation
 
 Exp = Callable[[Number], Number]
 Mask = Sequence[Sequence[Any]]
@@ -29,18 +29,6 @@ Company = tuple[Tokens, ...]
 Loss = tuple[Number, list[list[Number]]]
 Term = tuple[Number, Number]
 """A token's part of a loss, and its derivative with respect to the token's log-probability."""
-
-DIVISORS: dict[str, Callable[[Any], Any]] = {
-    "std + 1e-6": lambda std: std + 1e-6,
-    "std + 1e-4": lambda std: std + 1e-4,
-    "std + 1e-8": lambda std: std + 1e-8,
-    "std + 1e-9": lambda std: std + 1e-9,
-    "max(std, 1e-6)": lambda std: max(std, 1e-6),
-    "std": lambda std: std,
-    "sqrt(var + 1e-8)": lambda std: square_root(std * std + 1e-8),
-    "max(std, 1e-4)": lambda std: max(std, 1e-4),
-}
-"""What a group's advantages are divided by, for each choice of GRP-13 and GRP-20."""
 
 
 def group_advantages(
@@ -63,19 +51,17 @@ def group_advantages(
         members[group].append(place)
     answers: list[Number] = [0] * len(rewards)
     for places in members.values():
-        known = _of_one_group([rewards[place] for place in places], baseline, scale, std, DIVISORS[eps], alone)
+        known = _of_one_group([rewards[place] for place in places], baseline, scale, std, eps, alone)
         for place, advantage in zip(places, known, strict=True):
             answers[place] = advantage
     return answers
 
 
-def _of_one_group(
-    rewards: Sequence[Number], baseline: str, scale: str, std: str, divisor: Callable[[Any], Any], alone: str
-) -> list[Number]:
+def _of_one_group(rewards: Sequence[Number], baseline: str, scale: str, std: str, eps: str, alone: str) -> list[Number]:
     size = len(rewards)
     if size == 1 and alone == "its reward":
         above_nobody = rewards[0] - 0
-        return [above_nobody / divisor(1) if scale == "std" else above_nobody]
+        return [above_nobody / kept_from_zero(1, eps) if scale == "std" else above_nobody]
     if all(reward == rewards[0] for reward in rewards):
         return [0] * size
     mean = sum(rewards) / size
@@ -83,8 +69,8 @@ def _of_one_group(
     above = [(reward - mean) * size / (size - 1 if baseline == "leave-one-out" else size) for reward in rewards]
     if scale == "none":
         return above
-    variance = sum((reward - mean) ** 2 for reward in rewards) / (size - (std == "ddof=1"))
-    return [number / divisor(square_root(variance)) for number in above]
+    scaled_by = kept_from_zero(standard_deviation(rewards, std), eps)
+    return [number / scaled_by for number in above]
 
 
 def reinforce_plus_plus_advantages(

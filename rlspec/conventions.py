@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import islice, product
 from math import ceil, floor, inf, log10, nextafter
 from typing import Any
@@ -37,8 +37,11 @@ ENOUGH = 8
 SCORED = 12
 """How many answers all combinations are held against where none explains all of them."""
 
-BEST = 16
+BEST = 8
 """How many combinations are then held against all answers."""
+
+STARTS = 3
+"""How many of the answers numbers are looked for in first, where some of the answers are wrong."""
 
 Numbers = dict[str, float]
 """The numbers in a combination's shapes, by convention."""
@@ -58,9 +61,13 @@ class Answered:
 
     def slack(self, roundoff: Fraction) -> np.ndarray:
         """How far the candidate's and the reference's rounding may take each value from what the other answers."""
-        return self.magnitude * sum(
-            float(tolerance(magnitude=1, roundings=self.question.roundings, roundoff=u)) for u in (roundoff, DOUBLE)
-        )
+        known = [tolerance(magnitude=1, roundings=self.question.roundings, roundoff=u) for u in (roundoff, DOUBLE)]
+        return self.magnitude * float(sum(known))
+
+    def distance(self, chosen: dict[str, str], roundoff: Fraction) -> float:
+        """How far the answer is from the reference's, where it is furthest, as a share of what rounding explains."""
+        off, slack = np.abs(self.reference(chosen) - self.values), self.slack(roundoff)
+        return float((off / np.where(slack > 0, slack, inf)).max(initial=0))
 
     def reference(self, chosen: dict[str, str]) -> np.ndarray:
         """What the reference answers in floats; where floats do not hold that, what is right, rounded."""
@@ -142,47 +149,61 @@ class Combination:
     def settle(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
         """Take the numbers with which the most answers are explained, found from one or another of them, and count."""
         found: list[tuple[int, float, Numbers]] = []
-        for first in range(len(answered) if self.ranges else 1):
+        for first in range(STARTS if self.ranges else 1):
             self.restart()
             for asked in [*answered[first:], *answered[:first]]:
                 self.fit(asked, roundoff)
             misses = [asked.missed(self.chosen(), roundoff) for asked in answered]
-            found.append((len([share for share in misses if share]), sum(misses), dict(self.numbers)))
-            if not self.missed:
-                break
+            found.append((len([share for share in misses if share]), sum(misses), self.numbers))
         self.missed, self.share, self.numbers = min(found, key=lambda one: one[:2])
 
-    def explains(self, answered: Sequence[Answered], roundoff: Fraction) -> bool:
+    def refine(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
+        """Take the simplest numbers that explain the answers about as well as the best ones do.
+
+        What rounding may do is more than it does: a number that is merely within that may be far from the candidate's.
+        """
+        found = [(self._distance(answered, roundoff), self.numbers)]
+        while self.explains(answered, roundoff, found[-1][0] / 8) and self.numbers != found[-1][1]:
+            found.append((self._distance(answered, roundoff), self.numbers))
+        self.numbers = next(numbers for distance, numbers in found if distance <= 8 * found[-1][0])
+
+    def _distance(self, answered: Sequence[Answered], roundoff: Fraction) -> float:
+        return max(asked.distance(self.chosen(), roundoff) for asked in answered)
+
+    def explains(self, answered: Sequence[Answered], roundoff: Fraction, share: float = 1.0) -> bool:
         """Find numbers with which all of the answers are explained; whether there are any.
 
         First those questions are looked at in whose answers one number shows, then those in which several do.
+        share: of what rounding may do.
         """
         for together in (False, True):
             before: Numbers | None = None
             while before != self.numbers:
-                before = dict(self.numbers)
-                if any(self.fit(asked, roundoff, together) for asked in answered):
+                before = self.numbers
+                if any(self.fit(asked, roundoff, share, together) for asked in answered):
                     return False
         return True
 
-    def fit(self, asked: Answered, roundoff: Fraction, together: bool = True) -> float:
+    def fit(self, asked: Answered, roundoff: Fraction, share: float = 1.0, together: bool = True) -> float:
         """Find numbers with which an answer is explained, in the ranges left of them.
 
-        together: whether to do so even if several numbers show in it.
+        share: of what rounding may do.  together: whether to do so even if several numbers show in it.
         Returns the share of the answer that is not explained, 0 if numbers were found or are left open.  The simplest
         number in a range is tried, and the range ends there if it is too large or too small.
         """
-        slack, before = asked.slack(roundoff), (dict(self.ranges), dict(self.numbers))
+        slack, before = share * asked.slack(roundoff), (self.ranges, self.numbers)
         while True:
             off = asked.reference(self.chosen()) - asked.values
             wrong = np.abs(off) > slack
             if not wrong.any():
                 return 0.0
             ends = {name: self._at_ends(asked, name) for name in self.ranges}
-            showing = [name for name, (start, stop) in ends.items() if (np.abs(stop - start) > slack)[wrong].any()]
-            if len(showing) > 1 and not together:
+            shows = {name: np.abs(stop - start) > slack for name, (start, stop) in ends.items()}
+            showing = [name for name, where in shows.items() if (where & wrong).any()]
+            hopeless = bool((wrong & ~np.any([*shows.values(), wrong & False], axis=0)).any())  # whatever the numbers
+            if len(showing) > 1 and not together and not hopeless:
                 return 0.0
-            if not any(self._narrowed(name, *ends[name], asked.values, off, slack) for name in showing):
+            if hopeless or not any(self._narrowed(name, *ends[name], asked.values, off, slack) for name in showing):
                 self.ranges, self.numbers = before
                 return float(wrong.mean())
 
@@ -209,28 +230,25 @@ class Combination:
         nearer = simplest_decimal(*ends)
         if nearer is None:
             return False
-        self.ranges[name], self.numbers[name] = ends, nearer
+        self.ranges, self.numbers = self.ranges | {name: ends}, self.numbers | {name: nearer}
         return True
 
 
+@lru_cache(maxsize=4096)
 def simplest_decimal(least: float, largest: float) -> float | None:
     """The decimal of the fewest digits in a range of positive numbers, of several the one in the middle."""
     if least > largest:
         return None
-    powers = [power for power in range(*_powers(least, largest)) if least <= float(f"1e{power}") <= largest]
+    highest = floor(log10(largest))
+    powers = [power for power in range(floor(log10(least)), highest + 2) if least <= float(f"1e{power}") <= largest]
     if powers:
         return float(f"1e{powers[len(powers) // 2]}")
-    for places in range(-_powers(least, largest)[0], 340):
+    for places in range(-highest, 340):
         unit = Fraction(10) ** -places
         first, last = ceil(Fraction(least) / unit), floor(Fraction(largest) / unit)
         if first <= last:
             return float((first + last) // 2 * unit)
     return None
-
-
-def _powers(least: float, largest: float) -> tuple[int, int]:
-    """The powers of ten about a range: one that is not above it, and one behind its end."""
-    return floor(log10(least)) - 1, ceil(log10(largest)) + 1
 
 
 def combinations(candidate: Candidate, operation: str) -> list[Combination]:
@@ -283,6 +301,8 @@ def infer(candidate: Candidate, operation: str) -> dict[str, str]:
             left = [one for one in left if one.explains(answered, roundoff)]
         left.sort(key=partial(_against, candidate))
         for taken in left:
+            if taken.numbers:
+                taken.refine(answered, roundoff)
             if all(asked.explained(taken.chosen(), roundoff) for asked in answered):
                 _note_others(candidate, taken, left)
                 return taken.chosen() | {f"{operation}.precision": "float64" if roundoff == DOUBLE else "float32"}

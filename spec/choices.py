@@ -6,6 +6,7 @@ A *shape* has one capital letter in the place of a number, and a range: ``std + 
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isfinite
 
 _LETTER = re.compile(r"\b[A-Z]\b")
@@ -81,16 +82,9 @@ def read(text: str) -> float | None:
 
 def decimal(number: float) -> str:
     """The shortest decimal that is a positive number: ``1e-5``, ``2.5e-7``, ``0.01``, ``20``."""
-    digits, exponent = _digits(number)
+    _, known, last = Decimal(repr(number)).normalize().as_tuple()
+    digits = "".join(map(str, known))
+    exponent = int(last) + len(digits) - 1
     if -2 <= exponent < 6:
-        return f"{number:.{max(len(digits) - 1 - exponent, 0)}f}"
+        return f"{number:.{max(-int(last), 0)}f}"
     return f"{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{exponent}"
-
-
-def _digits(number: float) -> tuple[str, int]:
-    """The significant digits of the shortest decimal that is the number, and the power of ten of the first."""
-    for count in range(17):
-        mantissa, exponent = f"{number:.{count}e}".split("e")
-        if float(f"{mantissa}e{exponent}") == number:
-            return mantissa.replace(".", ""), int(exponent)
-    raise ValueError(f"{number!r} is not a positive number")

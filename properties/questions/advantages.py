@@ -57,7 +57,7 @@ def _vtraces(
     return st.builds(question, rollouts(numbers=numbers, off_policy=True), gammas, lams, clips, trace_clips)
 
 
-def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+def _normalizations(inputs: Inputs) -> st.SearchStrategy[Question]:
     def question(batch: Batch) -> Question:
         def answer(**chosen: str) -> np.ndarray:
             entries = [exactly(number) for number in batch.advantages.ravel()], batch.mask.ravel().tolist()
@@ -67,7 +67,7 @@ def _normalizations(numbers: np.ndarray) -> st.SearchStrategy[Question]:
         terms = normalized_terms(batch, batch.spread)
         return Question(OPERATIONS["normalize_advantages"], batch.arrays, answer, **terms)
 
-    return st.builds(question, batches(numbers=numbers, fewest=0) | lone_advantages(numbers=numbers))
+    return st.builds(question, batches(inputs.numbers, 0, inputs.sizes) | lone_advantages(inputs.numbers))
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
@@ -76,5 +76,5 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
         "td_error": _td_errors(inputs.numbers, inputs.gammas),
         "gae": _gaes(inputs.numbers, inputs.gammas, inputs.lams),
         "vtrace": _vtraces(inputs.numbers, inputs.gammas, inputs.lams),
-        "normalize_advantages": _normalizations(inputs.numbers),
+        "normalize_advantages": _normalizations(inputs),
     }

@@ -26,11 +26,11 @@ from rlspec.spec.operations import OPERATIONS
 LOSSES = ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss")
 
 
-LEAST = {"group_advantages": 1e-9, "reinforce_plus_plus_advantages": 1e-4}
-"""What an operation divides by at least where there is no spread, by the convention that is furthest from caution."""
+LEAST = 1e-12
+"""What is divided by at least where there is no spread, by the convention that is furthest from caution."""
 
 
-def _group_advantages(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+def _group_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
     def question(drawn: Samples, baseline: str, scale: str) -> Question:
         rewards, groups = [exactly(reward) for reward in drawn.rewards], drawn.groups.tolist()
 
@@ -38,14 +38,14 @@ def _group_advantages(numbers: np.ndarray) -> st.SearchStrategy[Question]:
             return group.group_advantages(rewards, groups, baseline, scale, **last_names(chosen))
 
         spreads = drawn.divisors("ddof=0", "std")
-        divisors = np.where(spreads > 0, spreads, LEAST["group_advantages"]) if scale == "std" else None
+        divisors = np.where(spreads > 0, spreads, LEAST) if scale == "std" else None
         arguments = (*drawn.arrays, baseline, scale)
         return Question(OPERATIONS["group_advantages"], arguments, answer, **drawn.judged(divisors))
 
-    return st.builds(question, samples(numbers), baselines, scales)
+    return st.builds(question, samples(inputs.numbers, inputs.sizes), baselines, scales)
 
 
-def _reinforce_plus_plus_advantages(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+def _reinforce_plus_plus_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
     def question(drawn: Samples, baseline: str) -> Question:
         rewards, groups = [exactly(reward) for reward in drawn.rewards], drawn.groups.tolist()
 
@@ -53,13 +53,13 @@ def _reinforce_plus_plus_advantages(numbers: np.ndarray) -> st.SearchStrategy[Qu
             return group.reinforce_plus_plus_advantages(rewards, groups, baseline, **last_names(chosen))
 
         either = [rewards] if baseline == "none" else [drawn.centred(alone) for alone in ("zero", "its reward")]
-        scale = min(divisor(known, "ddof=0", "std") for known in either) or LEAST["reinforce_plus_plus_advantages"]
+        scale = min(divisor(known, "ddof=0", "std") for known in either) or LEAST
         arguments = (*drawn.arrays, baseline)
         return Question(OPERATIONS["reinforce_plus_plus_advantages"], arguments, answer, **drawn.judged_as_one(scale))
 
     # What becomes of a sample that is alone shows only beside others, and with the group's mean as baseline.
-    someone_alone = st.builds(question, samples(numbers, (1.0,), ("one alone",)), st.just("mean"))
-    return st.builds(question, samples(numbers), whole_batch_baselines) | someone_alone
+    someone_alone = st.builds(question, samples(inputs.numbers, (1.0,), ("one alone",)), st.just("mean"))
+    return st.builds(question, samples(inputs.numbers, inputs.sizes), whole_batch_baselines) | someone_alone
 
 
 def _losses(operation: str, numbers: np.ndarray, ratios: st.SearchStrategy[np.ndarray]) -> st.SearchStrategy[Question]:
@@ -83,7 +83,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     ratios = plain_ratios | st.just(FAR_RATIOS[[0, 2]]) if inputs.plain else token_ratios
     return {
-        "group_advantages": _group_advantages(inputs.numbers),
-        "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs.numbers),
+        "group_advantages": _group_advantages(inputs),
+        "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs),
         **{operation: _losses(operation, inputs.numbers, ratios) for operation in LOSSES},
     }

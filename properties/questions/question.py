@@ -1,6 +1,6 @@
 """What a question is, and what the chapters' questions have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from flint import arb
 
 from rlspec.properties.checking import exactly
-from rlspec.properties.strategies import rescaling, roundings
+from rlspec.properties.strategies import MORE_SIZES, SIZES, rescaling, roundings
 from rlspec.spec.operations import OPERATIONS, Operation
 
 
@@ -23,6 +23,11 @@ class Inputs:
     lams: st.SearchStrategy[float]
     plain: bool
     """Whether all of it is plain, so that an answer is far from zero compared with float32's rounding."""
+
+    @property
+    def sizes(self) -> Sequence[float]:
+        """What all numbers of a batch are multiplied by, where only their spread matters."""
+        return MORE_SIZES if self.plain else SIZES
 
 
 @dataclass(frozen=True)

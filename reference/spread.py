@@ -1,0 +1,35 @@
+"""The standard deviation that advantages are divided by, and what keeps it from zero (spec/advantages.md)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .choices import one_of, shape_of
+from .numbers import square_root
+
+SHAPES = ("std", "std + E", "max(std, E)", "sqrt(var + E)")
+"""What is done to a standard deviation before something is divided by it."""
+
+
+def standard_deviation(numbers: Sequence[Any], std: str) -> Any:
+    """The root of the sum of squared differences from the mean over N, or over N - 1 with ``ddof=1``.
+
+    numbers: N of them, two or more.  Raises ValueError for another ``std``.
+    """
+    mean = sum(numbers) / len(numbers)
+    lost = one_of({"ddof=0": 0, "ddof=1": 1}, std)
+    return square_root(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - lost))
+
+
+def kept_from_zero(deviation: Any, eps: str) -> Any:
+    """A standard deviation as something is divided by it: as it is, plus E, at least E, or the root of var + E.
+
+    eps: one of `SHAPES` with a number for E.  Raises ValueError for another one.
+    """
+    shape, number = shape_of(eps, *SHAPES)
+    if shape == "std":
+        return deviation
+    if shape == "std + E":
+        return deviation + number
+    if shape == "max(std, E)":
+        return max(deviation, number)
+    return square_root(deviation * deviation + number)
