@@ -1,6 +1,7 @@
 """How an operation fails its caller, whatever it computes."""
 
 import numpy as np
+import torch
 
 from rlspec.faults import fault, right
 
@@ -135,3 +136,25 @@ def td_error(rewards, values, next_values, terminated, gamma):
         array.ravel(order="K").reshape(array.shape) for array in (rewards, values, next_values, terminated)
     )
     return rewards + gamma * np.where(terminated, 0, next_values) - values
+
+
+@fault(
+    id="M-OPS-13",
+    slug="negative-strides-refused",
+    clause="OPS-13",
+    effect="PyTorch takes no array that lies backwards in memory, and nobody makes a copy.",
+)
+def td_error(rewards, values, next_values, terminated, gamma):
+    arrays = (torch.as_tensor(array).numpy() for array in (rewards, values, next_values, terminated))
+    return right.td_error(*arrays, gamma)
+
+
+@fault(
+    id="M-OPS-14",
+    slug="integer-rewards-refused",
+    clause="OPS-13",
+    effect="PyTorch's mean is not defined for integers: who passes rewards of 0 and 1 as integers gets an error.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    torch.as_tensor(rewards.copy()).mean()
+    return right.group_advantages(rewards, groups, baseline, scale)

@@ -132,13 +132,16 @@ class Violation(AssertionError):
         """Where it is."""
         self.calls: list[Any] = []
         """The calls of the example that shows it, and what came of each."""
+        self.by_adapter = False
+        """Whether it was raised in the candidate's own file, and not below it."""
         self.under: dict[str, str] = {}
         """The choices in force, where those that the candidate made are not known; no others explain the answer."""
 
     def but(self, message: str, call: Call, expected: Any, actual: Any, result: str = "") -> "Violation":
         """The same charge in other words, shown on another call."""
         other = Violation(message, call, expected, actual, result)
-        other.calls, other.under, other.__cause__ = self.calls, self.under, self.__cause__
+        other.calls, other.under, other.by_adapter = self.calls, self.under, self.by_adapter
+        other.__cause__ = self.__cause__
         return other
 
 

@@ -104,10 +104,16 @@ def _said(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where the candidate's own code gave up: the last frame of the traceback."""
-    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    file, line = places[-1] if places else ("<nowhere>", 0)
+    """Where the candidate's own code gave up, as a remark: the last frame of the traceback."""
+    *_, (_, line) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
+    file = _file(error)
     return "" if file.startswith("<") else f" ({Path(file).name}:{line})"
+
+
+def _file(error: BaseException) -> str:
+    """The file of the last frame of the traceback."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return files[-1] if files else "<nowhere>"
 
 
 class Candidate:
@@ -327,7 +333,9 @@ class Candidate:
         except KeyboardInterrupt:  # which may be the user's
             raise
         except BaseException as error:
-            raise Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call) from error
+            violation = Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call)
+            violation.by_adapter = _file(error) == getattr(self.module, "__file__", None)
+            raise violation from error
 
     def _given_up(self, operation: Operation) -> list[Violation]:
         """The calls of an operation that were lost, if there are too many to ask it again."""

@@ -1,4 +1,4 @@
-"""For candidates in PyTorch: a loss function becomes an operation that returns the loss and its gradients."""
+"""For candidates in PyTorch: arrays become tensors on the way in, and tensors arrays on the way out."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -7,6 +7,43 @@ from typing import Any
 
 import numpy as np
 import torch
+
+
+def tensor(value: Any, device: Any = None) -> Any:
+    """An array as a tensor of the same type: a contiguous copy that may be written to; anything else as it is.
+
+    ``torch.as_tensor`` and ``torch.from_numpy`` refuse arrays with negative strides, and share the caller's memory.
+    """
+    return torch.from_numpy(np.array(value, order="C")).to(device) if isinstance(value, np.ndarray) else value
+
+
+def array(value: Any) -> Any:
+    """A tensor as an array, wherever it is and whatever depends on it, bfloat16 as float32; anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def on_tensors(function: Callable[..., Any], device: Any = None) -> Callable[..., Any]:
+    """A function of tensors as one of NumPy arrays: an operation.
+
+    Arrays reach it as ``tensor`` makes them, and plain numbers and texts as they are.  Its result, or each of several
+    in a tuple, comes back as an array.  As a decorator, or around a library's function::
+
+        @on_tensors
+        def td_error(rewards, values, next_values, terminated, gamma): ...
+
+        gae = on_tensors(library.gae, device="cuda")
+    """
+
+    @wraps(function)
+    def operation(*arguments: Any, **named: Any) -> Any:
+        given = {name: tensor(value, device) for name, value in named.items()}
+        returned = function(*(tensor(value, device) for value in arguments), **given)
+        return tuple(map(array, returned)) if isinstance(returned, tuple | list) else array(returned)
+
+    return operation
 
 
 def differentiated(loss: Callable[..., torch.Tensor], wrt: Sequence[str]) -> Callable[..., tuple[np.ndarray, ...]]:
@@ -23,16 +60,12 @@ def differentiated(loss: Callable[..., torch.Tensor], wrt: Sequence[str]) -> Cal
     def operation(*arguments: Any, **named: Any) -> tuple[np.ndarray, ...]:
         given = parameters.bind(*arguments, **named)
         given.apply_defaults()
-        given.arguments.update({name: _tensor(value) for name, value in given.arguments.items()})
+        given.arguments.update({name: tensor(value) for name, value in given.arguments.items()})
         inputs = [given.arguments[name].requires_grad_() for name in wrt]
         value = loss(*given.args, **given.kwargs)
         gradients = tuple(map(torch.zeros_like, inputs))
         if value.requires_grad:
             gradients = torch.autograd.grad(value, inputs, allow_unused=True, materialize_grads=True)
-        return value.detach().numpy(), *(gradient.detach().numpy() for gradient in gradients)
+        return array(value), *map(array, gradients)
 
     return operation
-
-
-def _tensor(value: Any) -> Any:
-    return torch.from_numpy(np.array(value, order="C")) if isinstance(value, np.ndarray) else value

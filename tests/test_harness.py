@@ -287,9 +287,9 @@ def test_a_call_without_an_answer_is_charged_once(check, write):
     ("refused", "id", "of"),
     [
         ("not rewards.flags.writeable", "OPS-2", "arguments_are_read"),
-        ("rewards.strides[1] < 0", "OPS-5", "memory_layout"),
-        ("rewards.dtype.kind == 'i'", "OPS-5", "integer_rewards"),
-        ("rewards.dtype == np.float32", "OPS-5", "float32_arguments"),
+        ("rewards.strides[1] < 0", "OPS-13", "however_they_are_stored"),
+        ("rewards.dtype.kind == 'i'", "OPS-13", "taken_as_integers"),
+        ("rewards.dtype == np.float32", "OPS-13", "however_they_are_stored"),
     ],
     ids=["read-only", "reversed", "integers", "float32"],
 )

@@ -6,6 +6,9 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
+
+from rlspec.torch import on_tensors
 
 
 @pytest.fixture(params=["torch", "jax"])
@@ -51,6 +54,44 @@ def test_arguments_are_left_as_they_were_and_may_be_read_only(differentiated):
     locked.setflags(write=False)
     differentiated(surrogate, wrt=["logp"])(locked, ADVANTAGES, MASK)
     np.testing.assert_array_equal(locked, LOGP)
+
+
+@on_tensors
+def carried(rewards, mask, gamma):
+    """Tensors in and out, one of them written to, and one that something depends on."""
+    assert (rewards.is_contiguous(), mask.dtype, type(gamma)) == (True, torch.bool, float)
+    rewards[~mask] = 0
+    return rewards * gamma, (rewards.double().requires_grad_() * gamma).sum()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        LOGP,
+        LOGP[::-1, ::-1].copy()[::-1, ::-1],
+        np.asfortranarray(LOGP),
+        LOGP.astype(np.float32),
+        np.broadcast_to(LOGP[0], (2, 2)),
+    ],
+    ids=["as usual", "reversed", "Fortran order", "float32", "read-only"],
+)
+def test_arrays_become_tensors_and_tensors_arrays(stored):
+    before = stored.copy()
+    product, total = carried(stored, MASK, 0.5)
+    np.testing.assert_array_equal(product, np.where(MASK, before, 0) * 0.5)
+    assert product.dtype == stored.dtype
+    assert total == (np.where(MASK, before, 0) * 0.5).sum()
+    np.testing.assert_array_equal(stored, before)
+
+
+def test_several_tensors_come_back_as_arrays_and_other_values_as_they_are():
+    brain, flags, number = on_tensors(lambda x: [x.to(torch.bfloat16), x > 1, 3])(np.array([1.0, 2.0]))
+    assert (brain.tolist(), brain.dtype, flags.tolist(), number) == ([1, 2], np.float32, [False, True], 3)
+
+
+def test_a_tensor_goes_where_it_is_wanted():
+    where = on_tensors(lambda x, device: torch.tensor(x.device.type == device), device="meta")
+    assert where(LOGP, device="meta")
 
 
 def test_importing_rlspec_imports_no_framework():
