@@ -40,6 +40,9 @@ SCORED = 12
 BEST = 8
 """How many combinations are then held against all answers."""
 
+BY_CHANCE = 2
+"""So few wrong answers may be explained by a number that is found from them."""
+
 STARTS = 3
 """How many of the answers numbers are looked for in first, where some of the answers are wrong."""
 
@@ -147,14 +150,20 @@ class Combination:
         self.share += share
 
     def settle(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
-        """Take the numbers with which the most answers are explained, found from one or another of them, and count."""
+        """Take the numbers with which the most answers are explained, found from one or another of them, and count.
+
+        Numbers that nobody named have to explain `BY_CHANCE` answers more than the usual ones, since some number or
+        other may meet a wrong answer.
+        """
         found: list[tuple[int, float, Numbers]] = []
-        for first in range(STARTS if self.ranges else 1):
+        for first in range(STARTS + 1 if self.ranges else 1):
             self.restart()
-            for asked in [*answered[first:], *answered[:first]]:
+            usual = self.numbers
+            for asked in [*answered[first:], *answered[:first]] if first else []:
                 self.fit(asked, roundoff)
             misses = [asked.missed(self.chosen(), roundoff) for asked in answered]
-            found.append((len([share for share in misses if share]), sum(misses), self.numbers))
+            unusual = BY_CHANCE * (self.numbers != usual)
+            found.append((sum(map(bool, misses)) + unusual, sum(misses), self.numbers))
         self.missed, self.share, self.numbers = min(found, key=lambda one: one[:2])
 
     def refine(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
@@ -245,7 +254,7 @@ def simplest_decimal(least: float, largest: float) -> float | None:
         return float(f"1e{powers[len(powers) // 2]}")
     for places in range(-highest, 340):
         unit = Fraction(10) ** -places
-        first, last = ceil(Fraction(least) / unit), floor(Fraction(largest) / unit)
+        first, last = ceil(Fraction(repr(least)) / unit), floor(Fraction(repr(largest)) / unit)
         if first <= last:
             return float((first + last) // 2 * unit)
     return None
@@ -356,7 +365,8 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     """The choices and the precision with which the most answers are explained, where none explains all of them.
 
     A wrong answer says nothing about precision, and neither does one that float32 holds.  Of the others those decide
-    that are more: the ones that are right to float64, or those that are right to float32 only.
+    that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
+    half of all, since some wrong answers are not wrong by much.
     """
     wide, narrow = (_best(candidate, operation, answered, roundoff) for roundoff in (DOUBLE, SINGLE))
     exact, rounded = (
@@ -368,7 +378,8 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     wrong = (asked.question for asked in answered if not asked.explained(taken.chosen(), roundoff))
     candidate.unexplained[operation] = tuple(islice(wrong, 1))
     found = taken.chosen()
-    if exact or rounded:
+    many = 2 * len(rounded) >= sum(asked.telling(narrow.chosen()) for asked in answered)
+    if exact if is_wide else many:
         found[f"{operation}.precision"] = ("float64" if is_wide else "float32") + WHERE_RIGHT
     return found
 

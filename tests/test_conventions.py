@@ -1,35 +1,230 @@
-"""Every choice that the specification leaves open is recognised in the answers of whoever made it."""
+"""Every choice that the specification leaves open is recognised in the answers of whoever made it, with its number."""
 
 from functools import partial
 from itertools import product
+from random import Random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
-from rlspec.conventions import infer
+from rlspec.conventions import infer, simplest_decimal
 from rlspec.properties.questions import QUESTIONS
 from rlspec.properties.questions.question import last_names
-from rlspec.spec.clauses import conventions_of
+from rlspec.spec.choices import letter_of, number_in
+from rlspec.spec.clauses import choices_of
 
-CHOICES = [
-    (operation, dict(zip(free, chosen, strict=True)))
-    for operation in QUESTIONS
-    if (free := conventions_of(operation))
-    for chosen in product(*free.values())
-]
-
-WHOLE_RETURN = "policy_gradient.credit", "whole return"
-"""With it the step's own discount plays no part, so that either choice about that explains the answers."""
+OPEN = [operation for operation in QUESTIONS if choices_of(operation)]
+"""The operations that are left a choice."""
 
 
-@pytest.mark.parametrize(("operation", "chosen"), CHOICES, ids=lambda part: part if isinstance(part, str) else "")
-def test_the_choices_made_are_found_out(operation, chosen):
-    answer = partial(getattr(reference, operation), **last_names(chosen))
-    found = infer(Candidate(SimpleNamespace(**{operation: answer}), "someone"), operation)
-    open_still = {"policy_gradient.discounting"} if WHOLE_RETURN in chosen.items() else set()
-    assert {name: found[name] for name in chosen if name not in open_still} == {
-        name: choice for name, choice in chosen.items() if name not in open_still
+def some_number(random, choice):
+    """A number of one or two digits in a choice's range, small ones and large ones alike often."""
+    number = float(f"{choice.low * (choice.high / choice.low) ** random.random():.{random.randrange(2)}e}")
+    return min(max(number, choice.low), choice.high)
+
+
+def some_text(random, choice):
+    """The choice with some number in it, if it has one."""
+    return choice.with_number(some_number(random, choice)) if choice.letter else choice.text
+
+
+def alone(operation):
+    """Every choice of an operation, the others being the default ones."""
+    free, random = choices_of(operation), Random(operation)
+    defaults = {name: known[0].text for name, known in free.items()}
+    return [defaults | {name: some_text(random, choice)} for name, known in free.items() for choice in known]
+
+
+def together(operation, seed):
+    """Choices drawn at random."""
+    random = Random(f"{operation} {seed}")
+    return {name: some_text(random, random.choice(known)) for name, known in choices_of(operation).items()}
+
+
+ALONE = [(operation, chosen) for operation in OPEN for chosen in alone(operation)]
+TOGETHER = [(operation, together(operation, seed)) for operation, seed in product(OPEN, range(4))]
+
+
+def as_id(part):
+    """A test's id: the operation, and the choices that it is about."""
+    return part if isinstance(part, str) else ",".join(f"{name}={text}" for name, text in last_names(part).items())
+
+
+def who(operation, answer, **fields):
+    """A candidate that has one operation, and what was found out about its conventions."""
+    candidate = Candidate(SimpleNamespace(**{operation: answer}, **fields), "someone")
+    candidate.inferred = infer(candidate, operation)
+    return candidate
+
+
+def choosing(operation, chosen):
+    """The reference under these conventions."""
+    return partial(getattr(reference, operation), **last_names(chosen))
+
+
+def single(answer):
+    """The same in single precision: each result is rounded to it."""
+
+    def rounded(*arguments):
+        result = answer(*arguments)
+        return tuple(map(np.float32, result)) if isinstance(result, tuple) else np.float32(result)
+
+    return rounded
+
+
+def unlike(candidate, chosen, digits=None):
+    """The conventions that were not recognised, nor named as what cannot be told apart from what was."""
+    return {
+        name: (text, candidate.inferred.get(name), candidate.alike.get(name))
+        for name, text in chosen.items()
+        if not any(same(text, found, digits) for found in (candidate.inferred[name], *candidate.alike.get(name, ())))
     }
-    assert found[f"{operation}.precision"] == "float64"
+
+
+def same(text, found, digits):
+    """Whether two choices are one, or of one shape with numbers that agree to so many digits."""
+    if text == found or digits is None:
+        return text == found
+    start = next((i for i, pair in enumerate(zip(text, found, strict=False)) if pair[0] != pair[1]), 0)
+    cut = max(text.rfind(mark, 0, start) for mark in " (") + 1
+    one, other = (number_in(f"{text[:cut]}E{')' * text.endswith(')')}", each) for each in (text, found))
+    return bool(one and other) and abs(one - other) <= 10.0**-digits * one
+
+
+@pytest.mark.parametrize(("operation", "chosen"), ALONE, ids=as_id)
+def test_a_choice_is_found_out(operation, chosen):
+    candidate = who(operation, choosing(operation, chosen))
+    assert unlike(candidate, chosen) == {}
+    assert candidate.precision(operation) == "float64"
+
+
+@pytest.mark.parametrize(("operation", "chosen"), TOGETHER, ids=as_id)
+def test_several_choices_are_found_out(operation, chosen):
+    candidate = who(operation, choosing(operation, chosen))
+    assert unlike(candidate, chosen) == {}
+    assert candidate.explained(operation)
+
+
+@pytest.mark.parametrize(("operation", "chosen"), TOGETHER[::3], ids=as_id)
+def test_choices_are_found_out_from_answers_in_single_precision(operation, chosen):
+    candidate = who(operation, single(choosing(operation, chosen)))
+    assert unlike(candidate, chosen, digits=2) == {}
+    assert candidate.explained(operation)
+
+
+NUMBERS = ["std + 1e-5", "sqrt(var + 3e-7)", "max(std, 1e-3)", "std + 4.971284e-4", "std + 1e-12"]
+
+
+@pytest.mark.parametrize("operation", ["group_advantages", "normalize_advantages"])
+@pytest.mark.parametrize("eps", NUMBERS)
+def test_a_number_is_printed_as_a_person_would_write_it(operation, eps):
+    for answer in (choosing(operation, {"eps": eps}), single(choosing(operation, {"eps": eps}))):
+        found = who(operation, answer).inferred[f"{operation}.eps"]
+        assert found == eps or (len(eps) > 16 and same(eps, found, digits=4))
+
+
+@pytest.mark.parametrize(
+    ("operation", "chosen"),
+    [
+        ("group_advantages", {"eps": "std + 1"}),
+        ("group_advantages", {"eps": "std + 0.01"}),
+        ("group_advantages", {"eps": "max(std, 0.5)"}),
+        ("normalize_advantages", {"eps": "std + 1"}),
+        ("normalize_advantages", {"eps": "sqrt(var + 0.01)"}),
+        ("vtrace", {"policy_clip": "at most 0.01"}),
+    ],
+    ids=as_id,
+)
+def test_a_number_beyond_its_range_is_no_convention(operation, chosen):
+    assert not who(operation, choosing(operation, chosen)).explained(operation)
+
+
+def normalized(advantages, mask, lost=0, outside=0.0, added=1e-8):
+    """Advantages less their mean over the root of their squares' sum over the count less so many."""
+    counted = advantages[mask]
+    if len(set(counted.tolist())) < 2:
+        return np.zeros(mask.shape)
+    squares = ((counted - counted.mean()) ** 2).sum()
+    above = (advantages - counted.mean()) / (np.sqrt(squares / max(len(counted) - lost, 1)) + added)
+    return np.where(mask, above, outside * above)
+
+
+def test_a_lost_degree_of_freedom_is_a_convention_and_seven_are_none():
+    name = "normalize_advantages"
+    found = {lost: who(name, partial(normalized, lost=lost)) for lost in (0, 1, 7, -1)}
+    assert [lost for lost, candidate in found.items() if candidate.explained(name)] == [0, 1]
+    assert "float32" not in {candidate.precision(name) for candidate in found.values()}
+
+
+def test_one_wrong_line_leaves_the_choices_and_the_precision_what_they_are():
+    name = "normalize_advantages"
+    garbage = partial(normalized, outside=1.0, added=1e-5)
+    found = {"float64": who(name, garbage), "float32": who(name, single(garbage))}
+    for precision, candidate in found.items():
+        assert not candidate.explained(name)
+        assert last_names(candidate.conventions(name)) == {"std": "ddof=0", "eps": "std + 1e-5", "one": "zero"}
+        assert candidate.inferred[f"{name}.precision"] == f"{precision} where right"
+
+
+def test_of_answers_that_are_all_wrong_no_precision_is_said():
+    candidate = who("reward_to_go", lambda rewards, gamma: reference.reward_to_go(rewards, gamma) * 1.1 + 1)
+    assert not candidate.explained("reward_to_go")
+    assert "reward_to_go.precision" not in candidate.inferred
+
+
+def test_of_an_operation_that_answers_nothing_nothing_is_said():
+    def declining(*_):
+        raise NotImplementedError
+
+    candidate = who("dpo_loss", declining)
+    assert (candidate.inferred, candidate.explained("dpo_loss")) == ({}, True)
+
+
+def simple_dpo(*arguments):
+    """Knows neither label smoothing nor invalid pairs, and is float32."""
+    if arguments[5] or not np.all(arguments[6]):
+        raise NotImplementedError
+    return single(reference.dpo_loss)(*arguments)
+
+
+def test_who_declines_much_is_asked_what_is_not_declined():
+    candidate = who("dpo_loss", simple_dpo)
+    assert candidate.inferred["dpo_loss.precision"] == "float32"
+
+
+def test_choices_that_cannot_be_told_apart_are_named():
+    whole_return = choosing("policy_gradient", {"credit": "whole return"})
+    assert who("policy_gradient", whole_return).alike == {"policy_gradient.discounting": ("none",)}
+
+
+def test_a_declared_choice_is_taken_where_it_explains_the_answers_too():
+    declared = {"policy_gradient.discounting": "none"}
+    answer = choosing("policy_gradient", {"credit": "whole return"})
+    candidate = who("policy_gradient", answer, CONVENTIONS=declared)
+    assert candidate.inferred["policy_gradient.discounting"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("least", "largest", "simplest"),
+    [(1e-12, 1e-3, 1e-7), (5.0, 75.0, 10.0), (1.1e-5, 9e-5, 5e-5), (3.14, 3.15, 3.14), (2e-11, 2.05e-11, 2e-11)],
+)
+def test_the_simplest_number_of_a_range(least, largest, simplest):
+    assert simplest_decimal(least, largest) == simplest
+
+
+def test_the_simplest_number_of_a_range_lies_in_it():
+    random = Random(1)
+    for _ in range(500):
+        least = 10 ** random.uniform(-13, 3)
+        largest = least * (1 + 10 ** random.uniform(-15, 1))
+        assert least <= simplest_decimal(least, largest) <= largest
+    assert simplest_decimal(2.0, 1.0) is None
+
+
+def test_examples_of_shapes_are_of_their_ranges():
+    known = [choice for operation in OPEN for of in choices_of(operation).values() for choice in of]
+    assert [str(choice) for choice in known if not choice.fits(choice.example)] == []
+    assert [choice.example for choice in known if choice.letter and letter_of(choice.example)] == []

@@ -49,9 +49,15 @@ def _nearest(number: Any) -> Fraction:
     return nearest(number) if isinstance(number, arb) else exactly(number)
 
 
+def _plain() -> st.SearchStrategy[Preferences]:
+    """Ordinary batches, and such as everybody knows: every pair counts, and there is no smoothing."""
+    known_to_all = preferences(LOGPS, plain=True, all_valid=True).map(lambda batch: batch.but(label_smoothing=0.0))
+    return preferences(LOGPS, plain=True) | known_to_all
+
+
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
-    batches = preferences(LOGPS, plain=True) if inputs.plain else preferences()
+    batches = _plain() if inputs.plain else preferences()
     far = batches if inputs.plain else st.one_of(batches, preferences(FAR_LOGPS))
     losses = {loss: far.map(_about(loss)) for loss in LOSSES}
     return {"completion_logp": completions().map(_of_tokens)} | losses
