@@ -152,6 +152,7 @@ class Candidate:
             "name": self.name,
             "declared": self.declared,
             "inferred": undeclared,
+            "alike": {name: list(others) for name, others in self.alike.items() if name in undeclared},
             "known_failures": self.known_failures,
         }
 

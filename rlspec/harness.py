@@ -69,7 +69,7 @@ class Trial:
         self.file = file
         self.recorded = recorded
         self.outcomes: list[Outcome] = []
-        self.about: dict[str, Any] = {"name": what, "declared": {}, "inferred": {}, "known_failures": {}}
+        self.about: dict[str, Any] = {"name": what, "declared": {}, "inferred": {}, "alike": {}, "known_failures": {}}
         self.problem = briefing.problem
         self.other_failures = 0
         self._candidate: Candidate | None = None

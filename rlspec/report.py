@@ -93,7 +93,7 @@ def as_json(about: Mapping[str, Any], run: Mapping[str, Any], verdicts: Mapping[
         "candidate": about["name"],
         "rlspec": __version__,
         "run": run,
-        "conventions": {"declared": about["declared"], "inferred": about["inferred"]},
+        "conventions": {how: about[how] for how in ("declared", "inferred", "alike")},
         "clauses": {id: verdict.as_json() for id, verdict in verdicts.items()},
     }
     return json.dumps(content, indent=2) + "\n"
@@ -151,7 +151,8 @@ def summary(
     for how in ("declared", "inferred"):
         for name, choice in about[how].items():
             if not (name.endswith(".precision") and choice.startswith("float64")):  # as one would expect
-                yield f"convention {name} = {choice} ({how})", {}
+                others = about["alike"].get(name, []) if how == "inferred" else []
+                yield f"convention {name} = {choice} ({'; or '.join([how, *others])})", {}
     if lacking := missing(verdicts, required):
         yield f"required, but not tested: {', '.join(lacking)}", {"red": True}
     yield (

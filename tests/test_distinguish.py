@@ -34,6 +34,12 @@ def test_a_convention_differs_from_another(tell_apart):
     assert "normalize_advantages: different answers" in said.out
 
 
+def test_a_convention_may_have_any_number_of_its_range(tell_apart):
+    status, said = tell_apart("group_advantages.eps=std + 2e-4", "group_advantages.eps=max(std, 0.0002)")
+    assert status == 0
+    assert "  group_advantages.eps=max(std, 2e-4)  [" in said.out
+
+
 def test_no_difference_is_said_with_how_many_examples_were_tried(tell_apart):
     status, said = tell_apart("normalize_advantages.std=ddof=0", "reference", "--examples", "30")
     assert status == 1
@@ -45,6 +51,7 @@ def test_no_difference_is_said_with_how_many_examples_were_tried(tell_apart):
     [
         ("truncation-as-terminatio", "reference", "did you mean truncation-as-termination?"),
         ("normalize_advantages.std=2", "reference", "the choices are ddof=0, ddof=1"),
+        ("normalize_advantages.eps=std + 1", "reference", "E in 'std + E' is a convention from 1e-12 to 1e-3"),
         ("R10", "R19", "R10 and R19 have no operation in common"),
     ],
 )

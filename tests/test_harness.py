@@ -462,7 +462,7 @@ NARROW = HONEST.replace("rewards.T[::-1]", "np.float32(rewards).T[::-1]").replac
 def test_float32_inside_is_inferred_judged_as_such_and_kept_as_one_finding(check, write):
     result = check(write(NARROW), *properties(f"float64_precision and {TO_GO}", RET_2, RET_5))
     inferred = {"reward_to_go.precision": "float32", "td_error.precision": "float64"}
-    assert result.said["conventions"] == {"declared": {}, "inferred": inferred}
+    assert result.said["conventions"] == {"declared": {}, "inferred": inferred, "alike": {}}
     assert result.verdicts == {"OPS-4": "violated", "RET-2": "holds", "RET-5": "holds"}
     assert "not accurate to float64" in result.clauses["OPS-4"].message
     assert "convention reward_to_go.precision = float32 (inferred)" in result.text
@@ -472,13 +472,13 @@ def test_a_wrong_answer_is_not_called_an_imprecise_one(check, write):
     result = check(
         write(NARROW.replace("gamma) *", "gamma) ** 2 *")), *properties(f"float64_precision and {TO_GO}", RET_2)
     )
-    assert result.said["conventions"]["inferred"]["reward_to_go.precision"].endswith(" where right")
+    assert "reward_to_go.precision" not in result.said["conventions"]["inferred"]
     assert result.verdicts == {"RET-2": "violated"}
 
 
 def test_float32_that_is_declared_is_not_inferred_again(check, write):
     result = check(write("CONVENTIONS = {'precision': 'float32'}\n" + NARROW), *properties(RET_2))
-    assert result.said["conventions"] == {"declared": {"precision": "float32"}, "inferred": {}}
+    assert result.said["conventions"] == {"declared": {"precision": "float32"}, "inferred": {}, "alike": {}}
     assert result.verdicts == {"RET-2": "holds"}
 
 
@@ -536,6 +536,38 @@ def test_a_declared_choice_that_the_answers_contradict_is_a_violation_that_names
 def test_a_declared_choice_that_is_kept_is_none(check, write):
     declared = "CONVENTIONS = {'normalize_advantages.std': 'ddof=1'}\nEPS = 1e-8\n"
     assert check(write(declared + NORMALIZED), "-k", "choices_that_were_declared").verdicts == {"OPS-8": "holds"}
+
+
+ANY_DISCOUNT = """
+import numpy as np
+
+from rlspec.candidates import reference
+
+
+def policy_gradient(*arguments):
+    return reference.policy_gradient(*arguments, credit="whole return")
+"""
+
+
+def test_choices_that_the_answers_do_not_tell_apart_are_all_named(check, write):
+    result = check(write(ANY_DISCOUNT), "-k", "choices_that_were_declared")
+    assert result.said["conventions"]["alike"] == {"policy_gradient.discounting": ["none"]}
+    assert "convention policy_gradient.discounting = gamma^t (inferred; or none)" in result.text
+    assert "convention policy_gradient.credit = whole return (inferred)" in result.text
+
+
+def test_a_number_is_found_out_and_printed_as_it_may_be_declared(check, write):
+    result = check(write("EPS = 0.00002\n" + NORMALIZED), "-k", "choices_that_were_declared")
+    assert result.said["conventions"]["inferred"]["normalize_advantages.eps"] == "std + 2e-5"
+    declared = "CONVENTIONS = {'normalize_advantages.eps': 'std + 0.00002'}\nEPS = 2e-5\n"
+    result = check(write(declared + NORMALIZED), "-k", "choices_that_were_declared")
+    assert result.said["conventions"]["declared"] == {"normalize_advantages.eps": "std + 2e-5"}
+
+
+def test_a_number_beyond_its_range_cannot_be_declared(check, write):
+    declared = "CONVENTIONS = {'normalize_advantages.eps': 'std + 1'}\nEPS = 1\n"
+    result = check(write(declared + NORMALIZED), "-k", "choices_that_were_declared")
+    assert "E in 'std + E' is a convention from 1e-12 to 1e-3, and beyond that a defect" in result.text
 
 
 def test_answers_that_no_choice_explains_are_a_violation(check, write):
