@@ -7,9 +7,9 @@ Boolean arrays.
 from collections.abc import Sequence
 from typing import Any
 
-from .choices import one_of, shape_of
+from .choices import one_of, require, shape_of
 from .numbers import at_most, choose, unless
-from .spread import kept_from_zero, standard_deviation
+from .spread import SHAPES, STDS, kept_from_zero, standard_deviation
 
 
 def td_error(
@@ -99,8 +99,11 @@ def normalize_advantages(
 
     advantages, mask: the N numbers and truth values of a whole batch, in any order.
     std, eps, one: the choices of ADV-19, ADV-20 and ADV-21.
-    Returns N numbers.
+    Returns N numbers.  Raises ValueError for another choice.
     """
+    require(std, *STDS)
+    require(eps, *SHAPES)
+    require(one, "zero", "unchanged")
     counted = [advantage for advantage, counts in zip(advantages, mask, strict=True) if counts]
     if len(counted) < 2 or all(advantage == counted[0] for advantage in counted):
         alone = len(counted) == 1 and one == "unchanged"

@@ -26,6 +26,11 @@ def shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
     raise ValueError(f"there is no choice {choice!r}; the choices are {', '.join(map(repr, shapes))}")
 
 
+def require(choice: str, *shapes: str) -> None:
+    """Raise ValueError for a choice of none of the shapes: for a function that may not come to read it."""
+    shape_of(choice, *shapes)
+
+
 def one_of(choices: Mapping[str, Chosen], choice: str) -> Chosen:
     """What the choice stands for.  Raises ValueError for one that is not among them."""
     shape, _ = shape_of(choice, *choices)

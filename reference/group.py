@@ -16,12 +16,13 @@ from itertools import combinations_with_replacement
 from math import comb, exp, factorial, prod
 from typing import Any
 
+from .choices import require
 from .kl import estimated
 from .language import Gradient, Language, Policy, Tokens, choices, probability
 from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
 from .ppo import surrogate
-from .spread import kept_from_zero, standard_deviation
+from .spread import SHAPES, STDS, kept_from_zero, standard_deviation
 
 Exp = Callable[[Number], Number]
 Mask = Sequence[Sequence[Any]]
@@ -44,8 +45,14 @@ def group_advantages(
 
     baseline: b_i is the group's mean, own reward included, or, leave-one-out, the mean of the others.
     scale: D_g is the group's standard deviation, kept from zero, or 1.  std, eps, alone: the choices of GRP-12 to 14.
-    Returns N numbers.  Shao et al. (2024); leave-one-out: Kool et al. (2019), Ahmadian et al. (2024).
+    Returns N numbers; raises ValueError for another choice.  Shao et al. (2024); leave-one-out: Kool et al. (2019),
+    Ahmadian et al. (2024).
     """
+    require(baseline, "mean", "leave-one-out")
+    require(scale, "std", "none")
+    require(std, *STDS)
+    require(eps, *SHAPES)
+    require(alone, "zero", "its reward")
     members = defaultdict(list)
     for place, group in enumerate(groups):
         members[group].append(place)
@@ -86,6 +93,8 @@ def reinforce_plus_plus_advantages(
     baseline: ``none`` or ``mean``.  std, eps, alone: the choices of GRP-20 and GRP-14.
     Returns N numbers.  Hu et al. (2025).
     """
+    require(baseline, "none", "mean")
+    require(alone, "zero", "its reward")
     centred = group_advantages(rewards, groups, "mean", "none", alone=alone) if baseline == "mean" else rewards
     whole_batch = [0] * len(rewards)
     return group_advantages(centred, whole_batch, "mean", "std", std, eps)

@@ -10,14 +10,18 @@ SHAPES = ("std", "std + E", "max(std, E)", "sqrt(var + E)")
 """What is done to a standard deviation before something is divided by it."""
 
 
+STDS = {"ddof=0": 0, "ddof=1": 1}
+"""By how much less than the number of numbers is divided by."""
+
+
 def standard_deviation(numbers: Sequence[Any], std: str) -> Any:
     """The root of the sum of squared differences from the mean over N, or over N - 1 with ``ddof=1``.
 
     numbers: N of them, two or more.  Raises ValueError for another ``std``.
     """
     mean = sum(numbers) / len(numbers)
-    lost = one_of({"ddof=0": 0, "ddof=1": 1}, std)
-    return square_root(sum((number - mean) ** 2 for number in numbers) / (len(numbers) - lost))
+    divisor = len(numbers) - one_of(STDS, std)
+    return square_root(sum((number - mean) ** 2 for number in numbers) / divisor)
 
 
 def kept_from_zero(deviation: Any, eps: str) -> Any:

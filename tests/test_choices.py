@@ -6,9 +6,17 @@ from hypothesis import given, settings
 from rlspec.candidates import reference
 from rlspec.properties.questions import PLAIN_QUESTIONS
 from rlspec.properties.questions.question import last_names
+from rlspec.reference import group
 from rlspec.spec.clauses import conventions_of
 
-OPERATIONS = ("policy_gradient", "vtrace", "token_rewards")
+OPERATIONS = (
+    "vtrace",
+    "normalize_advantages",
+    "policy_gradient",
+    "token_rewards",
+    "group_advantages",
+    "reinforce_plus_plus_advantages",
+)
 """The operations that are asked."""
 
 CONVENTIONS = [(operation, name) for operation in OPERATIONS for name in conventions_of(operation)]
@@ -25,3 +33,14 @@ def test_a_misspelt_choice_is_refused(operation, convention):
             getattr(reference, operation)(*question.arguments, **chosen)
 
     refused()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"baseline": "leave one out"}, {"scale": "standard deviation"}, {"std": "ddof=7"}, {"eps": "1e-6"}],
+    ids=str,
+)
+@pytest.mark.parametrize("rewards", [[1, 0], [1, 1], [1]], ids=str)
+def test_group_advantages_refuse_what_they_do_not_come_to_read(rewards, wrong):
+    with pytest.raises(ValueError, match="there is no choice"):
+        group.group_advantages(rewards, [0] * len(rewards), **wrong)
