@@ -11,7 +11,7 @@ from .advantages import gae
 from .decision_process import TabularMDP, occupancy
 from .linear_algebra import Matrix, Number, Vector, dot
 from .policy_gradient import Gradient, Weights, credited, discounted
-from .returns import n_step_return
+from .returns import n_step_return, require_steps
 
 
 def n_step(critic: Matrix, n: int) -> Weights:
@@ -45,8 +45,9 @@ def generalized(critic: Matrix, lam: Number) -> Weights:
 def n_step_bias(mdp: TabularMDP, policy: Matrix, errors: Matrix, n: int) -> Gradient:
     """sum_t gamma^t E[gamma^n e_{t+n}(s_{t+n}) grad log pi(a_t|s_t)], the bias of the n-step actor-critic (CRIT-2).
 
-    errors: [H][S], e_t(s) = v_t(s) - V_t(s); e_t = 0 from t = H on.  Finite horizon.
+    errors: [H][S], e_t(s) = v_t(s) - V_t(s); e_t = 0 from t = H on.  Finite horizon.  Raises ValueError for n < 1.
     """
+    require_steps(n)
     return credited(policy, occupancy(mdp, policy)[:-n], [foreseen(mdp, policy, later, n) for later in errors[n:]])
 
 

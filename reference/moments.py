@@ -17,6 +17,7 @@ import numpy as np
 
 from .linear_algebra import Number, lu, quotient, solve
 from .policy_gradient import discounted
+from .returns import require_steps
 from .tables import require_distributions, require_process, require_shape
 
 Array = np.ndarray
@@ -636,7 +637,11 @@ def generalized(given: Process, critic: Any, lam: Number, discount: Number = Non
 
 
 def n_step(given: Process, critic: Any, n: int, discount: Number = None) -> Credit:
-    """kappa^t times n steps of reward and then the critic's value, less the critic's value here (CRIT-2)."""
+    """kappa^t times n steps of reward and then the critic's value, less the critic's value here (CRIT-2).
+
+    Raises ValueError for n < 1.
+    """
+    require_steps(n)
     critic = _critic(given, critic)
     window = n if given.horizon is None or n < given.horizon else None
     return Credit(critic, _by_step(given, 0), given.gamma, _or(discount, given.gamma), window)

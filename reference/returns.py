@@ -44,8 +44,9 @@ def n_step_return(
     """Returns of n rewards and a bootstrap: G^n_t = r_t + gamma G^(n-1)_{t+1}, with V'_t for G^0_{t+1} (RET-7).
 
     V'_t also stands for what follows where an episode, or the rollout, ends sooner; next_values is not read where
-    terminated.  Returns T >= 1 numbers.  Sutton & Barto (2018), section 7.1.
+    terminated.  Returns T >= 1 numbers.  Raises ValueError for n < 1.  Sutton & Barto (2018), section 7.1.
     """
+    require_steps(n)
     bootstraps = [unless(end, value) for end, value in zip(terminated, next_values, strict=True)]
     ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
     following, returns = bootstraps, bootstraps
@@ -53,6 +54,12 @@ def n_step_return(
         returns = [reward + gamma * after for reward, after in zip(rewards, following, strict=True)]
         following = [*map(choose, ended[:-1], bootstraps[:-1], returns[1:]), bootstraps[-1]]
     return returns
+
+
+def require_steps(n: int) -> None:
+    """Raise ValueError for fewer than one step."""
+    if n < 1:
+        raise ValueError(f"n is {n}; at least one reward comes before the bootstrap")
 
 
 def lambda_return(

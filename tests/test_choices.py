@@ -1,4 +1,4 @@
-"""A choice that is misspelt is refused, and not taken for another one."""
+"""What the reference has no meaning for is refused: a choice that is misspelt, fewer than one step."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from rlspec.candidates import reference
 from rlspec.properties.questions import PLAIN_QUESTIONS
 from rlspec.properties.questions.question import last_names
-from rlspec.reference import group
+from rlspec.reference import critics, group, moments, returns
+from rlspec.reference.decision_process import TabularMDP
 from rlspec.spec.clauses import conventions_of
 
 OPERATIONS = (
@@ -44,3 +45,22 @@ def test_a_misspelt_choice_is_refused(operation, convention):
 def test_group_advantages_refuse_what_they_do_not_come_to_read(rewards, wrong):
     with pytest.raises(ValueError, match="there is no choice"):
         group.group_advantages(rewards, [0] * len(rewards), **wrong)
+
+
+NEVER = [False, False]
+PROCESS = TabularMDP([[[1.0]]], [[1.0]], [1.0], 0.5, horizon=2)
+
+
+@pytest.mark.parametrize(
+    "n_steps",
+    [
+        lambda n: returns.n_step_return([1, 1], [0, 0], NEVER, NEVER, 0.5, n),
+        lambda n: critics.n_step_bias(PROCESS, [[1.0]], [[0.0], [0.0]], n),
+        lambda n: moments.n_step(moments.process(PROCESS, [[1.0]]), [[0.0], [0.0]], n),
+    ],
+    ids=["returns", "critics", "moments"],
+)
+@pytest.mark.parametrize("n", [0, -3])
+def test_fewer_than_one_step_are_refused(n_steps, n):
+    with pytest.raises(ValueError, match=f"n is {n}; at least one reward"):
+        n_steps(n)
