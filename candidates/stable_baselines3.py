@@ -10,8 +10,8 @@ Written against 2.9.2.  The buffer is filled and asked as `OnPolicyAlgorithm.col
   passes the value of the first observation after the reset.  No argument of ``gae`` holds it;
   ``next_values`` stands in for it, and the library multiplies it by zero.
 
-``lambda_return`` is what that method leaves in ``returns``.  It is not given the steps' own values: they are the
-successors' values one step on, and 0 where an episode begins, where they cancel.
+``lambda_return`` is what that method leaves in ``returns``.  It is not given the steps' own values, which
+cancel: they are the successors' values one step on, and where an episode begins the reward, as a number that is not 0.
 
 ``n_step_return`` fills an `NStepReplayBuffer` for each row, asks for all of its transitions in order (`_get_samples`,
 because `sample` draws at random) and bootstraps as `DQN.train` does: ``rewards + (1 - dones) * discounts * next_q``.
@@ -42,8 +42,9 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     """The returns that `compute_returns_and_advantage` leaves in the buffer."""
     values = np.roll(next_values, 1, axis=1)
-    values[:, 1:][np.logical_or(terminated, truncated)[:, :-1]] = 0
-    values[:, 0] = 0
+    begins = np.roll(np.logical_or(terminated, truncated), 1, axis=1)
+    begins[:, 0] = True
+    values = np.where(begins, rewards, values)
     return _filled(rewards, values, next_values, terminated, truncated, gamma, lam).returns.T.copy()
 
 

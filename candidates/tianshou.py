@@ -5,9 +5,10 @@ collector does it; ``buffer.sample(0)`` returns it whole and in order, as an on-
 `gae` then passes the values of the observations and of the next observations.  The library itself masks the
 values after a termination, and ends the episodes that the buffer holds unfinished.
 
-``lambda_return`` is the return of the same call.  It is not given the steps' own values: they are the successors'
-values one step on, and 0 where an episode begins, where they cancel.  ``n_step_return`` is `compute_nstep_return`
-of the whole buffer, with a target function that looks up the successors' values.
+``lambda_return`` is the return of the same call.  It is not given the steps' own values, which cancel: they are the
+successors' values one step on, and where an episode begins the reward, as a number that is not 0.
+``n_step_return`` is `compute_nstep_return` of the whole buffer, with a target function that looks up the successors'
+values.
 
 ``reward_to_go`` is `episode_mc_return_to_go`; ``discounted_return`` is what the collector's hook
 `EpisodeRolloutHookMCReturn` writes as the full episode's return.
@@ -46,8 +47,9 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     """The returns of `compute_episodic_return`."""
     values = np.roll(next_values, 1, axis=1)
-    values[:, 1:][np.logical_or(terminated, truncated)[:, :-1]] = 0
-    values[:, 0] = 0
+    begins = np.roll(np.logical_or(terminated, truncated), 1, axis=1)
+    begins[:, 0] = True
+    values = np.where(begins, rewards, values)
     return _episodic(rewards, values, next_values, terminated, truncated, gamma, lam)[0]
 
 

@@ -499,7 +499,7 @@ def test_without_a_penalty_the_score_is_paid_at_the_last_token_that_counts_and_n
 def distances(candidate, drawn):
     """What each token pays for, before the coefficient, by the candidate's conventions; 0 under the mask."""
     logp, ref_logp = map(exact, drawn.arrays)
-    ratios = np.where(drawn.mask, logp - ref_logp, Fraction(0))
+    ratios = (logp - ref_logp) * drawn.mask
     estimates = {
         "k1": lambda x: x,
         "abs": abs,

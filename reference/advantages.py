@@ -8,17 +8,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from .choices import one_of, require, shape_of
-from .numbers import at_most, choose, unless
+from .numbers import at_most, unless
+from .returns import Flag, Number, ahead
 from .spread import SHAPES, STDS, kept_from_zero, standard_deviation
 
 
 def td_error(
-    rewards: Sequence[Any], values: Sequence[Any], next_values: Sequence[Any], terminated: Sequence[Any], gamma: Any
-) -> list[Any]:
+    rewards: Sequence[Number],
+    values: Sequence[Number],
+    next_values: Sequence[Number],
+    terminated: Sequence[Flag],
+    gamma: Number,
+) -> list[Number]:
     """Temporal-difference errors: delta_t = r_t + gamma (1 - d_t) V'_t - V_t (ADV-1).
 
     values: V of the state of each step.  next_values: V of its true successor, not read where terminated.
     Returns T numbers.  Sutton & Barto (2018), eq. 6.5.
+
+    >>> td_error([1, 2], [3, 5], [5, 7], [False, True], 0.5)
+    [0.5, -3.0]
     """
     return [
         reward + gamma * unless(end, following) - value
@@ -27,18 +35,21 @@ def td_error(
 
 
 def gae(
-    rewards: Sequence[Any],
-    values: Sequence[Any],
-    next_values: Sequence[Any],
-    terminated: Sequence[Any],
-    truncated: Sequence[Any],
-    gamma: Any,
-    lam: Any,
-) -> list[Any]:
+    rewards: Sequence[Number],
+    values: Sequence[Number],
+    next_values: Sequence[Number],
+    terminated: Sequence[Flag],
+    truncated: Sequence[Flag],
+    gamma: Number,
+    lam: Number,
+) -> list[Number]:
     """Generalised advantage estimates: A_t = delta_t + gamma lam A_{t+1}, or delta_t where an episode ends (ADV-2).
 
     terminated: nothing follows the step.  truncated: the episode was stopped, and next_values stands for the rest.
     Returns T >= 1 numbers.  Schulman et al. (2016), eq. 16.
+
+    >>> gae([1, 2], [3, 5], [5, 7], [False, True], [False, False], 0.5, 1)
+    [-1.0, -3.0]
     """
     deltas = td_error(rewards, values, next_values, terminated, gamma)
     ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
@@ -49,25 +60,28 @@ def gae(
 
 
 def vtrace(
-    rewards: Sequence[Any],
-    values: Sequence[Any],
-    next_values: Sequence[Any],
-    terminated: Sequence[Any],
-    truncated: Sequence[Any],
-    ratio: Sequence[Any],
-    gamma: Any,
-    lam: Any,
-    rho_clip: Any,
-    c_clip: Any,
+    rewards: Sequence[Number],
+    values: Sequence[Number],
+    next_values: Sequence[Number],
+    terminated: Sequence[Flag],
+    truncated: Sequence[Flag],
+    ratio: Sequence[Number],
+    gamma: Number,
+    lam: Number,
+    rho_clip: Number,
+    c_clip: Number,
     advantage: str = "paper",
     policy_clip: str = "rho_clip",
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[Number], list[Number]]:
     """V-trace: v_t = V_t + x_t with x_t = rho_t delta_t + gamma lam c_t x_{t+1}, or rho_t delta_t at an end (ADV-22).
 
     ratio: pi(a|s) / mu(a|s) of each step; rho is that ratio or rho_clip, c is that or c_clip, if they are smaller.
     advantage, policy_clip: in the advantages w_t (r_t + gamma q_t - V_t), what follows a step, v_{t+1} or a mixture
     (ADV-32), and what the ratio w_t is clipped at (ADV-33).
     Returns T >= 1 targets and T advantages.  Espeholt et al. (2018), eq. 1 and remarks 1 and 2.
+
+    >>> vtrace([1, 2], [3, 5], [5, 7], [False, True], [False, False], [4, 0.5], 0.5, 1, 2, 1)
+    ([3.25, 3.5], [-0.5, -1.5])
     """
     rho = [at_most(x, rho_clip) for x in ratio]
     c = [at_most(x, c_clip) for x in ratio]
@@ -80,13 +94,13 @@ def vtrace(
     targets = [value + x for value, x in zip(values, reversed(excess), strict=True)]
 
     weight = one_of({"paper": 1, "mixed": lam}, advantage)
-    mixed = [(1 - weight) * near + weight * far for near, far in zip(next_values[:-1], targets[1:], strict=True)]
-    ahead = [*map(choose, ended[:-1], next_values[:-1], mixed), next_values[-1]]
-    errors = td_error(rewards, values, ahead, terminated, gamma)
+    following = ahead(targets, next_values, ended)
+    mixed = [(1 - weight) * near + weight * far for near, far in zip(next_values, following, strict=True)]
+    errors = td_error(rewards, values, mixed, terminated, gamma)
     return targets, [x * error for x, error in zip(weights, errors, strict=True)]
 
 
-def policy_limit(policy_clip: str, rho_clip: Any) -> Any:
+def policy_limit(policy_clip: str, rho_clip: Number) -> Number:
     """What the ratio is clipped at in V-trace's advantages: rho_clip, or the number in "at most C" (ADV-33)."""
     shape, number = shape_of(policy_clip, "rho_clip", "at most C")
     return rho_clip if shape == "rho_clip" else number

@@ -79,6 +79,10 @@ def state_values(mdp: TabularMDP, policy: Matrix) -> list[Any]:
 
     policy: [S][A].  Returns [H][S], row t having H - t steps to go; for an infinite horizon one row, [S], which solves
     (I - gamma P_pi) V = r_pi.  Sutton & Barto (2018), eq. 3.14.
+
+    >>> mdp = TabularMDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[1, 4], [0, 0]], [1, 0], 0.5, horizon=2)
+    >>> state_values(mdp, [[1, 0], [1, 0]])
+    [[1.5, 0.0], [1, 0]]
     """
     if mdp.horizon is None:
         return solve(_factors(mdp, policy), _average(policy, mdp.reward))
@@ -89,6 +93,10 @@ def action_values(mdp: TabularMDP, policy: Matrix) -> list[Any]:
     """Q_t(s, a) = reward[s][a] + gamma sum_s' P(s' | s, a) V_{t+1}(s'), with V_H = 0 (MDP-3).
 
     policy: [S][A].  Returns [H][S][A], or [S][A] for an infinite horizon.  Sutton & Barto (2018), section 3.5.
+
+    >>> mdp = TabularMDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[1, 4], [0, 0]], [1, 0], 0.5, horizon=2)
+    >>> action_values(mdp, [[1, 0], [1, 0]])[0]
+    [[1.5, 4.0], [0.0, 0.0]]
     """
     if mdp.horizon is None:
         return _look_ahead(mdp, state_values(mdp, policy))
@@ -100,6 +108,10 @@ def occupancy(mdp: TabularMDP, policy: Matrix) -> list[Any]:
 
     policy: [S][A].  Returns [H][S]: d_0 = initial and d_{t+1} = gamma P_pi^T d_t.  For an infinite horizon the sum over
     t, [S], which solves (I - gamma P_pi)^T d = initial.  Sutton et al. (1999), where it is called d^pi.
+
+    >>> mdp = TabularMDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[1, 4], [0, 0]], [1, 0], 0.5, horizon=2)
+    >>> occupancy(mdp, [[0.5, 0.5], [1, 0]])
+    [[1, 0], [0.25, 0.25]]
     """
     if mdp.horizon is None:
         return solve_transposed(_factors(mdp, policy), mdp.initial)
@@ -114,6 +126,10 @@ def expected_return(mdp: TabularMDP, policy: Matrix) -> Number:
     """J = E[R(tau)] = sum_s initial(s) V_0(s), the expected discounted return (MDP-1).
 
     policy: [S][A], which may also hold the generators of a ring of polynomials: J then is its closed form.
+
+    >>> mdp = TabularMDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[1, 4], [0, 0]], [1, 0], 0.5, horizon=2)
+    >>> expected_return(mdp, [[0.5, 0.5], [1, 0]])
+    3.125
     """
     values = state_values(mdp, policy)
     return dot(mdp.initial, values if mdp.horizon is None else values[0])
@@ -147,24 +163,33 @@ def trajectories(mdp: TabularMDP, policy: Matrix) -> Iterator[Trajectory]:
     costs is paid once; there are at most (S A)^H of them and their probabilities sum to 1:
     p(tau) = initial(s_0) pi(a_0|s_0) prod_{t=1..T} P(s_t|s_{t-1}, a_{t-1}) pi(a_t|s_t).
     Raises ValueError for an infinite horizon.
+
+    >>> mdp = TabularMDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[1, 4], [0, 0]], [1, 0], 0.5, horizon=2)
+    >>> list(trajectories(mdp, [[0, 1], [0.5, 0.5]]))
+    [(0.5, (0, 1), (1, 0), (4, 0)), (0.5, (0, 1), (1, 1), (4, 0))]
     """
     if mdp.horizon is None:
         raise ValueError("the horizon is infinite; only the trajectories of a finite one can be listed")
     choices = [_possible(row) for row in policy]
     moves = [[_possible(row) for row in rows] for rows in mdp.transition]
 
-    def extend(probability: Number, states: tuple[int, ...], actions: tuple[int, ...],
-               rewards: tuple[Number, ...]) -> Iterator[Trajectory]:  # fmt: skip
+    def acting(begun: Trajectory) -> Iterator[Trajectory]:
+        """Every trajectory that begins so, where an action is taken next."""
+        probability, states, actions, rewards = begun
         state = states[-1]
         for action, chosen in choices[state]:
-            so_far = probability * chosen, states, (*actions, action), (*rewards, mdp.reward[state][action])
-            if len(states) == mdp.horizon:
-                yield so_far
-            else:
-                for successor, reached in moves[state][action]:
-                    yield from extend(so_far[0] * reached, (*states, successor), *so_far[2:])
+            yield from moving((probability * chosen, states, (*actions, action), (*rewards, mdp.reward[state][action])))
 
-    return (each for state, begun in _possible(mdp.initial) for each in extend(begun, (state,), (), ()))
+    def moving(begun: Trajectory) -> Iterator[Trajectory]:
+        """Every trajectory that begins so, where a move is made next, unless that action was the last one."""
+        probability, states, actions, rewards = begun
+        if len(actions) == mdp.horizon:
+            yield begun
+            return
+        for successor, reached in moves[states[-1]][actions[-1]]:
+            yield from acting((probability * reached, (*states, successor), actions, rewards))
+
+    return (each for state, chance in _possible(mdp.initial) for each in acting((chance, (state,), (), ())))
 
 
 def _backwards(mdp: TabularMDP, policy: Matrix, horizon: int) -> list[tuple[list[Number], Matrix]]:

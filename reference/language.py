@@ -7,11 +7,11 @@ enough that every completion can be listed, so that an expectation is a finite s
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress, dropwhile
+from itertools import compress
 from math import exp, log, prod
 from typing import Any
 
-from .advantages import td_error
+from .advantages import gae
 from .choices import one_of, shape_of
 from .decision_process import TabularMDP
 from .distributions import log_softmax
@@ -54,22 +54,39 @@ class Language:
 
 
 def choices(prompt: int, tokens: Tokens) -> list[tuple[Context, int]]:
-    """The contexts that a completion passes through, and the token that it chooses in each."""
+    """The contexts that a completion passes through, and the token that it chooses in each.
+
+    >>> choices(0, (1, 0))
+    [((0, ()), 1), ((0, (1,)), 0)]
+    """
     return [((prompt, tokens[:step]), token) for step, token in enumerate(tokens)]
 
 
 def token_probabilities(policy: Policy, prompt: int, tokens: Tokens) -> list[Number]:
-    """pi(y_t | x, y_<t) of every token of a completion."""
+    """pi(y_t | x, y_<t) of every token of a completion.
+
+    >>> token_probabilities({(0, ()): [0.25, 0.75], (0, (1,)): [0.5, 0.5]}, 0, (1, 0))
+    [0.75, 0.5]
+    """
     return [policy[context][token] for context, token in choices(prompt, tokens)]
 
 
 def probability(policy: Policy, prompt: int, tokens: Tokens) -> Number:
-    """pi(y|x) = prod_t pi(y_t | x, y_<t)."""
+    """pi(y|x) = prod_t pi(y_t | x, y_<t).
+
+    >>> probability({(0, ()): [0.25, 0.75], (0, (1,)): [0.5, 0.5]}, 0, (1, 0))
+    0.375
+    """
     return prod(token_probabilities(policy, prompt, tokens))
 
 
 def expectation(language: Language, policy: Policy, value: Callable[[int, Tokens], Number]) -> Number:
-    """E[value(x, y)] = sum_x rho(x) sum_y pi(y|x) value(x, y)."""
+    """E[value(x, y)] = sum_x rho(x) sum_y pi(y|x) value(x, y).
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> expectation(short, {(0, ()): [0.25, 0.75]}, lambda prompt, tokens: 8 * tokens[0])
+    6.0
+    """
     return sum(
         language.prompts[prompt] * probability(policy, prompt, tokens) * value(prompt, tokens)
         for prompt, tokens in language.pairs()
@@ -86,6 +103,10 @@ def expected_gradient(
 
     credit: c_t of every token of a completion.  A loss whose derivative with respect to log pi(y_t | ...) is c_t has
     this expected gradient.  speaker: whose completions they are; the policy's own, if it is not given.
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> expected_gradient(short, {(0, ()): [0.25, 0.75]}, lambda prompt, tokens: [8 * tokens[0]])
+    {(0, ()): [-1.5, 1.5]}
     """
     contexts = language.contexts()
     received = {context: [0] * language.vocabulary for context in contexts}
@@ -98,7 +119,12 @@ def expected_gradient(
 
 
 def score_gradient(language: Language, policy: Policy, score: Callable[[int, Tokens], Number]) -> Gradient:
-    """grad E[score(x, y)]: every token of a completion is credited with the score of the whole."""
+    """grad E[score(x, y)]: every token of a completion is credited with the score of the whole.
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> score_gradient(short, {(0, ()): [0.25, 0.75]}, lambda prompt, tokens: 8 * tokens[0])
+    {(0, ()): [-1.5, 1.5]}
+    """
     return expected_gradient(language, policy, lambda prompt, tokens: [score(prompt, tokens)] * len(tokens))
 
 
@@ -126,7 +152,12 @@ def as_process(language: Language, score: Callable[[int, Tokens], Number]) -> Ta
 
 
 def as_table(language: Language, policy: Policy) -> list[list[Number]]:
-    """The policy as [S][A], for the states of `as_process`; what is said in silence does not matter, so END is."""
+    """The policy as [S][A], for the states of `as_process`; what is said in silence does not matter, so END is.
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> as_table(short, {(0, ()): [0.25, 0.75]})
+    [[0.25, 0.75], [1, 0]]
+    """
     silence = [int(token == END) for token in range(language.vocabulary)]
     return [*(list(policy[context]) for context in language.contexts()), silence]
 
@@ -141,6 +172,9 @@ def token_logp(
     """The log-probability of every token under the logits that stand at its own place (LANG-7).
 
     logits: [T][V].  tokens: [T].  Returns T numbers.
+
+    >>> [round(x, 3) for x in token_logp([[0, 1], [0, 0]], [0, 1], 1)]
+    [-1.313, -0.693]
     """
     tempered = [[logit / temperature for logit in row] for row in logits]
     return [log_softmax(row, exp, log)[token] for row, token in zip(tempered, tokens, strict=True)]
@@ -156,6 +190,9 @@ def sequence_logp(
     """log pi(y|x): the sum over the tokens that count, each predicted by the logits one place before it (LANG-12).
 
     logits: [T][V].  tokens, completion_mask: [T]; the first token has no prediction, and does not count.
+
+    >>> round(sequence_logp([[0, 1], [0, 0]], [0, 1], [0, 1]), 3)
+    -0.313
     """
     predicted = zip(logits[:-1], tokens[1:], completion_mask[1:], strict=True)
     return sum(log_softmax(row, exp, log)[token] for row, token, counts in predicted if counts)
@@ -165,19 +202,37 @@ def completion_mask(tokens: Sequence[int], prompt_length: int, eos: int, pad: in
     """1 at the tokens of the answer: behind the prompt, up to the first EOS, or else to where padding begins (LANG-16).
 
     tokens: [T], padding on the left being part of the prompt.  Returns T times 0 or 1.
+
+    >>> completion_mask([7, 7, 5, 2, 5], prompt_length=2, eos=2, pad=0)
+    [0, 0, 1, 1, 0]
     """
-    answer = list(tokens[prompt_length:])
-    ended = answer.index(eos) + 1 if eos in answer else len(list(dropwhile(lambda token: token == pad, answer[::-1])))
-    return [int(0 <= step - prompt_length < ended) for step, _ in enumerate(tokens)]
+    end = prompt_length + _length(tokens[prompt_length:], eos, pad)
+    return [int(prompt_length <= place < end) for place, _ in enumerate(tokens)]
+
+
+def _length(answer: Sequence[int], eos: int, pad: int) -> int:
+    """How many tokens an answer has: up to its first EOS, or else up to the last one that is not padding."""
+    for place, token in enumerate(answer):
+        if token == eos:
+            return place + 1
+    return max((place + 1 for place, token in enumerate(answer) if token != pad), default=0)
 
 
 def counted(numbers: Iterable[Any], mask: Iterable[Any]) -> list[Any]:
-    """The numbers of the tokens that count, one after the other."""
+    """The numbers of the tokens that count, one after the other.
+
+    >>> counted([1, 2, 3], [1, 0, 1])
+    [1, 3]
+    """
     return list(compress(numbers, mask))
 
 
 def spread(numbers: Iterable[Number], mask: Iterable[Any]) -> list[Number]:
-    """The numbers put where the mask is set, and 0 elsewhere: what `counted` has taken out, in its place again."""
+    """The numbers put where the mask is set, and 0 elsewhere: what `counted` has taken out, in its place again.
+
+    >>> spread([1, 3], [1, 0, 1])
+    [1, 0, 3]
+    """
     each = iter(numbers)
     return [next(each) if counts else 0 for counts in mask]
 
@@ -195,6 +250,9 @@ def token_rewards(
     """r_t = -beta k_t, and the score on top of it at the last token that counts (LANG-21, LANG-22).
 
     logp, ref_logp, mask: [T].  kl_coef: beta.  estimator, clamp: what k_t is (LANG-45).  Returns T numbers.
+
+    >>> token_rewards(1, [-1, -2, -3], [-2, -4, -5], [1, 1, 1], 0.25)
+    [-0.25, -0.5, 0.5]
     """
     estimate, limit = one_of(DISTANCES, estimator), shape_of(clamp, "none", "within C")[1]
     distances = [estimate(x - y, exp) for x, y in counted(zip(logp, ref_logp, strict=True), mask)]
@@ -214,7 +272,11 @@ DISTANCES: dict[str, Callable[[Number, Callable[[Number], Number]], Number]] = {
 
 
 def outcome_score(token_rewards: Vector, mask: Sequence[Any]) -> Number:
-    """What a completion has earned: the sum of the rewards of the tokens that count (LANG-26)."""
+    """What a completion has earned: the sum of the rewards of the tokens that count (LANG-26).
+
+    >>> outcome_score([1, 2, 4], [1, 0, 1])
+    5
+    """
     return sum(counted(token_rewards, mask))
 
 
@@ -222,6 +284,9 @@ def token_returns(token_rewards: Vector, mask: Sequence[Any], gamma: Number) -> 
     """Reward-to-go over the tokens that count: the others are no steps, and nothing is discounted over them (LANG-28).
 
     token_rewards, mask: [T].  Returns T numbers.
+
+    >>> token_returns([1, 9, 4], [1, 0, 1], 0.5)
+    [3.0, 0, 4.0]
     """
     return spread(reward_to_go(counted(token_rewards, mask), gamma), mask)
 
@@ -230,10 +295,16 @@ def token_gae(token_rewards: Vector, values: Vector, mask: Sequence[Any], gamma:
     """GAE over the tokens that count: A_t = delta_t + gamma lam A_(t+1), nothing following the last of them (LANG-31).
 
     token_rewards, values, mask: [T].  Returns T numbers.  Schulman et al. (2016), eq. 16.
+
+    >>> token_gae([0, 9, 1], [4, 9, 2], [1, 0, 1], 0.5, 0.5)
+    [-3.25, 0, -1.0]
     """
     known = counted(values, mask)
-    errors = td_error(counted(token_rewards, mask), known, [*known[1:], 0][: len(known)], [False] * len(known), gamma)
-    return spread(reward_to_go(errors, gamma * lam), mask)
+    if not known:
+        return [0 for _ in mask]
+    following = [*known[1:], 0]  # nothing follows the last token
+    never = [False for _ in known]
+    return spread(gae(counted(token_rewards, mask), known, following, never, never, gamma, lam), mask)
 
 
 def divisors(

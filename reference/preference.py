@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .choices import one_of
 from .language import Gradient, Language, Policy, Tokens, expected_gradient, probability
 from .linear_algebra import Number, Vector
 
@@ -37,12 +38,19 @@ def preferred(worth: Number, other: Number) -> Number:
     """sigmoid(r - r') = worth / (worth + other), with worth = exp(r): how often the one is preferred to the other.
 
     Bradley & Terry (1952).
+
+    >>> preferred(3, 1)
+    0.75
     """
     return worth / (worth + other)
 
 
 def implicit_worth(policy: Policy, reference: Policy, beta: int, prompt: int, tokens: Tokens) -> Number:
-    """(pi(y|x) / ref(y|x))^beta, the exponential of the reward that a policy stands for (PREF-2)."""
+    """(pi(y|x) / ref(y|x))^beta, the exponential of the reward that a policy stands for (PREF-2).
+
+    >>> implicit_worth({(0, ()): [0.75, 0.25]}, {(0, ()): [0.5, 0.5]}, 1, 0, (0,))
+    1.5
+    """
     return (probability(policy, prompt, tokens) / probability(reference, prompt, tokens)) ** beta
 
 
@@ -68,12 +76,20 @@ def population_gradient(
 
 
 def softplus(x: Number, functions: Any = math) -> Number:
-    """-log sigmoid(-x) = log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in which no exponential is large."""
+    """-log sigmoid(-x) = log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in which no exponential is large.
+
+    >>> round(softplus(0), 3), softplus(1000), softplus(-1000)
+    (0.693, 1000.0, 0.0)
+    """
     return max(x, 0) + functions.log(1 + functions.exp(-abs(x)))
 
 
 def sigmoid(x: Number, functions: Any = math) -> Number:
-    """1 / (1 + e^-x), the derivative of softplus."""
+    """1 / (1 + e^-x), the derivative of softplus.
+
+    >>> sigmoid(0), sigmoid(1000), sigmoid(-1000)
+    (0.5, 1.0, 0.0)
+    """
     small = functions.exp(-abs(x))
     return (1 if x >= 0 else small) / (1 + small)
 
@@ -82,6 +98,9 @@ def completion_logp(token_logp: Vector, mask: Sequence[Any]) -> Number:
     """log pi(y|x) = sum_t log pi(y_t | x, y_<t), over the tokens where the mask is set (PREF-4).
 
     token_logp, mask: [T], of one completion.
+
+    >>> completion_logp([-1, -2, -4], [1, 0, 1])
+    -5
     """
     return sum(logp for logp, counts in zip(token_logp, mask, strict=True) if counts)
 
@@ -102,6 +121,10 @@ def dpo_loss(
 
     chosen_logp, ...: [B].  valid: which pairs count.  noise, reduction: as in PREF-15 and PREF-37.
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Rafailov et al. (2023), eq. 7.
+
+    >>> loss, d_chosen, d_rejected = dpo_loss([-3], [-4], [-3], [-4], 2, 0, [1])
+    >>> round(loss, 3), d_chosen, d_rejected
+    (0.693, [-1.0], [1.0])
     """
     right, wrong = smoothed(label_smoothing, noise)
 
@@ -119,13 +142,24 @@ def smoothed(label_smoothing: Number, noise: str = "conservative") -> tuple[Numb
 
     The mean loss of noisy labels, or what has the true label's loss as its mean: with e for label_smoothing,
     (1 - e, e), or (1 - e, -e) / (1 - 2 e).
+
+    >>> smoothed(0.25), smoothed(0.25, "robust")
+    ((0.75, 0.25), (1.5, -0.5))
     """
-    right, wrong = 1 - label_smoothing, label_smoothing
-    return (right, wrong) if noise == "conservative" else (right / (right - wrong), -wrong / (right - wrong))
+    e = label_smoothing
+    weights: dict[str, Callable[[], tuple[Number, Number]]] = {
+        "conservative": lambda: (1 - e, e),
+        "robust": lambda: ((1 - e) / (1 - 2 * e), -e / (1 - 2 * e)),
+    }
+    return one_of(weights, noise)()
 
 
 def margin(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> Number:
-    """h: by how much the policy's log-ratio to the reference is greater for the chosen completion."""
+    """h: by how much the policy's log-ratio to the reference is greater for the chosen completion.
+
+    >>> margin(-3, -5, -4, -4)
+    2
+    """
     return (chosen - ref_chosen) - (rejected - ref_rejected)
 
 
@@ -141,6 +175,9 @@ def ipo_loss(
     """(h - 1 / (2 tau))^2, h as in `dpo_loss` (PREF-17).
 
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Azar et al. (2023), eq. 17.
+
+    >>> ipo_loss([-3], [-2], [-4], [-5], 0.25, [1])
+    (16.0, [-8.0], [8.0])
     """
 
     def of_pair(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> tuple[Number, ...]:
@@ -167,6 +204,9 @@ def kto_loss(
 
     logp, ref_logp, desirable, valid: [B].  Returns the loss and its derivative in logp, [B].
     Ethayarajh et al. (2024), section 4.
+
+    >>> kto_loss([-3, -3], [-3, -3], [1, 0], 0, 2, 1, 4, [1, 1])
+    (1.25, [-0.25, 1.0])
     """
 
     def of_completion(logp: Number, ref_logp: Number, good: Any) -> tuple[Number, ...]:
@@ -194,16 +234,19 @@ def orpo_loss(
     The odds p / (1 - p) are of p = exp(log pi(y) / |y|).  likelihood: whether the first term is a mean over tokens
     (PREF-29).  Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].
     Hong et al. (2024), eqs. 3, 4, 6 and 7.
+
+    >>> loss, d_chosen, d_rejected = orpo_loss([-2], [-2], [1], [1], 0, [1])
+    >>> loss, d_chosen, d_rejected
+    (2.0, [-1.0], [0.0])
     """
-    tokens = sum(length for length, counts in zip(chosen_length, valid, strict=True) if counts)
-    pairs = _size(valid, reduction)
+    share_of = _likelihood(likelihood, chosen_length, valid, reduction)
 
     def of_pair(chosen: Number, rejected: Number, length: int, other: int) -> tuple[Number, ...]:
         means = chosen / length, rejected / other
         left = [-functions.expm1(mean) for mean in means]  # 1 - p
         x = (means[0] - means[1]) - (functions.log(left[0]) - functions.log(left[1]))
         pull = lam * sigmoid(-x, functions)
-        share = 1 / length if likelihood == "mean over pairs" else pairs / tokens
+        share = share_of(length)
         value = lam * softplus(-x, functions) - share * chosen
         return value, -share - pull / left[0] / length, pull / left[1] / other
 
@@ -226,8 +269,12 @@ def simpo_loss(
 
     target: what is subtracted, gamma or beta times gamma (PREF-33).
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Meng et al. (2024), eq. 6.
+
+    >>> loss, d_chosen, d_rejected = simpo_loss([-4], [-2], [2], [1], 1, 0, [1])
+    >>> round(loss, 3), d_chosen, d_rejected
+    (0.693, [-0.25], [0.5])
     """
-    wanted = gamma if target == "gamma" else beta * gamma
+    wanted = one_of({"gamma": gamma, "beta gamma": beta * gamma}, target)
 
     def of_pair(chosen: Number, rejected: Number, length: int, other: int) -> tuple[Number, ...]:
         x = beta * (chosen / length - rejected / other) - wanted
@@ -250,6 +297,9 @@ def sppo_loss(
 
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Wu et al. (2024), eq. 4.7, with the
     labels 1 and 0 for the probabilities and 1 / beta for eta.
+
+    >>> sppo_loss([-3], [-2], [-4], [-5], 0.25, [1])
+    (26.0, [-2.0], [10.0])
     """
 
     def of_pair(chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number) -> tuple[Number, ...]:
@@ -278,20 +328,38 @@ def rpo_loss(
 
     likelihood: whether the second term is a mean over tokens (PREF-48).
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Pang et al. (2024).
+
+    >>> loss, d_chosen, d_rejected = rpo_loss([-3], [-4], [-3], [-4], [2], 2, 1, [1])
+    >>> round(loss, 3), d_chosen, d_rejected
+    (2.193, [-1.5], [1.0])
     """
-    tokens = sum(length for length, counts in zip(chosen_length, valid, strict=True) if counts)
-    pairs = _size(valid, reduction)
+    share_of = _likelihood(likelihood, chosen_length, valid, reduction)
 
     def of_pair(
         chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number, length: int
     ) -> tuple[Number, ...]:
         x = beta * margin(chosen, rejected, ref_chosen, ref_rejected)
         pull = beta * sigmoid(-x, functions)
-        share = alpha / length if likelihood == "mean over pairs" else alpha * pairs / tokens
+        share = alpha * share_of(length)
         return softplus(-x, functions) - share * chosen, -pull - share, pull
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
     return _reduced(of_pair, columns, valid, reduction, slopes=2)
+
+
+def _likelihood(
+    likelihood: str, lengths: Sequence[int], valid: Sequence[Any], reduction: str
+) -> Callable[[int], Number]:
+    """What the log-probability of a chosen completion of so many tokens is multiplied by in a likelihood.
+
+    As the mean over pairs takes a share of each row, a mean over tokens of the batch has to be given that back.
+    """
+    tokens = sum(length for length, counts in zip(lengths, valid, strict=True) if counts)
+    shares: dict[str, Callable[[int], Number]] = {
+        "mean over pairs": lambda length: 1 / length,
+        "mean over tokens": lambda _: _size(valid, reduction) / tokens,
+    }
+    return one_of(shares, likelihood)
 
 
 def _size(valid: Sequence[Any], reduction: str) -> int:
