@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from rlspec.reference import advantages, decision_process, distributions, group, kl, language, ppo, preference, returns
+from rlspec.reference import (
+    advantages,
+    decision_process,
+    distributions,
+    group,
+    kl,
+    language,
+    ppo,
+    preference,
+    reductions,
+    returns,
+)
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP
@@ -167,7 +178,7 @@ def _of_lists(function: Callable[..., Any], *arguments: Any, **named: Any) -> An
     """The reference's answer to arrays as nested lists; a loss's derivatives are arrays again."""
     lists = (argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
     answer = function(*lists, **named)
-    return (answer[0], *map(np.array, answer[1:])) if isinstance(answer, tuple) else answer
+    return tuple(np.array(part, dtype=float) for part in answer) if isinstance(answer, tuple) else answer
 
 
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, **conventions):
@@ -227,12 +238,12 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     return _row_by_row(language.token_gae, (token_rewards, values, mask), gamma, lam)
 
 
-def aggregate(values, mask, mode, divisor, **conventions):
-    return language.aggregate(values.tolist(), mask.tolist(), mode, divisor, **conventions)
+def aggregate(values, mask, reduction, divisor, **conventions):
+    return reductions.aggregate(values.tolist(), mask.tolist(), reduction, divisor, **conventions)
 
 
-def accumulate(values, mask, mode, divisor, rows, **conventions):
-    return language.accumulate(values.tolist(), mask.tolist(), mode, divisor, rows, **conventions)
+def accumulate(values, mask, reduction, divisor, rows, **conventions):
+    return reductions.accumulate(values.tolist(), mask.tolist(), reduction, divisor, rows, **conventions)
 
 
 def completion_logp(token_logp, mask):

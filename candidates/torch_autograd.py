@@ -381,28 +381,29 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     return torch.einsum("bk,bkt->bt", errors.masked_fill(~mask, 0), weights).numpy()
 
 
-def _weights(mask: Tensor, mode: str, divisor: float, like: Tensor) -> Tensor:
+def _weights(mask: Tensor, reduction: str, divisor: float, like: Tensor) -> Tensor:
     """d aggregate / d values, [B, T]."""
     counts = mask.to(like.dtype)
-    lengths = counts.sum(1, keepdim=True)
+    lengths, one = counts.sum(1, keepdim=True), torch.ones((), dtype=like.dtype)
     weights = {
         "token-mean": 1 / lengths.sum().clamp(min=1),
-        "seq-mean-token-mean": 1 / (lengths.clamp(min=1) * len(mask)),
-        "seq-mean-token-sum": torch.tensor(1 / len(mask), dtype=like.dtype),
-        "fixed-divisor": torch.tensor(1 / divisor, dtype=like.dtype),
-        "sum": torch.ones((), dtype=like.dtype),
+        "mean of means": 1 / (lengths.clamp(min=1) * len(mask)),
+        "mean of sums": one / len(mask),
+        "sum": one,
+        "fixed divisor": one / divisor,
+        "mean of sums over a fixed divisor": one / (len(mask) * divisor),
     }
-    return weights[mode] * counts
+    return weights[reduction] * counts
 
 
-def aggregate(values, mask, mode, divisor):
+def aggregate(values, mask, reduction, divisor):
     values, mask = _tensor(values), _flags(mask)
-    return (values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)).sum().item()
+    return (values.masked_fill(~mask, 0) * _weights(mask, reduction, divisor, values)).sum().item()
 
 
-def accumulate(values, mask, mode, divisor, rows):
+def accumulate(values, mask, reduction, divisor, rows):
     values, mask = _tensor(values), _flags(mask)
-    weighted = values.masked_fill(~mask, 0) * _weights(mask, mode, divisor, values)
+    weighted = values.masked_fill(~mask, 0) * _weights(mask, reduction, divisor, values)
     return sum(part.sum() for part in weighted.split(rows)).item()
 
 

@@ -13,7 +13,7 @@ values as its returns, which it does not whiten; both whiten something else as w
 two tokens, which is declined.  ``normalize_advantages`` is `masked_whiten`.  What lies under the mask of whitened
 advantages and of GAE is multiplied by the mask, as `compute_reinforce_plus_plus_outcome_advantage` and every loss do.
 
-``aggregate`` and ``accumulate`` are `agg_loss`, whose ``seq-mean-token-sum-norm`` is the fixed divisor.
+``aggregate`` and ``accumulate`` are `agg_loss`, which has no fixed divisor of a whole batch.
 ``kl_estimate`` is `kl_penalty`, and ``kl_loss`` its mean over tokens; it is not told the old policy.
 
 ``ppo_loss``, ``clip_fraction``, ``approx_kl``, ``gspo_loss``, ``cispo_loss`` and ``policy_gradient_loss`` are the
@@ -99,16 +99,24 @@ def normalize_advantages(advantages, mask):
     return (torch_functional.masked_whiten(_numbers(advantages), mask) * mask).numpy()
 
 
-_MODES = {"fixed-divisor": "seq-mean-token-sum-norm", "sum": "token-sum"}
+_MODES = {
+    "token-mean": "token-mean",
+    "mean of means": "seq-mean-token-mean",
+    "mean of sums": "seq-mean-token-sum",
+    "mean of sums over a fixed divisor": "seq-mean-token-sum-norm",
+    "sum": "token-sum",
+}
 
 
-def aggregate(values, mask, mode, divisor):
-    return accumulate(values, mask, mode, divisor, rows=len(mask))
+def aggregate(values, mask, reduction, divisor):
+    return accumulate(values, mask, reduction, divisor, rows=len(mask))
 
 
-def accumulate(values, mask, mode, divisor, rows):
+def accumulate(values, mask, reduction, divisor, rows):
+    if reduction not in _MODES:
+        raise NotImplementedError("it divides rows by a number, and not the batch")
     values, mask = _numbers(values), _flags(mask)
-    told = _batch(mask, divisor) | {"loss_agg_mode": _MODES.get(mode, mode)}
+    told = _batch(mask, divisor) | {"loss_agg_mode": _MODES[reduction]}
     parts = zip(values.split(rows), mask.split(rows), strict=True)
     return sum(core_algos.agg_loss(*part, **told) for part in parts).numpy()
 

@@ -320,18 +320,6 @@ def policy_gradient_loss(logp, advantages, mask):
 
 
 @fault(
-    id="G05b",
-    slug="mean-over-the-steps-of-each-row",
-    clause="PG-36",
-    seen=("KaiyangZhou/pytorch-vsumm-reinforce#48",),
-    effect="Steps are averaged within their rows, so that those of a long episode count less.",
-)
-def policy_gradient_loss(logp, advantages, mask):
-    lengths = np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    return _loss_of(logp, advantages / lengths / len(mask), mask)
-
-
-@fault(
     id="N14",
     slug="padding-counted-in-the-mean",
     clause="OPS-10",

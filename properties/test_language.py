@@ -7,14 +7,12 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-import pytest
 from flint import arb, ctx
 from hypothesis import assume, given
 
 from rlspec.properties.checking import agree, clause, coarser, exactly, law, show, tolerance, where
 from rlspec.properties.languages import MOST_CONTEXTS, Speech, in_line, speeches
 from rlspec.properties.questions.language import (
-    aggregate_judged,
     exact,
     exponential,
     rewards_judged,
@@ -30,16 +28,12 @@ from rlspec.properties.strategies import (
 from rlspec.properties.tokens import (
     ANYTHING,
     EOS,
-    MODES,
     ORDINARY,
     PAD,
     Marked,
     answers,
-    fixed_divisors,
     kl_coefs,
     marked,
-    micro_batches,
-    modes,
     temperatures,
     utterances,
 )
@@ -665,127 +659,3 @@ def test_values_that_are_the_returns_leave_no_advantage(candidate, drawn, gamma,
     known = drawn.but(drawn.arrays[0], returns)
     answer = candidate.token_gae(*known, gamma, lam)
     agree(answer, where(drawn.mask, 0, answer), **sum_judged(known, gamma * lam))
-
-
-# Many tokens, one number.
-
-
-def expected_aggregate(candidate, operation, drawn, mode, divisor):
-    """What a mode makes of a batch, as a sum of the rows' sums, each divided by what the clause lists."""
-    lengths = drawn.mask.sum(axis=1).tolist()
-    every_row = candidate.convention(f"{operation}.empty_rows") == "counted"
-    rows = len(lengths) if every_row else max(sum(length > 0 for length in lengths), 1)
-    per_row = candidate.convention(f"{operation}.fixed_divisor") == "of each row"
-    total = Fraction(0)
-    for values, counts, length in zip(exact(drawn.arrays[0]), drawn.mask, lengths, strict=True):
-        match mode:
-            case "token-mean":
-                size = max(sum(lengths), 1)
-            case "seq-mean-token-mean":
-                size = rows * max(length, 1)
-            case "seq-mean-token-sum":
-                size = rows
-            case "fixed-divisor":
-                size = Fraction(divisor) * (rows if per_row else 1)
-            case "sum":
-                size = 1
-        total += values[counts].sum() / Fraction(size)
-    return total
-
-
-@clause("LANG-35", "LANG-41", "LANG-42")
-@given(marked(), modes, fixed_divisors)
-def test_each_mode_divides_the_rows_by_what_it_says(candidate, drawn, mode, divisor):
-    expected = expected_aggregate(candidate, "aggregate", drawn, mode, divisor)
-    agree(candidate.aggregate(*drawn.padded(0, 0, 0.0), mode, divisor), expected, **aggregate_judged(drawn))
-
-
-@clause("LANG-35", examples=60)
-@given(marked(), modes, fixed_divisors, fixed_divisors)
-def test_the_divisor_is_read_in_one_mode_alone(candidate, drawn, mode, divisor, other):
-    assume(mode != "fixed-divisor")
-    same = candidate.aggregate(*drawn, mode, divisor)
-    agree(candidate.aggregate(*drawn, mode, other), same, **aggregate_judged(drawn))
-
-
-@clause("LANG-36", examples=60)
-@given(marked(2), modes, fixed_divisors, st.sampled_from([2.0, 1.0, -4.0]))
-def test_an_aggregate_is_linear_in_its_tokens(candidate, drawn, mode, divisor, factor):
-    x, y = drawn.arrays
-    one, other = (candidate.aggregate(*drawn.but(array), mode, divisor).value for array in (x, y))
-    answer = candidate.aggregate(*drawn.but(factor * x + y), mode, divisor)
-    expected = exactly(factor) * exactly(one) + exactly(other)
-    judged = aggregate_judged(drawn)
-    agree(answer, expected, magnitude=2 * (1 + abs(factor)) * judged["magnitude"], roundings=judged["roundings"])
-
-
-def arguments_of(operation, drawn, mode, divisor, rows):
-    """The arguments of `aggregate`, or of `accumulate` with so many rows."""
-    return *drawn, mode, divisor, *[rows][: operation == "accumulate"]
-
-
-@pytest.mark.parametrize("operation", ["aggregate", "accumulate"])
-@clause("LANG-35", examples=40)
-@given(drawn=marked(), mode=modes, divisor=fixed_divisors, rows=micro_batches)
-def test_a_row_without_a_token_adds_nothing(candidate, operation, drawn, mode, divisor, rows):
-    full = drawn.mask.any(axis=1)
-    assume(full.any() and not full.all())
-    answer = candidate.demand(OPERATIONS[operation], *arguments_of(operation, drawn, mode, divisor, rows))
-    asked = arguments_of(operation, drawn.rows(full), mode, divisor, len(full))
-    without = exactly(candidate.ask(OPERATIONS[operation], *asked).value)
-    counted = candidate.convention(f"{operation}.empty_rows") == "counted"
-    per_row = candidate.convention(f"{operation}.fixed_divisor") == "of each row"
-    mean_over_rows = mode.startswith("seq-mean") or (mode == "fixed-divisor" and per_row)
-    expected = without * Fraction(int(full.sum()), len(full)) if counted and mean_over_rows else without
-    judged = aggregate_judged(drawn)
-    agree(answer, expected, **judged | {"roundings": 2 * judged["roundings"]})
-
-
-@clause("LANG-40")
-@given(marked(), st.sampled_from([mode for mode in MODES if mode != "fixed-divisor"]))
-def test_a_batch_twice_over_has_the_same_means_and_twice_the_sum(candidate, drawn, mode):
-    once = exactly(candidate.aggregate(*drawn, mode, 1.0).value)
-    twice = drawn.rows([*range(len(drawn.mask))] * 2)
-    expected = once * (2 if mode == "sum" else 1)
-    agree(candidate.aggregate(*twice, mode, 1.0), expected, **aggregate_judged(twice))
-
-
-@clause("LANG-40", examples=60)
-@given(marked(), modes, fixed_divisors)
-def test_the_order_of_the_rows_does_not_matter(candidate, drawn, mode, divisor):
-    assume(len(drawn.mask) > 1)
-    backwards = drawn.rows(slice(None, None, -1))
-    same = candidate.aggregate(*drawn, mode, divisor)
-    judged = aggregate_judged(drawn)
-    agree(candidate.aggregate(*backwards, mode, divisor), same, **judged | {"roundings": 2 * judged["roundings"]})
-
-
-@clause("LANG-43")
-@given(marked(), st.sampled_from(["token-mean", "seq-mean-token-mean", "seq-mean-token-sum"]))
-def test_where_all_rows_are_equally_long_every_mean_is_the_sum_over_a_known_number(candidate, drawn, mode):
-    mask = np.array([np.roll(drawn.mask[0], row) for row in range(len(drawn.mask))])
-    assume(mask.any())
-    even = Marked(drawn.arrays, mask)
-    size = len(mask) if mode == "seq-mean-token-sum" else int(mask.sum())
-    expected = exact(drawn.arrays[0])[mask].sum() / Fraction(size)
-    agree(candidate.aggregate(*even, mode, 1.0), expected, **aggregate_judged(even))
-
-
-@clause("LANG-44")
-@given(marked(), modes, fixed_divisors, micro_batches)
-def test_the_size_of_the_micro_batches_does_not_matter(candidate, drawn, mode, divisor, rows):
-    assume(rows < len(drawn.mask))
-    whole = candidate.accumulate(*drawn, mode, divisor, len(drawn.mask))
-    judged = aggregate_judged(drawn)
-    judged["roundings"] *= 2
-    agree(candidate.accumulate(*drawn, mode, divisor, rows), whole, **judged)
-
-
-@clause("LANG-44", "LANG-41", "LANG-42")
-@given(marked(), modes, fixed_divisors, micro_batches)
-def test_what_is_accumulated_is_the_aggregate_of_the_whole_batch(candidate, drawn, mode, divisor, rows):
-    assume(len(drawn.mask) > 1)
-    expected = expected_aggregate(candidate, "accumulate", drawn, mode, divisor)
-    judged = aggregate_judged(drawn)
-    judged["roundings"] *= 2
-    agree(candidate.accumulate(*drawn.padded(0, 0, 0.0), mode, divisor, rows), expected, **judged)

@@ -21,6 +21,7 @@ from rlspec.properties.processes import (
     tasks,
 )
 from rlspec.properties.questions.question import last_names
+from rlspec.properties.reducing import divisors_of
 from rlspec.properties.strategies import scored_batches
 from rlspec.reference.decision_process import (
     action_values,
@@ -324,12 +325,6 @@ def test_the_mean_of_the_estimates_of_all_trajectories_is_the_gradient(candidate
 # What `policy_gradient_loss` owes.
 
 
-def chosen_size(candidate, mask):
-    """What the candidate divides the loss by, as it declares or was found to do."""
-    sizes = {"mean over steps": max(int(mask.sum()), 1), "mean over rows": len(mask), "sum": 1}
-    return sizes[candidate.convention("policy_gradient_loss.aggregation")]
-
-
 def both(left, right, times=1):
     """How far rounding may take what is put together from the answers to two batches."""
     return {
@@ -338,12 +333,13 @@ def both(left, right, times=1):
     }
 
 
-@clause("PG-32", "PG-35")
+@clause("PG-32")
 @given(scored_batches())
 def test_the_loss_is_minus_the_mean_of_advantage_times_log_probability(candidate, batch):
     terms = rationals(batch.advantages) * rationals(batch.logp)
     loss, _ = candidate.policy_gradient_loss(*batch.arrays)
-    agree(loss, -sum(terms[batch.mask]) / Fraction(chosen_size(candidate, batch.mask)), **batch.judged)
+    shares = terms / divisors_of(candidate, "policy_gradient_loss", batch.mask)
+    agree(loss, -sum(shares[batch.mask], Fraction(0)), **batch.judged)
 
 
 @clause("PG-33")
@@ -385,13 +381,13 @@ def test_the_expected_gradient_of_the_loss_is_that_of_the_return_with_the_sign_o
     rewards = np.where(batch.mask, task.gamma ** np.arange(steps) * batch.rewards, 0)
     credit = rewards[:, ::-1].cumsum(axis=1)[:, ::-1]  # exact: gamma is a power of two
     _, slopes = candidate.policy_gradient_loss(np.log(task.policy)[batch.states, batch.actions], credit, batch.mask)
-    chained = np.zeros(task.shape, dtype=object)
+    sizes, chained = divisors_of(candidate, "policy_gradient_loss", batch.mask), np.zeros(task.shape, dtype=object)
     for b, t in np.argwhere(batch.mask):
         s, a = batch.states[b, t], batch.actions[b, t]
-        chained[s] += exactly(slopes.value[b, t]) * rationals(fractions(score(task.pi[s], a)))
-    expected = rationals(fractions(derivative_of_return(task))) * Fraction(-rows, chosen_size(candidate, batch.mask))
+        chained[s] += sizes[b, 0] * exactly(slopes.value[b, t]) * rationals(fractions(score(task.pi[s], a)))
+    expected = rationals(fractions(derivative_of_return(task))) * -rows
     # Each derivative is an advantage that was divided once or twice; no component of a score exceeds 1.
-    largest = np.abs(credit[batch.mask]).sum() / chosen_size(candidate, batch.mask)
+    largest = np.abs(credit[batch.mask]).sum()
     allowed = tolerance(magnitude=largest, roundings=8, roundoff=slopes.roundoff)
     message = (
         f"d_logp is {chained.astype(float).tolist()} in the logits, the gradient {expected.astype(float).tolist()}"

@@ -12,6 +12,7 @@ from rlspec.properties.checking import agree, clause, exactly, first_miss, law, 
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.preferences import FAR_LOGPS, LOSSES, POLYNOMIALS, preferences
 from rlspec.properties.questions.question import PRECISION, nearest
+from rlspec.properties.reducing import divisors_of
 from rlspec.properties.tokens import completions
 from rlspec.reference.language import probability
 from rlspec.reference.preference import implicit_worth, population_gradient, preferred, tilted
@@ -161,13 +162,12 @@ def demand(candidate, loss, batch):
 
 def size(candidate, loss, valid):
     """What the candidate divides the sum over the rows by, as it declares or was found to do."""
-    sizes = {"mean over valid": max(int(valid.sum()), 1), "mean over rows": len(valid), "sum": 1}
-    return Fraction(sizes[candidate.convention(f"{loss}.reduction")])
+    return divisors_of(candidate, loss, valid[:, None])[0, 0]
 
 
 def by_token(candidate, loss):
     """Whether a likelihood in it is a mean over tokens, so that the loss of a batch is no mean of its pairs' losses."""
-    return loss in LIKELIHOODS and candidate.convention(f"{loss}.likelihood") == "mean over tokens"
+    return loss in LIKELIHOODS and candidate.convention(f"{loss}.likelihood") == "token-mean"
 
 
 def likelihood_share(candidate, loss, batch):

@@ -256,9 +256,3 @@ def answers(draw: st.DrawFn) -> Answers:
 
 kl_coefs = st.sampled_from([0.5, 0.0, 0.1, 2.0, 2.0**-8, 5.0])
 """What the penalty's coefficient is drawn from."""
-
-MODES = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor", "sum")
-modes = st.sampled_from(MODES)
-fixed_divisors = st.sampled_from([4.0, 10.0, 1.0, 48.0, 2.5])
-micro_batches = st.sampled_from([1, 2, 5])
-"""How many rows a micro-batch has: one, some, more than there are."""

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import prod
 from operator import mul
-from typing import Any
 
 from .choices import one_of
 from .decision_process import Evaluation, TabularMDP, evaluation, trajectories
 from .linear_algebra import Matrix, Number, Vector, dot
+from .reductions import Mask, divisors, reduced
 from .returns import reward_to_go
 
 Gradient = list[list[Number]]
@@ -205,21 +205,19 @@ def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]
 
 
 def policy_gradient_loss(
-    logp: Matrix, advantages: Matrix, mask: Sequence[Sequence[Any]], aggregation: str = "mean over steps"
+    logp: Matrix, advantages: Matrix, mask: Mask, **reduction: str
 ) -> tuple[Number, list[list[Number]]]:
-    """L = -1/n sum A_bt log pi(a_bt|s_bt) over the steps where the mask is set, and dL/dlogp = -A_bt / n (PG-32).
+    """L = -sum A_bt log pi(a_bt|s_bt) / n_b over the steps where the mask is set, and dL/dlogp = -A_bt / n_b (PG-32).
 
-    logp, advantages, mask: [B][T].  aggregation: whether n is the number of such steps, that of the rows, or 1 (PG-35).
+    logp, advantages, mask: [B][T].  reduction: its choices, of `divisors` (RED-8 to RED-10).
     Returns the loss and its derivatives, [B][T].
     """
-    sizes = {"mean over steps": sum(map(sum, mask)), "mean over rows": len(mask), "sum": 1}
-    size = sizes[aggregation] or 1
-    slopes = [
-        [-advantage / size if counts else 0 for advantage, counts in zip(*row, strict=True)]
-        for row in zip(advantages, mask, strict=True)
-    ]
-    terms = [slope * x for rows in zip(slopes, logp, mask, strict=True) for slope, x, c in zip(*rows, strict=True) if c]
-    return sum(terms), slopes
+
+    def term(row: int, step: int) -> tuple[Number, Number]:
+        return -advantages[row][step] * logp[row][step], -advantages[row][step]
+
+    loss, slopes = reduced(term, mask, divisors(mask, **reduction))
+    return loss, slopes
 
 
 def _products(left: Matrix, right: Matrix) -> Gradient:

@@ -4,11 +4,14 @@ Everything here is a mean over the steps that count, of a number that one step h
 only entries that the mask counts are read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from math import exp, inf
 from typing import Any
 
+from .choices import one_of, shape_of
 from .linear_algebra import Matrix, Number
+from .reductions import divisors, reduced
 
 Mask = Sequence[Sequence[Any]]
 Table = list[list[Number]]
@@ -68,23 +71,54 @@ def value_loss(
     clip: Number | None = None,
     factor: str = "1",
     clipping: str = "larger of both",
-    aggregation: str = "mean over steps",
+    **reduction: str,
 ) -> tuple[Number, Table]:
     """L = factor * mean of (V - R)^2, or with a clip of max((V - R)^2, (V_clip - R)^2), and dL/dV (PPO-21).
 
-    V_clip: V, but no further than clip from the old value.  factor: 1 or 1/2, clipping: whether the larger error counts
-    or always that of V_clip, aggregation: what is divided by (PPO-27).
+    V_clip: V, but no further than clip from the old value.  factor: what squares are multiplied with.  clipping:
+    whether the larger square counts, or always that of V_clip, or (V - R)^2 up to clip (PPO-27).
+    reduction: its choices, of `divisors` (RED-8 to RED-10).
     """
+    weight, square = _weight(factor), one_of(SQUARES, clipping)
 
-    def step(value: Number, old: Number, target: Number) -> tuple[Number, Number]:
-        limited = value if clip is None else min(max(value, old - clip), old + clip)
-        flat = clipping == "clipped only" or abs(limited - target) > abs(value - target)
-        chosen = limited if flat else value
-        error = chosen - target
-        return _scaled(error * error, factor), _scaled(2 * error, factor) * (chosen == value)
+    def term(row: int, step: int) -> tuple[Number, Number]:
+        value, old, target = (table[row][step] for table in (values, old_values, returns))
+        squared, slope = _square(value - target) if clip is None else square(value, old, target, clip)
+        return weight * squared, weight * slope
 
-    loss, slopes = _mean(step, (values, old_values, returns), mask, aggregation, derivatives=1)
+    loss, slopes = reduced(term, mask, divisors(mask, **reduction))
     return loss, slopes
+
+
+def _square(error: Number) -> tuple[Number, Number]:
+    return error * error, 2 * error
+
+
+def _clipped(value: Number, old: Number, target: Number, clip: Number) -> tuple[Number, Number]:
+    """(V_clip - R)^2, which does not move with a value that is further from the old one than the clip."""
+    limited = min(max(value, old - clip), old + clip)
+    squared, slope = _square(limited - target)
+    return squared, slope * (limited == value)
+
+
+def _larger(value: Number, old: Number, target: Number, clip: Number) -> tuple[Number, Number]:
+    """max((V - R)^2, (V_clip - R)^2)."""
+    clipped, plain = _clipped(value, old, target, clip), _square(value - target)
+    return clipped if clipped[0] > plain[0] else plain
+
+
+def _clamped(value: Number, old: Number, target: Number, clip: Number) -> tuple[Number, Number]:
+    """min((V - R)^2, clip), which does not move at the clip."""
+    squared, slope = _square(value - target)
+    return (0 * squared + clip, 0 * slope) if squared > clip else (squared, slope)
+
+
+SQUARES: Mapping[str, Callable[[Number, Number, Number, Number], tuple[Number, Number]]] = {
+    "larger of both": _larger,
+    "clipped only": _clipped,
+    "square at most clip": _clamped,
+}
+"""What is made of a value, the old one, the return and a clip, with its derivative in the value (PPO-27)."""
 
 
 def actor_critic_loss(
@@ -96,30 +130,39 @@ def actor_critic_loss(
     value_coef: Number,
     entropy_coef: Number,
     factor: str = "1",
-    aggregation: str = "mean over steps",
+    **reduction: str,
 ) -> tuple[Number, Table, Table, Table]:
     """L = mean of -(R - V) logp + value_coef * factor * (R - V)^2 - entropy_coef H, the advantage a constant (PPO-31).
 
-    Returns the loss and its derivatives in logp, values and entropies.  factor, aggregation: PPO-36.
+    factor: what squares are multiplied with (PPO-36).  reduction: its choices, of `divisors` (RED-8 to RED-10).
+    Returns the loss and its derivatives in logp, values and entropies.
     """
+    weight = value_coef * _weight(factor)
 
-    def step(logp: Number, value: Number, entropy: Number, target: Number) -> tuple[Number, ...]:
-        advantage, weight = target - value, _scaled(value_coef, factor)
-        cost = -advantage * logp + weight * advantage * advantage - entropy_coef * entropy
+    def term(row: int, step: int) -> tuple[Number, ...]:
+        advantage = returns[row][step] - values[row][step]
+        cost = -advantage * logp[row][step] + weight * advantage * advantage - entropy_coef * entropies[row][step]
         return cost, -advantage, -2 * weight * advantage, -entropy_coef
 
-    loss, *slopes = _mean(step, (logp, values, entropies, returns), mask, aggregation, derivatives=3)
-    return loss, *slopes
+    loss, d_logp, d_values, d_entropies = reduced(term, mask, divisors(mask, **reduction), derivatives=3)
+    return loss, d_logp, d_values, d_entropies
 
 
-def approx_kl(logp: Matrix, old_logp: Matrix, mask: Mask, estimator: str = "k3", exp: Exponential = exp) -> Number:
+def approx_kl(
+    logp: Matrix, old_logp: Matrix, mask: Mask, estimator: str = "k3", exp: Exponential = exp, count: str = "n"
+) -> Number:
     """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-41)."""
     estimates: dict[str, Callable[[Number], Number]] = {
         "k1": lambda difference: -difference,
         "k2": lambda difference: difference * difference / 2,
         "k3": lambda difference: exp(difference) - 1 - difference,
     }
-    [kl] = _mean(lambda new, old: (estimates[estimator](new - old),), (logp, old_logp), mask)
+    estimate = one_of(estimates, estimator)
+
+    def term(row: int, step: int) -> tuple[Number]:
+        return (estimate(logp[row][step] - old_logp[row][step]),)
+
+    [kl] = reduced(term, mask, divisors(mask, count=count), derivatives=0)
     return kl
 
 
@@ -132,18 +175,25 @@ def clip_fraction(
     clip_high: Number,
     counts: str = "ratios outside",
     exp: Exponential = exp,
+    count: str = "n",
 ) -> Number:
     """The share of steps whose ratio lies outside [1 - clip_low, 1 + clip_high], or whose gradient is cut (PPO-45)."""
+    of_any_advantage = one_of({"ratios outside": True, "objectives limited": False}, counts)
 
-    def step(new: Number, old: Number, advantage: Number) -> tuple[int]:
-        ratio = exp(new - old)
-        low, high = ratio < 1 - clip_low, ratio > 1 + clip_high
-        if counts == "objectives limited":
-            low, high = low and advantage < 0, high and advantage > 0
-        return (int(low or high),)
+    def term(row: int, step: int) -> tuple[Number]:
+        ratio, advantage = exp(logp[row][step] - old_logp[row][step]), advantages[row][step]
+        below = ratio < 1 - clip_low and (of_any_advantage or advantage < 0)
+        above = ratio > 1 + clip_high and (of_any_advantage or advantage > 0)
+        return (int(below or above),)
 
-    [share] = _mean(step, (logp, old_logp, advantages), mask)
+    [share] = reduced(term, mask, divisors(mask, count=count), derivatives=0)
     return share
+
+
+def _weight(factor: str) -> Number:
+    """The number that a factor is (PPO-27)."""
+    _, number = shape_of(factor, "F")
+    return number if isinstance(number, int) else Fraction(number)
 
 
 def size(mask: Mask, aggregation: str) -> int:
@@ -173,7 +223,3 @@ def _mean(
     ]  # fmt: skip
     terms, *slopes = ([[cell[part] for cell in row] for row in cells] for part in range(1 + derivatives))
     return [sum(map(sum, terms)), *slopes]
-
-
-def _scaled(number: Number, factor: str) -> Number:
-    return number / 2 if factor == "1/2" else number

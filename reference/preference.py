@@ -12,6 +12,7 @@ from typing import Any
 from .choices import one_of
 from .language import Gradient, Language, Policy, Tokens, expected_gradient, probability
 from .linear_algebra import Number, Vector
+from .reductions import divisors, reduced
 
 Worth = Callable[[int, Tokens], Number]
 Term = Callable[..., tuple[Number, ...]]
@@ -114,12 +115,13 @@ def dpo_loss(
     label_smoothing: Number,
     valid: Sequence[Any],
     noise: str = "conservative",
-    reduction: str = "mean over valid",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
     """-log sigmoid(beta h) with h = log pi(y_w) / ref(y_w) - log pi(y_l) / ref(y_l), smoothed (PREF-8, PREF-14).
 
-    chosen_logp, ...: [B].  valid: which pairs count.  noise, reduction: as in PREF-15 and PREF-37.
+    chosen_logp, ...: [B].  valid: which pairs count.  noise: PREF-15.  reduction, empty_rows: RED-11.
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Rafailov et al. (2023), eq. 7.
 
     >>> loss, d_chosen, d_rejected = dpo_loss([-3], [-4], [-3], [-4], 2, 0, [1])
@@ -134,7 +136,7 @@ def dpo_loss(
         return right * softplus(-x, functions) + wrong * softplus(x, functions), slope, -slope
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
-    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
 
 
 def smoothed(label_smoothing: Number, noise: str = "conservative") -> tuple[Number, Number]:
@@ -170,7 +172,8 @@ def ipo_loss(
     ref_rejected_logp: Vector,
     tau: Number,
     valid: Sequence[Any],
-    reduction: str = "mean over valid",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
 ) -> tuple[Number, ...]:
     """(h - 1 / (2 tau))^2, h as in `dpo_loss` (PREF-17).
 
@@ -185,7 +188,7 @@ def ipo_loss(
         return missing**2, 2 * missing, -2 * missing
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
-    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
 
 
 def kto_loss(
@@ -197,7 +200,8 @@ def kto_loss(
     desirable_weight: Number,
     undesirable_weight: Number,
     valid: Sequence[Any],
-    reduction: str = "mean over valid",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
     """w (1 - sigmoid(s beta (log pi(y) / ref(y) - kl))), s = 1 for the desirable and -1 for the others (PREF-20).
@@ -215,7 +219,7 @@ def kto_loss(
         missed = sigmoid(-x, functions)
         return weight * missed, -sign * weight * beta * missed * sigmoid(x, functions)
 
-    return _reduced(of_completion, (logp, ref_logp, desirable), valid, reduction, slopes=1)
+    return _reduced(of_completion, (logp, ref_logp, desirable), valid, reduction, empty_rows, slopes=1)
 
 
 def orpo_loss(
@@ -225,32 +229,34 @@ def orpo_loss(
     rejected_length: Sequence[int],
     lam: Number,
     valid: Sequence[Any],
-    likelihood: str = "mean over pairs",
-    reduction: str = "mean over valid",
+    likelihood: str = "mean of means",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
     """Negative log-likelihood of the chosen, plus lam times -log sigmoid of the log odds ratio (PREF-26).
 
     The odds p / (1 - p) are of p = exp(log pi(y) / |y|).  likelihood: whether the first term is a mean over tokens
-    (PREF-29).  Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].
+    (RED-12).  Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].
     Hong et al. (2024), eqs. 3, 4, 6 and 7.
 
     >>> loss, d_chosen, d_rejected = orpo_loss([-2], [-2], [1], [1], 0, [1])
     >>> loss, d_chosen, d_rejected
     (2.0, [-1.0], [0.0])
     """
-    share_of = _likelihood(likelihood, chosen_length, valid, reduction)
+    of_a_token = _of_a_token(likelihood, chosen_length, valid, reduction, empty_rows)
 
     def of_pair(chosen: Number, rejected: Number, length: int, other: int) -> tuple[Number, ...]:
         means = chosen / length, rejected / other
         left = [-functions.expm1(mean) for mean in means]  # 1 - p
         x = (means[0] - means[1]) - (functions.log(left[0]) - functions.log(left[1]))
         pull = lam * sigmoid(-x, functions)
-        share = share_of(length)
+        share = of_a_token(length)
         value = lam * softplus(-x, functions) - share * chosen
         return value, -share - pull / left[0] / length, pull / left[1] / other
 
-    return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, reduction, slopes=2)
+    columns = chosen_logp, rejected_logp, chosen_length, rejected_length
+    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
 
 
 def simpo_loss(
@@ -262,7 +268,8 @@ def simpo_loss(
     gamma: Number,
     valid: Sequence[Any],
     target: str = "gamma",
-    reduction: str = "mean over valid",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
     """-log sigmoid(beta (log pi(y_w) / |y_w| - log pi(y_l) / |y_l|) - gamma) (PREF-31).
@@ -281,7 +288,8 @@ def simpo_loss(
         slope = -beta * sigmoid(-x, functions)
         return softplus(-x, functions), slope / length, -slope / other
 
-    return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, reduction, slopes=2)
+    columns = chosen_logp, rejected_logp, chosen_length, rejected_length
+    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
 
 
 def sppo_loss(
@@ -291,7 +299,8 @@ def sppo_loss(
     ref_rejected_logp: Vector,
     beta: Number,
     valid: Sequence[Any],
-    reduction: str = "mean over valid",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
 ) -> tuple[Number, ...]:
     """(a - 1 / (2 beta))^2 + (b + 1 / (2 beta))^2, with a and b the log-ratios to the reference (PREF-42).
 
@@ -308,7 +317,7 @@ def sppo_loss(
         return missing**2 + beyond**2, 2 * missing, 2 * beyond
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
-    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
 
 
 def rpo_loss(
@@ -320,62 +329,65 @@ def rpo_loss(
     beta: Number,
     alpha: Number,
     valid: Sequence[Any],
-    likelihood: str = "mean over pairs",
-    reduction: str = "mean over valid",
+    likelihood: str = "mean of means",
+    reduction: str = "mean of sums",
+    empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
     """-log sigmoid(beta h), as in `dpo_loss`, minus alpha times log pi(y_w) / |y_w| (PREF-45).
 
-    likelihood: whether the second term is a mean over tokens (PREF-48).
+    likelihood: whether the second term is a mean over tokens (RED-12).
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Pang et al. (2024).
 
     >>> loss, d_chosen, d_rejected = rpo_loss([-3], [-4], [-3], [-4], [2], 2, 1, [1])
     >>> round(loss, 3), d_chosen, d_rejected
     (2.193, [-1.5], [1.0])
     """
-    share_of = _likelihood(likelihood, chosen_length, valid, reduction)
+    of_a_token = _of_a_token(likelihood, chosen_length, valid, reduction, empty_rows)
 
     def of_pair(
         chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number, length: int
     ) -> tuple[Number, ...]:
         x = beta * margin(chosen, rejected, ref_chosen, ref_rejected)
         pull = beta * sigmoid(-x, functions)
-        share = alpha * share_of(length)
+        share = alpha * of_a_token(length)
         return softplus(-x, functions) - share * chosen, -pull - share, pull
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
-    return _reduced(of_pair, columns, valid, reduction, slopes=2)
+    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
 
 
-def _likelihood(
-    likelihood: str, lengths: Sequence[int], valid: Sequence[Any], reduction: str
+def _of_a_token(
+    likelihood: str, lengths: Sequence[int], valid: Sequence[Any], reduction: str, empty_rows: str
 ) -> Callable[[int], Number]:
-    """What the log-probability of a chosen completion of so many tokens is multiplied by in a likelihood.
+    """What the log-probability of an answer of some length is multiplied with, before the pairs are reduced (RED-12).
 
-    As the mean over pairs takes a share of each row, a mean over tokens of the batch has to be given that back.
+    For a mean over tokens it makes up for the number of pairs that is divided by then.
     """
     tokens = sum(length for length, counts in zip(lengths, valid, strict=True) if counts)
-    shares: dict[str, Callable[[int], Number]] = {
-        "mean over pairs": lambda length: 1 / length,
-        "mean over tokens": lambda _: _size(valid, reduction) / tokens,
+    pairs = _divisors(valid, reduction, empty_rows)[0]
+    of_a_token: dict[str, Callable[[int], Number]] = {
+        "mean of means": lambda length: 1 / length,
+        "token-mean": lambda length: pairs / tokens,
     }
-    return one_of(shares, likelihood)
+    return one_of(of_a_token, likelihood)
 
 
-def _size(valid: Sequence[Any], reduction: str) -> int:
-    """What the sum over the rows that count is divided by (PREF-37)."""
-    return {"mean over valid": sum(map(bool, valid)), "mean over rows": len(valid), "sum": 1}[reduction] or 1
+def _divisors(valid: Sequence[Any], reduction: str, empty_rows: str) -> list[Number]:
+    return divisors([[counts] for counts in valid], reduction, empty_rows)
 
 
 def _reduced(
-    of_row: Term, columns: Sequence[Vector], valid: Sequence[Any], reduction: str, slopes: int
+    of_row: Term, columns: Sequence[Vector], valid: Sequence[Any], reduction: str, empty_rows: str, slopes: int
 ) -> tuple[Number, ...]:
-    """The mean of the first of a row's numbers, and each row's share of it in the others: 0 if it does not count.
+    """The reduction of the first of a row's numbers, and each row's share of it in the others: 0 if it does not count.
 
     of_row: a row's value and its derivatives, so many as `slopes` says; it is not asked about rows that do not count.
     """
-    size = _size(valid, reduction)
-    nothing = (0,) * (1 + slopes)
-    rows = [of_row(*row) if counts else nothing for *row, counts in zip(*columns, valid, strict=True)]
-    values, *derivatives = zip(*rows, strict=True)
-    return sum(values) / size, *([slope / size for slope in column] for column in derivatives)
+
+    def term(row: int, _: int) -> tuple[Number, ...]:
+        return of_row(*(column[row] for column in columns))
+
+    sizes = _divisors(valid, reduction, empty_rows)
+    loss, *tables = reduced(term, [[counts] for counts in valid], sizes, slopes)
+    return loss, *([slope for [slope] in table] for table in tables)

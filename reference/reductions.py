@@ -5,6 +5,7 @@ weight is the same in all of a row: sum_b 1/n_b sum_t x_bt.  So a reduction is k
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 from .choices import one_of, shape_of
@@ -30,16 +31,16 @@ def divisors(
     """n_b of each row: what its terms are divided by (RED-1).
 
     mask: [B][T].  reduction: which of the means or sums it is.  empty_rows: whether a row in which nothing counts is
-    one of those that a mean over rows is over.  count: how a number of tokens is read where it is divided by.
-    divisor: of the fixed divisors, not read by others.  groups: [B], the names of the rows' groups, where the reduction
-    has to do with them.
+    one of those that a mean over rows is over (RED-9).  count: how a number of tokens is read where it is divided by
+    (RED-10).  divisor: of the fixed divisors, not read by others.  groups: [B], the names of the rows' groups, where
+    the reduction has to do with them.
     Returns B numbers, none of them 0.
     """
     lengths = [sum(map(bool, flags)) for flags in mask]
     rows = _rows(lengths, empty_rows)
+    shape, added = shape_of(count, "n", "n + E")
 
     def tokens(number: int) -> Number:
-        shape, added = shape_of(count, "n", "n + E")
         return (number or 1) if shape == "n" else (number or 1) + added
 
     def of_groups() -> list[Number]:
@@ -71,12 +72,44 @@ def reduced(
     tables: list[Table] = [[[0] * len(flags) for flags in mask] for _ in range(derivatives)]
     for row, step in counted(mask):
         value, *slopes = term(row, step)
-        total = total + value / sizes[row]
+        total = total + _quotient(value, sizes[row])
         for table, slope in zip(tables, slopes, strict=True):
-            table[row][step] = slope / sizes[row]
+            table[row][step] = _quotient(slope, sizes[row])
     return (total, *tables)
+
+
+def aggregate(
+    values: Sequence[Sequence[Number]], mask: Mask, reduction: str, divisor: Number = 1, **conventions: str
+) -> Number:
+    """One number of many tokens: sum_b 1/n_b sum_t x_bt over the tokens that count (RED-1).
+
+    values, mask: [B][T].  reduction, divisor: as for `divisors`.  conventions: its empty_rows and count.
+    """
+    return _sum(values, mask, divisors(mask, reduction, divisor=divisor, **conventions))
+
+
+def accumulate(
+    values: Sequence[Sequence[Number]], mask: Mask, reduction: str, divisor: Number, rows: int, **conventions: str
+) -> Number:
+    """The same number from micro-batches: each is divided by what the whole batch is divided by (RED-6).
+
+    rows: of a micro-batch, at least 1; the last one has those that are left.
+    """
+    sizes = divisors(mask, reduction, divisor=divisor, **conventions)
+    parts = [slice(begin, begin + rows) for begin in range(0, len(mask), rows)]
+    return sum(_sum(values[part], mask[part], sizes[part]) for part in parts)
+
+
+def _sum(values: Sequence[Sequence[Number]], mask: Mask, sizes: Sequence[Number]) -> Number:
+    [total] = reduced(lambda row, step: (values[row][step],), mask, sizes, derivatives=0)
+    return total
 
 
 def _rows(lengths: Sequence[int], empty_rows: str) -> int:
     """The number of rows, or of those in which something counts."""
     return one_of({"counted": len(lengths), "left out": sum(map(bool, lengths))}, empty_rows)
+
+
+def _quotient(number: Number, divisor: Number) -> Number:
+    """A rational's quotient is a rational, even where the divisor is a float."""
+    return number / (Fraction(divisor) if isinstance(number, Fraction) else divisor)

@@ -26,6 +26,7 @@ CHAPTERS = (
     "critics",
     "distributions",
     "language",
+    "reductions",
     "kl",
     "ppo",
     "group",

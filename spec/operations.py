@@ -374,16 +374,17 @@ def token_gae(token_rewards: Steps, values: Steps, mask: Flags, gamma: Number, l
     """Generalised advantage estimates over the tokens that count; nothing follows the last of them."""
 
 
-@_operation("language", row_by_row=False)
-def aggregate(values: Steps, mask: Flags, mode: Name, divisor: Number) -> Number:
+@_operation("reductions", row_by_row=False)
+def aggregate(values: Steps, mask: Flags, reduction: Name, divisor: Number) -> Number:
     """One number of all tokens that count.
 
-    mode: "token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "fixed-divisor" or "sum".
+    reduction: "token-mean", "mean of means", "mean of sums", "sum", "fixed divisor" or "mean of sums over a fixed
+    divisor".
     """
 
 
-@_operation("language", row_by_row=False)
-def accumulate(values: Steps, mask: Flags, mode: Name, divisor: Number, rows: Count) -> Number:
+@_operation("reductions", row_by_row=False)
+def accumulate(values: Steps, mask: Flags, reduction: Name, divisor: Number, rows: Count) -> Number:
     """The same number, gathered from micro-batches of so many consecutive rows, the last one of those left."""
 
 

@@ -14,7 +14,7 @@ from rlspec.conventions import infer, simplest_decimal
 from rlspec.properties.questions import QUESTIONS
 from rlspec.properties.questions.question import last_names
 from rlspec.spec.choices import letter_of, number_in
-from rlspec.spec.clauses import choices_of
+from rlspec.spec.clauses import choices, choices_of
 
 OPEN = [operation for operation in QUESTIONS if choices_of(operation)]
 """The operations that are left a choice."""
@@ -80,8 +80,16 @@ def unlike(candidate, chosen, digits=None):
     return {
         name: (text, candidate.inferred.get(name), candidate.alike.get(name))
         for name, text in chosen.items()
-        if not any(same(text, found, digits) for found in (candidate.inferred[name], *candidate.alike.get(name, ())))
+        if not same(text, candidate.inferred[name], digits)
+        and not any(
+            same(text, other, digits) or of_one_shape(name, text, other) for other in candidate.alike.get(name, ())
+        )
     }
+
+
+def of_one_shape(name, text, other):
+    """Whether two choices differ in nothing but a number, which is left open where it makes no difference."""
+    return any(choice.letter and choice.fits(text) and choice.fits(other) for choice in choices()[name])
 
 
 def same(text, found, digits):

@@ -212,7 +212,7 @@ def test_a_defect_is_recognised_under_the_conventions_that_the_candidate_has():
         return (slopes * np.where(mask, logp, 0)).sum(), slopes
 
     candidate = candidate_with(policy_gradient_loss=policy_gradient_loss)
-    candidate.inferred["policy_gradient_loss.aggregation"] = "sum"
+    candidate.inferred["policy_gradient_loss.reduction"] = "sum"
     assert ("loss-ascends",) in mistakes(candidate, "PG-36")
 
 

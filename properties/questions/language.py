@@ -16,11 +16,8 @@ from rlspec.properties.tokens import (
     Marked,
     Utterances,
     answers,
-    fixed_divisors,
     kl_coefs,
     marked,
-    micro_batches,
-    modes,
     temperatures,
     utterances,
 )
@@ -167,22 +164,6 @@ def _along_rows(
     return st.builds(question, marked(copies, numbers), *scalars)
 
 
-def aggregate_judged(drawn: Marked) -> dict[str, Any]:
-    """How far rounding may take an aggregate: no divisor is below 1, and B T numbers are summed, then divided."""
-    return {"magnitude": float(drawn.magnitude.sum()), "roundings": drawn.mask.size + 8}
-
-
-def _aggregates(name: str, numbers: np.ndarray, *counts: st.SearchStrategy[int]) -> st.SearchStrategy[Question]:
-    def question(drawn: Marked, mode: str, divisor: float, *counts: int) -> Question:
-        def answer(**chosen: str) -> Any:
-            values, mask = exact(drawn.arrays[0]).tolist(), drawn.mask.tolist()
-            return getattr(language, name)(values, mask, mode, exactly(divisor), *counts, **last_names(chosen))
-
-        return Question(OPERATIONS[name], (*drawn, mode, divisor, *counts), answer, **aggregate_judged(drawn))
-
-    return st.builds(question, marked(1, numbers), modes, fixed_divisors, *counts)
-
-
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     logits = PLAIN_LOGITS if inputs.plain else FAR_LOGITS
@@ -196,6 +177,4 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
         "token_gae": _along_rows(
             "token_gae", 2, inputs.numbers, lambda gamma, lam: gamma * lam, inputs.gammas, inputs.lams
         ),
-        "aggregate": _aggregates("aggregate", inputs.numbers),
-        "accumulate": _aggregates("accumulate", inputs.numbers, micro_batches),
     }

@@ -7,11 +7,12 @@ from torch.nn import functional
 from .catalogue import way
 from .tensors import differentiated, leaves, tensors
 
-SIZES = {
-    "mean over valid": lambda valid: max(int(valid.sum()), 1),
-    "mean over rows": len,
-    "sum": lambda valid: 1,
-}
+
+def number_of(choices, valid):
+    """What the sum over the pairs is divided by."""
+    if choices["reduction"] == "sum":
+        return 1
+    return len(valid) if choices["empty_rows"] == "counted" else max(int(valid.sum()), 1)
 
 
 def labels(choices, label_smoothing):
@@ -23,12 +24,12 @@ def labels(choices, label_smoothing):
 
 def with_slopes(style, choices, valid, losses, *slopes):
     """Losses of pairs, reduced, and their derivatives."""
-    return style.mean(valid, SIZES[choices["reduction"]](valid), losses, *slopes)
+    return style.mean(valid, number_of(choices, valid), losses, *slopes)
 
 
 def by_autograd(choices, valid, losses, *whole):
     """Losses of the pairs that count, reduced, and their derivatives by torch."""
-    return differentiated(losses.sum() / SIZES[choices["reduction"]](valid), *whole)
+    return differentiated(losses.sum() / number_of(choices, valid), *whole)
 
 
 def counted(style, valid, wrt, *columns):
@@ -120,9 +121,9 @@ def log_complement(mean):
 
 def with_likelihood(style, choices, valid, losses, slopes, chosen, length, weight):
     """A contrast, and so many times the negative log-likelihood of the chosen; derivatives in chosen and rejected."""
-    size = SIZES[choices["reduction"]](valid)
+    size = number_of(choices, valid)
     loss, up, down = style.mean(valid, size, losses, *slopes)
-    if choices["likelihood"] == "mean over tokens":
+    if choices["likelihood"] == "token-mean":
         sizes = np.full(len(valid), max(float(style.whole(np.where(valid, length, 0))), 1))
     else:
         sizes = np.asarray(length, style.dtype) * size
@@ -153,8 +154,8 @@ def orpo_loss(style, choices, chosen_logp, rejected_logp, chosen_length, rejecte
 
 def likely(choices, valid, contrast, chosen, length, weight, whole):
     """The same by torch."""
-    size = SIZES[choices["reduction"]](valid)
-    tokens = length * size if choices["likelihood"] == "mean over pairs" else length.sum().clamp(min=1)
+    size = number_of(choices, valid)
+    tokens = length * size if choices["likelihood"] == "mean of means" else length.sum().clamp(min=1)
     return differentiated(contrast.sum() / size - weight * (chosen / tokens).sum(), *whole)
 
 

@@ -1,9 +1,7 @@
-"""Log-probabilities, masks, rewards and aggregates of tokens, written another way."""
+"""Log-probabilities, masks and rewards of tokens, written another way."""
 
 import math
 import re
-from itertools import product
-from statistics import fmean
 
 import numpy as np
 import torch
@@ -354,116 +352,6 @@ def token_gae(token_rewards, values, mask, gamma, lam):
         ahead, carried = np.where(counts[:, t], (values[:, t], advantage), (ahead, carried))
         advantages[counts[:, t], t] = carried[counts[:, t]]
     return advantages
-
-
-# Many tokens, one number
-
-
-def dividing(empty_rows, fixed_divisor):
-    """Masked means of tensors, as in trainers."""
-
-    def aggregate(values, mask, mode, divisor):
-        [values], mask = tensors(torch.float64, values), torch.tensor(np.array(mask)).bool()
-        sums, lengths = values.masked_fill(~mask, 0).sum(-1), mask.sum(-1)
-        rows = len(mask) if empty_rows == "counted" else max(int((lengths > 0).sum()), 1)
-        if mode == "token-mean":
-            return (sums.sum() / lengths.sum().clamp(min=1)).item()
-        if mode == "fixed-divisor":
-            return (sums / divisor).sum().item() / (rows if fixed_divisor == "of each row" else 1)
-        if mode == "sum":
-            return values[mask].sum().item()
-        means = sums / lengths.clamp(min=1) if mode == "seq-mean-token-mean" else sums
-        return float(means.sum() / rows)
-
-    return aggregate
-
-
-def listing(empty_rows, fixed_divisor):
-    """Python's own means of lists."""
-
-    def aggregate(values, mask, mode, divisor):
-        rows = [row[counts].tolist() for row, counts in zip(values, mask.astype(bool), strict=True)]
-        rows = [row for row in rows if row or empty_rows == "counted"]
-        tokens = [value for row in rows for value in row]
-        if not tokens:
-            return 0
-        if mode in ("token-mean", "sum"):
-            return fmean(tokens) if mode == "token-mean" else math.fsum(tokens)
-        if mode == "seq-mean-token-mean":
-            return fmean(fmean(row) if row else 0 for row in rows)
-        if mode == "fixed-divisor" and fixed_divisor == "of the batch":
-            return math.fsum(tokens) / divisor
-        return fmean(math.fsum(row) / (divisor if mode == "fixed-divisor" else 1) for row in rows)
-
-    return aggregate
-
-
-def weighing(empty_rows, fixed_divisor, dtype=np.float64):
-    """Weights of all micro-batches' tokens, worked out before the first of them."""
-
-    def weights_of(mask, mode, divisor):
-        lengths = mask.sum(axis=1, keepdims=True)
-        rows = max(int((lengths > 0).sum()) if empty_rows == "skipped" else len(mask), 1)
-        sizes = {
-            "token-mean": lengths.sum(),
-            "seq-mean-token-mean": rows * lengths,
-            "seq-mean-token-sum": rows,
-            "fixed-divisor": divisor * (rows if fixed_divisor == "of each row" else 1),
-            "sum": 1,
-        }
-        return np.divide(1, sizes[mode], out=np.zeros(mask.shape), where=mask).astype(dtype)
-
-    def accumulate(values, mask, mode, divisor, rows):
-        mask, total = mask.astype(bool), dtype(0)
-        weights = weights_of(mask, mode, divisor)
-        for begin in range(0, len(mask), rows):
-            part = slice(begin, begin + rows)
-            counts = mask[part]
-            total += (weights[part][counts] * values[part][counts].astype(dtype)).sum(dtype=dtype)
-        return total
-
-    return accumulate
-
-
-def averaging(empty_rows, fixed_divisor):
-    """A mean of micro-batches' means that counts each by what is in it."""
-
-    def accumulate(values, mask, mode, divisor, rows):
-        mask = np.array(mask, dtype=bool)
-        mean, seen, total = 0.0, 0, 0.0
-        for part in np.split(np.arange(len(mask)), range(rows, len(mask), rows)):
-            sums, lengths = values[part].sum(axis=1, where=mask[part]), mask[part].sum(axis=1)
-            terms = sums / np.maximum(lengths, 1) if mode == "seq-mean-token-mean" else sums
-            units = len(part) if empty_rows == "counted" else (lengths > 0).sum()
-            units = lengths.sum() if mode == "token-mean" else units
-            total += sums.sum()
-            seen += units
-            mean += (terms.sum() - units * mean) / seen if seen else 0
-        if mode == "sum" or (mode, fixed_divisor) == ("fixed-divisor", "of the batch"):
-            return total / (1 if mode == "sum" else divisor)
-        return mean / (divisor if mode == "fixed-divisor" else 1)
-
-    return accumulate
-
-
-for choices in product(("counted", "skipped"), ("of the batch", "of each row")):
-    named = f"empty rows {choices[0]}, the divisor {choices[1]}"
-    variant(f"by tensors, {named}")(dividing(*choices))
-    variant(f"by lists, {named}")(listing(*choices))
-    variant(f"by weights, {named}")(weighing(*choices))
-    variant(f"by running means, {named}")(averaging(*choices))
-variant("in float32 throughout", admitted=("OPS-4",))(weighing("skipped", "of the batch", np.float32))
-
-
-@variant("in float32 throughout, by masked arrays", admitted=("OPS-4",))
-def aggregate(values, mask, mode, divisor):
-    known = np.ma.masked_array(values, np.logical_not(mask), dtype=np.float32)
-    if not known.count():
-        return 0.0
-    if mode in ("token-mean", "sum"):
-        return known.mean() if mode == "token-mean" else known.sum()
-    rows = known.mean(axis=1) if mode == "seq-mean-token-mean" else known.sum(axis=1)
-    return rows.mean() if mode != "fixed-divisor" else rows.sum() / np.float32(divisor)
 
 
 @variant("in bfloat16 throughout", **rough())

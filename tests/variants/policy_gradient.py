@@ -5,6 +5,7 @@ import torch
 from scipy.special import softmax
 
 from .decision_process import chain, paths
+from .reductions import REDUCTIONS, divisors_of
 from .registry import variant
 
 
@@ -96,21 +97,22 @@ for discounting, credit in (("gamma^t", "reward-to-go"), ("none", "reward-to-go"
     variant(f"by scores, {discounting}, {credit}", quick=discounting == "none")(reinforce(discounting, credit))
 
 
-def losing(aggregation, dtype):
+def losing(reduction, dtype, added=0.0):
     """The loss by autograd."""
 
     def policy_gradient_loss(logp, advantages, mask):
         logp, advantages = (torch.tensor(np.array(array), dtype=dtype) for array in (logp, advantages))
         logp.requires_grad_()
+        sizes = torch.tensor(divisors_of(mask, reduction, added), dtype=dtype)
         mask = torch.tensor(np.array(mask)).bool()
         terms = -torch.where(mask, advantages, 0) * torch.where(mask, logp, 0)
-        size = {"mean over steps": int(mask.sum()) or 1, "mean over rows": len(mask), "sum": 1}[aggregation]
-        loss = terms.sum(1).sum() / size
+        loss = (terms / sizes).sum()
         return loss.item(), torch.autograd.grad(loss, logp)[0]
 
     return policy_gradient_loss
 
 
-for aggregation in ("mean over steps", "mean over rows", "sum"):
-    variant(f"by autograd, {aggregation}", quick=aggregation == "mean over rows")(losing(aggregation, torch.float64))
-variant("in float32 throughout", admitted=("OPS-4",))(losing("mean over steps", torch.float32))
+for reduction in REDUCTIONS:
+    variant(f"by autograd, {reduction}", quick=reduction == "mean of means")(losing(reduction, torch.float64))
+variant("by autograd, with 1e-6 added to a number of steps")(losing("token-mean", torch.float64, 1e-6))
+variant("in float32 throughout", admitted=("OPS-4",))(losing("token-mean", torch.float32))

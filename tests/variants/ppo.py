@@ -8,6 +8,7 @@ import torch
 from scipy.special import expm1
 
 from .language import tensors
+from .reductions import REDUCTIONS, divisors_of
 from .registry import in_bfloat16, rough, variant
 
 AGGREGATIONS = ("mean over steps", "mean over rows", "mean over rows with a step", "sum")
@@ -112,75 +113,83 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 # Values
 
 
-def erring(factor, clipping, aggregation, dtype=torch.float64):
-    """By autograd on what the mask selects."""
+def erring(factor, clipping, reduction, dtype=torch.float64):
+    """By autograd on what the mask leaves."""
 
     def value_loss(values, old_values, returns, mask, clip):
-        values, old_values, returns = tensors(dtype, values, old_values, returns)
+        values, old_values, returns, sizes = tensors(dtype, values, old_values, returns, divisors_of(mask, reduction))
         mask, values = flags(mask), values.requires_grad_()
-        value, old, target = values[mask], old_values[mask], returns[mask]
+        value, old, target = (torch.where(mask, table, 0) for table in (values, old_values, returns))
         losses = torch.nn.functional.mse_loss(value, target, reduction="none")
         if clip is not None:
             clipped = (torch.clamp(value, old - clip, old + clip) - target) ** 2
-            losses = clipped if clipping == "clipped only" else torch.max(losses, clipped)
-        loss = losses.sum() / size(mask, aggregation) * factor
+            losses = {
+                "larger of both": torch.max(losses, clipped),
+                "clipped only": clipped,
+                "square at most clip": losses.clamp(0, clip),
+            }[clipping]
+        loss = (torch.where(mask, losses, 0) / sizes).sum() * factor
         return loss.item(), torch.autograd.grad(loss, values)[0]
 
     return value_loss
 
 
-def erring_by_hand(factor, clipping, aggregation):
+def erring_by_hand(factor, clipping, reduction):
     """Entry by entry, the derivative by hand."""
 
     def value_loss(values, old_values, returns, mask, clip):
-        terms, slopes = [], np.zeros(mask.shape)
+        terms, slopes, weights = [], np.zeros(mask.shape), factor / divisors_of(mask, reduction)
         for place in map(tuple, np.argwhere(mask).tolist()):
             value, old, target = (float(array[place]) for array in (values, old_values, returns))
             error, flat = value - target, False
-            if clip is not None and abs(value - old) > clip:
+            if clip is not None and clipping == "square at most clip":
+                flat = error * error > clip
+                error = math.sqrt(clip) if flat else error
+            elif clip is not None and abs(value - old) > clip:
                 limited = old + math.copysign(clip, value - old) - target
                 flat = clipping == "clipped only" or abs(limited) > abs(error)
                 error = limited if flat else error
-            terms.append(factor * error * error / size(mask, aggregation))
-            slopes[place] = 0 if flat else 2 * factor * error / size(mask, aggregation)
+            terms.append(error * error * weights[place[0], 0])
+            slopes[place] = 0 if flat else 2 * error * weights[place[0], 0]
         return math.fsum(terms), slopes.tolist()
 
     return value_loss
 
 
-for factor, clipping, aggregation in product((1, 0.5), ("larger of both", "clipped only"), AGGREGATIONS):
-    named = f"{factor}, {clipping}, {aggregation}"
-    quick = (factor, clipping, aggregation) == (0.5, "clipped only", "sum")
-    variant(f"by autograd, {named}", quick=quick)(erring(factor, clipping, aggregation))
-    variant(f"entry by entry, {named}")(erring_by_hand(factor, clipping, aggregation))
-variant("in float32 throughout", admitted=("OPS-4",))(erring(0.5, "larger of both", "mean over steps", torch.float32))
+CLIPPINGS = ("larger of both", "clipped only", "square at most clip")
+for factor, clipping, reduction in product((1, 0.5), CLIPPINGS, REDUCTIONS):
+    named = f"{factor}, {clipping}, {reduction}"
+    quick = (factor, clipping, reduction) == (0.5, "square at most clip", "mean of means")
+    variant(f"by autograd, {named}", quick=quick)(erring(factor, clipping, reduction))
+    variant(f"entry by entry, {named}")(erring_by_hand(factor, clipping, reduction))
+variant("in float32 throughout", admitted=("OPS-4",))(erring(0.5, "larger of both", "token-mean", torch.float32))
 
 
 # Actor and critic in one loss
 
 
-def acting(factor, aggregation, dtype=torch.float64):
+def acting(factor, reduction, dtype=torch.float64):
     """Three losses by autograd, each of them reduced by itself."""
 
     def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
         *inputs, returns = tensors(dtype, logp, values, entropies, returns)
-        mask = flags(mask)
+        [sizes], mask = tensors(dtype, np.broadcast_to(divisors_of(mask, reduction), mask.shape)), flags(mask)
         chosen, value, entropy = (each.requires_grad_()[mask] for each in inputs)
         advantage = (returns[mask] - value).detach()
-        actor = -(advantage * chosen).sum() / size(mask, aggregation)
-        critic = factor * (value - returns[mask]).pow(2).sum() / size(mask, aggregation)
-        bonus = entropy.sum() / size(mask, aggregation)
+        actor = -(advantage * chosen / sizes[mask]).sum()
+        critic = factor * ((value - returns[mask]).pow(2) / sizes[mask]).sum()
+        bonus = (entropy / sizes[mask]).sum()
         loss = actor + value_coef * critic - entropy_coef * bonus
         return loss.item(), *torch.autograd.grad(loss, inputs)
 
     return actor_critic_loss
 
 
-def acting_by_hand(factor, aggregation):
+def acting_by_hand(factor, reduction):
     """By weights that are 0 where nothing counts, the derivatives by hand."""
 
     def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
-        weights = np.asfortranarray(mask, dtype=float) / size(mask, aggregation)
+        weights = np.asfortranarray(mask, dtype=float) / divisors_of(mask, reduction)
         logp, values, entropies, returns = (np.where(mask, array, 0) for array in (logp, values, entropies, returns))
         error = values - returns
         terms = error * logp + value_coef * factor * error**2 - entropy_coef * entropies
@@ -190,10 +199,10 @@ def acting_by_hand(factor, aggregation):
     return actor_critic_loss
 
 
-for factor, aggregation in product((1, 0.5), AGGREGATIONS):
-    variant(f"by autograd, {factor}, {aggregation}")(acting(factor, aggregation))
-    variant(f"by weights, {factor}, {aggregation}")(acting_by_hand(factor, aggregation))
-variant("in float32 throughout", admitted=("OPS-4",))(acting(0.5, "mean over steps", torch.float32))
+for factor, reduction in product((1, 0.5), REDUCTIONS):
+    variant(f"by autograd, {factor}, {reduction}")(acting(factor, reduction))
+    variant(f"by weights, {factor}, {reduction}")(acting_by_hand(factor, reduction))
+variant("in float32 throughout", admitted=("OPS-4",))(acting(0.5, "token-mean", torch.float32))
 
 
 # How far the policy has moved
@@ -278,9 +287,9 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 for implementation, conventions in (
     (pessimistic("mean over steps", "clamped to 20", torch.bfloat16), {"ppo_loss.log_ratio": "clamped to 20"}),
     (
-        erring(0.5, "larger of both", "mean over steps", torch.bfloat16),
+        erring(0.5, "larger of both", "token-mean", torch.bfloat16),
         {"value_loss.factor": "1/2", "value_loss.clipping": "larger of both"},
     ),
-    (acting(0.5, "mean over rows", torch.bfloat16), {"actor_critic_loss.factor": "1/2"}),
+    (acting(0.5, "mean of sums", torch.bfloat16), {"actor_critic_loss.factor": "1/2"}),
 ):
     variant("in bfloat16 throughout", **rough(**conventions))(in_bfloat16(implementation))

@@ -12,12 +12,13 @@ from .language import tensors
 from .ppo import flags
 from .registry import in_bfloat16, rough, variant
 
-REDUCTIONS = ("mean over valid", "mean over rows", "sum")
+REDUCTIONS = ("left out", "counted", "sum")
+"""A mean of sums, with the rows that do not count left out or counted; or a sum."""
 
 
 def size(valid, reduction):
     """What the sum over the rows that count is divided by."""
-    return {"mean over valid": max(np.count_nonzero(valid), 1), "mean over rows": len(valid), "sum": 1}[reduction]
+    return {"left out": max(np.count_nonzero(valid), 1), "counted": len(valid), "sum": 1}[reduction]
 
 
 def differentiated(losses, valid, reduction, wrt):
@@ -116,7 +117,7 @@ def by_expit(noise, reduction):
 for choices in product(("conservative", "robust"), REDUCTIONS):
     variant(f"by logsigmoid, {', '.join(choices)}")(by_logsigmoid(*choices))
     variant(f"by expit, {', '.join(choices)}")(by_expit(*choices))
-variant("in float32 throughout", admitted=("OPS-4",))(by_logsigmoid("robust", "mean over valid", torch.float32))
+variant("in float32 throughout", admitted=("OPS-4",))(by_logsigmoid("robust", "left out", torch.float32))
 
 
 @variant("as a choice between two, by log_softmax")
@@ -141,7 +142,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
         lead = beta * (chosen - ref_chosen - rejected + ref_rejected)
         loss = (1 - label_smoothing) * torch.logaddexp(-lead, 0 * lead)
         total = total + float(counts) * (loss + label_smoothing * torch.logaddexp(lead, 0 * lead))
-    return differentiated(total, valid, "mean over valid", whole)
+    return differentiated(total, valid, "left out", whole)
 
 
 # IPO
@@ -175,7 +176,7 @@ def squared_by_hand(reduction):
 for reduction in REDUCTIONS:
     variant(f"by autograd, {reduction}")(squared(reduction))
     variant(f"pair by pair, {reduction}")(squared_by_hand(reduction))
-variant("in float32 throughout", admitted=("OPS-4",))(squared("mean over valid", torch.float32))
+variant("in float32 throughout", admitted=("OPS-4",))(squared("left out", torch.float32))
 
 
 # KTO
@@ -210,10 +211,10 @@ def by_signs(reduction):
 
 
 for reduction in REDUCTIONS:
-    quick = reduction == "mean over rows"
+    quick = reduction == "counted"
     variant(f"by autograd, {reduction}", quick=quick)(by_sigmoid(reduction))
     variant(f"with signs, {reduction}")(by_signs(reduction))
-variant("in float32 throughout", admitted=("OPS-4",))(by_sigmoid("mean over rows", torch.float32))
+variant("in float32 throughout", admitted=("OPS-4",))(by_sigmoid("counted", torch.float32))
 
 
 @variant("by hyperbolic tangents")
@@ -243,7 +244,7 @@ def by_odds(likelihood, reduction, dtype=torch.float64):
         (chosen, rejected, length, other), whole = of_counted(dtype, valid, *columns, wrt=2)
         lead = log_odds(chosen / length) - log_odds(rejected / other)
         contrast = -lam * functional.logsigmoid(lead)
-        if likelihood == "mean over pairs":
+        if likelihood == "mean of means":
             return differentiated(contrast - chosen / length, valid, reduction, whole)
         tokens = length.sum().clamp(min=1)
         loss = contrast.sum() / size(valid, reduction) - chosen.sum() / tokens
@@ -263,17 +264,17 @@ def by_complements(likelihood, reduction):
         lead = chosen - rejected - np.log(left) + np.log(right)
         surprise = np.where(lead < 0, -lead, 0) + log1p(np.exp(-abs(lead)))
         pull = lam * expit(-lead) / divisor
-        share = 1 / (divisor * length) if likelihood == "mean over pairs" else np.full(len(length), 1.0) / length.sum()
+        share = 1 / (divisor * length) if likelihood == "mean of means" else np.full(len(length), 1.0) / length.sum()
         loss = lam * surprise.sum() / divisor - np.dot(share, chosen_logp[counts])
         return loss, spread(valid, -share - pull / (left * length)), spread(valid, pull / (right * other))
 
     return orpo_loss
 
 
-for choices in product(("mean over pairs", "mean over tokens"), REDUCTIONS):
+for choices in product(("mean of means", "token-mean"), REDUCTIONS):
     variant(f"by autograd, {', '.join(choices)}")(by_odds(*choices))
     variant(f"by complements, {', '.join(choices)}")(by_complements(*choices))
-variant("in float32 throughout", admitted=("OPS-4",))(by_odds("mean over pairs", "mean over valid", torch.float32))
+variant("in float32 throughout", admitted=("OPS-4",))(by_odds("mean of means", "left out", torch.float32))
 
 
 @variant("pair by pair, from probabilities")
@@ -330,7 +331,7 @@ def leading_by_hand(target, reduction):
 for choices in product(("gamma", "beta gamma"), REDUCTIONS):
     variant(f"by autograd, {', '.join(choices)}")(leading(*choices))
     variant(f"row by row, {', '.join(choices)}")(leading_by_hand(*choices))
-variant("in float32 throughout", admitted=("OPS-4",))(leading("gamma", "mean over valid", torch.float32))
+variant("in float32 throughout", admitted=("OPS-4",))(leading("gamma", "left out", torch.float32))
 
 
 @variant("by torch's softplus, which is linear beyond 20", conventions={"precision": "float32"})
@@ -338,15 +339,15 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
     columns = chosen_logp, rejected_logp, chosen_length, rejected_length
     (chosen, rejected, length, other), whole = of_counted(torch.float64, valid, *columns, wrt=2)
     losses = functional.softplus(gamma - beta * (chosen / length - rejected / other))
-    return differentiated(losses, valid, "mean over valid", whole)
+    return differentiated(losses, valid, "left out", whole)
 
 
 for implementation, conventions in (
-    (by_logsigmoid("conservative", "mean over valid", torch.bfloat16), {}),
-    (squared("mean over valid", torch.bfloat16), {}),
-    (by_sigmoid("mean over valid", torch.bfloat16), {}),
-    (by_odds("mean over tokens", "mean over valid", torch.bfloat16), {"orpo_loss.likelihood": "mean over tokens"}),
-    (leading("beta gamma", "mean over valid", torch.bfloat16), {"simpo_loss.target": "beta gamma"}),
+    (by_logsigmoid("conservative", "left out", torch.bfloat16), {}),
+    (squared("left out", torch.bfloat16), {}),
+    (by_sigmoid("left out", torch.bfloat16), {}),
+    (by_odds("token-mean", "left out", torch.bfloat16), {"orpo_loss.likelihood": "token-mean"}),
+    (leading("beta gamma", "left out", torch.bfloat16), {"simpo_loss.target": "beta gamma"}),
 ):
     variant("in bfloat16 throughout", **rough(**conventions))(in_bfloat16(implementation))
 
@@ -389,7 +390,7 @@ def by_mse_loss(reduction, dtype=torch.float64):
 for reduction in REDUCTIONS:
     variant(f"by squares, {reduction}")(by_squares(reduction))
     variant(f"by mse_loss, {reduction}")(by_mse_loss(reduction))
-variant("in float32 throughout", admitted=("OPS-4",))(by_mse_loss("mean over valid", torch.float32))
+variant("in float32 throughout", admitted=("OPS-4",))(by_mse_loss("left out", torch.float32))
 
 
 # RPO
@@ -404,7 +405,7 @@ def with_likelihood(likelihood, reduction, dtype=torch.float64):
         chosen, rejected, ref_chosen, ref_rejected, length = counted
         losses = -functional.logsigmoid(beta * (chosen - ref_chosen - rejected + ref_rejected))
         pairs = size(valid, reduction)
-        tokens = {"mean over pairs": length * pairs, "mean over tokens": length.sum().clamp(min=1)}[likelihood]
+        tokens = {"mean of means": length * pairs, "token-mean": length.sum().clamp(min=1)}[likelihood]
         loss = losses.sum() / pairs - alpha * (chosen / tokens).sum()
         return loss.item(), *torch.autograd.grad(loss, whole)
 
@@ -421,7 +422,7 @@ def by_hand(likelihood, reduction):
         for i in places:
             margin = float(chosen_logp[i]) - float(ref_chosen_logp[i])
             margin -= float(rejected_logp[i]) - float(ref_rejected_logp[i])
-            divisor = tokens if likelihood == "mean over tokens" else int(chosen_length[i]) * pairs
+            divisor = tokens if likelihood == "token-mean" else int(chosen_length[i]) * pairs
             loss -= log_expit(beta * margin) / pairs + alpha * float(chosen_logp[i]) / divisor
             down[i] = beta * expit(-beta * margin) / pairs
             up[i] = -down[i] - alpha / divisor
@@ -430,9 +431,7 @@ def by_hand(likelihood, reduction):
     return rpo_loss
 
 
-for choices in product(("mean over pairs", "mean over tokens"), REDUCTIONS):
+for choices in product(("mean of means", "token-mean"), REDUCTIONS):
     variant(f"by logsigmoid, {', '.join(choices)}")(with_likelihood(*choices))
     variant(f"by hand, {', '.join(choices)}")(by_hand(*choices))
-variant("in float32 throughout", admitted=("OPS-4",))(
-    with_likelihood("mean over pairs", "mean over valid", torch.float32)
-)
+variant("in float32 throughout", admitted=("OPS-4",))(with_likelihood("mean of means", "left out", torch.float32))

@@ -1,0 +1,186 @@
+"""Properties of reductions (spec/reductions.md)."""
+
+from fractions import Fraction
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import assume, given
+
+from rlspec.properties.checking import agree, clause, exactly
+from rlspec.properties.languages import in_line, speeches
+from rlspec.properties.questions.language import exact
+from rlspec.properties.questions.reductions import (
+    ASKED,
+    BY_DIVISOR,
+    OVER_ROWS,
+    aggregate_judged,
+    asked_reductions,
+    fixed_divisors,
+    micro_batches,
+)
+from rlspec.properties.reducing import added_to_a_count, divisors_of, rows_in
+from rlspec.properties.tokens import Marked, marked
+from rlspec.reference.group import expected_gradient_of_groups
+from rlspec.reference.language import expected_gradient, probability, score_gradient
+from rlspec.reference.reductions import divisors
+from rlspec.spec.operations import OPERATIONS
+
+both_operations = pytest.mark.parametrize("operation", ["aggregate", "accumulate"])
+
+
+def arguments_of(operation, drawn, reduction, divisor, rows):
+    """The arguments of `aggregate`, or of `accumulate` with so many rows."""
+    return *drawn, reduction, divisor, *[rows][: operation == "accumulate"]
+
+
+def expected_aggregate(candidate, operation, drawn, reduction, divisor):
+    """What a reduction makes of a batch, as a sum of the rows' sums, each divided by what the chapter lists."""
+    if reduction == "fixed divisor":
+        sizes = Fraction(divisor)
+    elif reduction == "mean of sums over a fixed divisor":
+        sizes = Fraction(divisor) * rows_in(candidate, operation, drawn.mask)
+    else:
+        sizes = divisors_of(candidate, operation, drawn.mask, reduction)
+    return sum((exact(drawn.arrays[0]) / sizes)[drawn.mask], Fraction(0))
+
+
+@clause("RED-1")
+@given(marked(), asked_reductions, fixed_divisors)
+def test_each_reduction_divides_the_rows_by_what_it_says(candidate, drawn, reduction, divisor):
+    expected = expected_aggregate(candidate, "aggregate", drawn, reduction, divisor)
+    agree(candidate.aggregate(*drawn.padded(0, 0, 0.0), reduction, divisor), expected, **aggregate_judged(drawn))
+
+
+@clause("RED-1", examples=60)
+@given(marked(), st.sampled_from([name for name in ASKED if name not in BY_DIVISOR]), fixed_divisors, fixed_divisors)
+def test_the_divisor_is_read_where_it_is_fixed_alone(candidate, drawn, reduction, divisor, other):
+    same = candidate.aggregate(*drawn, reduction, divisor)
+    agree(candidate.aggregate(*drawn, reduction, other), same, **aggregate_judged(drawn))
+
+
+@clause("RED-2", examples=60)
+@given(marked(2), asked_reductions, fixed_divisors, st.sampled_from([2.0, 1.0, -4.0]))
+def test_an_aggregate_is_linear_in_its_tokens(candidate, drawn, reduction, divisor, factor):
+    x, y = drawn.arrays
+    one, other = (candidate.aggregate(*drawn.but(array), reduction, divisor).value for array in (x, y))
+    answer = candidate.aggregate(*drawn.but(factor * x + y), reduction, divisor)
+    expected = exactly(factor) * exactly(one) + exactly(other)
+    judged = aggregate_judged(drawn)
+    agree(answer, expected, magnitude=2 * (1 + abs(factor)) * judged["magnitude"], roundings=judged["roundings"])
+
+
+@clause("RED-3")
+@given(marked(), asked_reductions)
+def test_a_batch_twice_over_has_the_same_means_and_twice_the_sums(candidate, drawn, reduction):
+    once = exactly(candidate.aggregate(*drawn, reduction, 1.0).value)
+    twice = drawn.rows([*range(len(drawn.mask))] * 2)
+    tokens, more = max(int(drawn.mask.sum()), 1), added_to_a_count(candidate, "aggregate")
+    factors = {"sum": 2, "fixed divisor": 2, "token-mean": 2 * (tokens + more) / (2 * tokens + more)}
+    agree(candidate.aggregate(*twice, reduction, 1.0), factors.get(reduction, 1) * once, **aggregate_judged(twice))
+
+
+@clause("RED-3", examples=60)
+@given(marked(), asked_reductions, fixed_divisors)
+def test_the_order_of_the_rows_does_not_matter(candidate, drawn, reduction, divisor):
+    assume(len(drawn.mask) > 1)
+    backwards = drawn.rows(slice(None, None, -1))
+    same = candidate.aggregate(*drawn, reduction, divisor)
+    judged = aggregate_judged(drawn)
+    agree(candidate.aggregate(*backwards, reduction, divisor), same, **judged | {"roundings": 2 * judged["roundings"]})
+
+
+@both_operations
+@clause("RED-4", examples=40)
+@given(drawn=marked(), reduction=asked_reductions, divisor=fixed_divisors, rows=micro_batches)
+def test_a_row_without_a_token_has_no_part_but_in_the_number_of_rows(
+    candidate, operation, drawn, reduction, divisor, rows
+):
+    full = drawn.mask.any(axis=1)
+    assume(full.any() and not full.all())
+    answer = candidate.demand(OPERATIONS[operation], *arguments_of(operation, drawn, reduction, divisor, rows))
+    asked = arguments_of(operation, drawn.rows(full), reduction, divisor, len(full))
+    expected = exactly(candidate.ask(OPERATIONS[operation], *asked).value)
+    if reduction in OVER_ROWS and candidate.convention(f"{operation}.empty_rows") == "counted":
+        expected *= Fraction(int(full.sum()), len(full))
+    judged = aggregate_judged(drawn)
+    agree(answer, expected, **judged | {"roundings": 2 * judged["roundings"]})
+
+
+@clause("RED-5")
+@given(marked(), st.sampled_from(["token-mean", "mean of means", "mean of sums"]))
+def test_where_all_rows_are_equally_long_every_mean_is_the_sum_over_a_known_number(candidate, drawn, reduction):
+    mask = np.array([np.roll(drawn.mask[0], row) for row in range(len(drawn.mask))])
+    assume(mask.any())
+    even = Marked(drawn.arrays, mask)
+    length, more = int(mask[0].sum()), added_to_a_count(candidate, "aggregate")
+    sizes = {
+        "token-mean": len(mask) * length + more,
+        "mean of means": len(mask) * (length + more),
+        "mean of sums": Fraction(len(mask)),
+    }
+    expected = exact(drawn.arrays[0])[mask].sum() / sizes[reduction]
+    agree(candidate.aggregate(*even, reduction, 1.0), expected, **aggregate_judged(even))
+
+
+@clause("RED-6")
+@given(marked(), asked_reductions, fixed_divisors, micro_batches)
+def test_the_size_of_the_micro_batches_does_not_matter(candidate, drawn, reduction, divisor, rows):
+    assume(rows < len(drawn.mask))
+    whole = candidate.accumulate(*drawn, reduction, divisor, len(drawn.mask))
+    judged = aggregate_judged(drawn)
+    judged["roundings"] *= 2
+    agree(candidate.accumulate(*drawn, reduction, divisor, rows), whole, **judged)
+
+
+@clause("RED-6")
+@given(marked(), asked_reductions, fixed_divisors, micro_batches)
+def test_what_is_accumulated_is_the_aggregate_of_the_whole_batch(candidate, drawn, reduction, divisor, rows):
+    assume(len(drawn.mask) > 1)
+    expected = expected_aggregate(candidate, "accumulate", drawn, reduction, divisor)
+    judged = aggregate_judged(drawn)
+    judged["roundings"] *= 2
+    agree(candidate.accumulate(*drawn.padded(0, 0, 0.0), reduction, divisor, rows), expected, **judged)
+
+
+# What length does to the gradient.
+
+
+def by_pairs(speech, reduction):
+    """The expected gradient of a reduction of two independent answers' scores times log-probabilities: every pair."""
+
+    def credit(prompt, company):
+        longest = max(map(len, company))
+        mask = [[step < len(tokens) for step in range(longest)] for tokens in company]
+        sizes = divisors(mask, reduction, divisor=7)
+        return [2 * speech.score(prompt, tokens) / Fraction(size) for tokens, size in zip(company, sizes, strict=True)]
+
+    return in_line(expected_gradient_of_groups(speech.language, speech.policy, 2, credit))
+
+
+@clause("RED-7", examples=30)
+@given(speeches(on_policy=True))
+def test_a_constant_divisor_keeps_the_direction_of_the_expected_gradient(speech):
+    gradient = in_line(score_gradient(speech.language, speech.policy, speech.score))
+    for reduction, divisor in {"sum": 1, "mean of sums": 2, "fixed divisor": 7}.items():
+        assert by_pairs(speech, reduction) == [Fraction(2, divisor) * number for number in gradient]
+
+
+@clause("RED-7", examples=30)
+@given(speeches(on_policy=True))
+def test_a_mean_over_tokens_credits_a_score_over_a_random_number(speech):
+    def by_both_lengths(prompt, tokens):
+        others = speech.language.completions(prompt)
+        shares = [probability(speech.policy, prompt, other) / Fraction(len(tokens) + len(other)) for other in others]
+        return [2 * speech.score(prompt, tokens) * sum(shares)] * len(tokens)
+
+    assert by_pairs(speech, "token-mean") == in_line(expected_gradient(speech.language, speech.policy, by_both_lengths))
+
+
+@clause("RED-7", examples=30)
+@given(speeches(on_policy=True))
+def test_a_mean_of_means_follows_the_score_per_token(speech):
+    def per_token(prompt, tokens):
+        return speech.score(prompt, tokens) / Fraction(len(tokens))
+
+    assert by_pairs(speech, "mean of means") == in_line(score_gradient(speech.language, speech.policy, per_token))
