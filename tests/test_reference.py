@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from rlspec import reference as package
-from rlspec.reference.preference import orpo_loss, simpo_loss, smoothed
 from rlspec.reference.returns import n_step_return
 
 MODULES = sorted(file.stem for file in Path(package.__path__[0]).glob("[!_]*.py"))
@@ -22,16 +21,3 @@ def test_the_examples_in_docstrings_print_what_they_say(module):
 def test_a_return_of_no_steps_is_refused(n):
     with pytest.raises(ValueError, match=f"n is {n}"):
         n_step_return([1], [2], [0], [0], 1, n)
-
-
-@pytest.mark.parametrize(
-    "misspelt",
-    [
-        lambda: smoothed(0.25, "conservativ"),
-        lambda: simpo_loss([-1], [-2], [1], [1], 1, 1, [1], target="gamma/beta"),
-        lambda: orpo_loss([-1], [-2], [1], [1], 1, [1], likelihood="mean over rows"),
-    ],
-)
-def test_a_choice_that_nobody_lists_is_refused(misspelt):
-    with pytest.raises(ValueError, match="there is no choice"):
-        misspelt()
