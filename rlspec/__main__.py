@@ -37,6 +37,9 @@ def check(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
+    quiet.append("--show-capture=no")  # libraries log much
+    if sys.stderr.isatty():
+        quiet += ["-p", "rlspec.progress"]
     asked = [f"--candidate={arguments.what}"]
     asked += [f"--{name}={value}" for name in PASSED_ON if (value := getattr(arguments, name))]
     parallel = ["-n", str(arguments.jobs), "--max-worker-restart", str(RESTARTS)] if arguments.jobs else []

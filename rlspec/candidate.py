@@ -25,7 +25,7 @@ import pytest
 from hypothesis import reject
 
 from . import candidates
-from .limits import HANGS, UNLIMITED, Limits, Overdue, Stopped, within
+from .limits import FIRST, HANGS, UNLIMITED, WAITING, Limits, Overdue, Stopped, Unanswered, within
 from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
 from .spec.clauses import chosen, clauses, conventions, conventions_of
@@ -107,7 +107,7 @@ def _place(error: BaseException) -> str:
     """Where the candidate's own code gave up, as a remark: the last frame of the traceback."""
     *_, (_, line) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
     file = _file(error)
-    return "" if file.startswith("<") else f" ({Path(file).name}:{line})"
+    return "" if file.startswith("<") or file == within.__code__.co_filename else f" ({Path(file).name}:{line})"
 
 
 def _file(error: BaseException) -> str:
@@ -136,6 +136,10 @@ class Candidate:
         """Choices that explain the answers as well as those inferred, by convention."""
         self.unexplained: dict[str, tuple[Any, ...]] = {}
         """A question whose answer the choices do not explain, by operation; only of those that no choices explain."""
+        self.broken: dict[str, Violation] = {}
+        """Of each operation that answered none of the questions about its choices, one that shows it."""
+        self.asked_before: set[str] = set()
+        """Operations whose first call is over."""
         self.supposed: dict[str, str] = {}
         """Choices that are in force for the moment, where none is declared."""
         self.last_excuse: dict[str, str] = {}
@@ -158,11 +162,20 @@ class Candidate:
 
     def start_trial(self) -> None:
         """Forget what the last property left behind."""
-        self.begun = time.monotonic()
+        self.computed = self.lasted = 0.0
+        """Seconds of processor time that the calls took, and seconds that passed meanwhile."""
+        self.insists = False
+        """Whether an operation is asked although it has answered nothing at all."""
         self.answers = self.declined = self.unanswered = 0
         self.unusable: Violation | None = None
         self.reason = ""
         self.begin_example()
+
+    def look(self, operation: str) -> None:
+        """Note an operation that answered none of the calls since the trial began, and declined not all of them."""
+        errors = [told.error for told in self.calls if isinstance(told.error, Violation)]
+        if errors and not any(told.values for told in self.calls):
+            self.broken[operation] = min(errors, key=lambda error: len(str(error.call)))
 
     def tally(self) -> dict[str, int]:
         """How many calls of the last property were answered, declined, or left without a usable answer."""
@@ -277,7 +290,9 @@ class Candidate:
         if implementation is None:
             self.reason = f"{self.name} has no {operation.name}"
             pytest.skip(self.reason)
-        if time.monotonic() - self.begun > self.limits.budget:
+        if (broken := self.broken.get(operation.name)) and not self.insists:
+            raise Unanswered(str(broken), broken)
+        if self.computed > self.limits.budget or self.lasted > WAITING * self.limits.budget:
             raise Stopped(f"stopped after {self.limits.budget:g} s, {self.answers} answers")
         if lost := self._given_up(operation):
             raise Stopped(str(lost[0]), lost[0])
@@ -315,12 +330,14 @@ class Candidate:
     def _returned(self, implementation: Callable[..., Any], call: Call, arguments: tuple[Any, ...]) -> Any:
         """What the candidate returns; raises like ``answer``."""
         operation = call.operation
+        patience = self.limits.patience * (1 if operation.name in self.asked_before else FIRST)
+        begun, computed = time.monotonic(), time.process_time()
         try:
             with (
-                self.note.asking(call, self.limits.patience) if self.note else nullcontext(),
+                self.note.asking(call, patience) if self.note else nullcontext(),
                 warnings.catch_warnings(action="ignore"),  # the verdict is the same under every warnings filter
             ):
-                return within(self.limits.patience, implementation, *arguments)
+                return within(patience, implementation, *arguments)
         except NotImplementedError as declined:
             if not _on_purpose(declined):
                 raise Violation(f"{operation.name} raised {_said(declined)}{_place(declined)}", call) from declined
@@ -328,15 +345,17 @@ class Candidate:
             self.declined += 1
             raise Declined from declined
         except Overdue:
-            raise self._lose(
-                Violation(f"{operation.name} did not return within {self.limits.patience:g} s", call)
-            ) from None
+            raise self._lose(Violation(f"{operation.name} did not return within {patience:g} s", call)) from None
         except KeyboardInterrupt:  # which may be the user's
             raise
         except BaseException as error:
             violation = Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call)
             violation.by_adapter = _file(error) == getattr(self.module, "__file__", None)
             raise violation from error
+        finally:
+            self.asked_before.add(operation.name)
+            self.lasted += time.monotonic() - begun
+            self.computed += time.process_time() - computed
 
     def _given_up(self, operation: Operation) -> list[Violation]:
         """The calls of an operation that were lost, if there are too many to ask it again."""

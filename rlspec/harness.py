@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Generator
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .candidate import Candidate, NotLoaded, load
 from .conventions import infer
 from .diagnosis import Diagnosis
 from .drawing import explored, require_exploration, same_everywhere, seed_by_name
-from .limits import Limits, Stopped, kept
+from .limits import Limits, Stopped, Unanswered, kept
 from .notes import Doing
 from .power import operations_asked
 from .properties.checking import Violation
@@ -26,6 +26,9 @@ from .restated import restated
 from .spec.clauses import clauses
 from .verdicts import FORMULAS, Outcome, Verdict, differences, exit_status, judge, missing
 from .workers import Briefing, Survivor
+
+USABLE = "OPS-1"
+"""The clause that there is an answer to be judged at all."""
 
 BUDGET, PATIENCE = 20.0, 10.0
 """Seconds that a property of 100 examples may take, and one call of the candidate."""
@@ -86,10 +89,12 @@ class Trial:
             except NotLoaded as error:
                 self.problem = str(error)
                 raise
+            self._candidate.lost |= self.briefing.lost()
+            self._candidate.asked_before |= {*self._candidate.lost, *self.briefing.not_probed}
             for operation in filter(self._candidate.provides, QUESTIONS):
                 if operation not in self.briefing.not_probed:
                     self._candidate.inferred |= infer(self._candidate, operation)
-            self._candidate.lost |= self.briefing.lost()
+                    self._candidate.look(operation)
             self.about = self._candidate.about()
             self.doing(Doing())
         return self._candidate
@@ -106,7 +111,7 @@ class Trial:
         tally, reason = (on_trial.tally(), on_trial.reason) if on_trial else ({}, "")
 
         def found(status: str, message: str = "", **evidence: str) -> Outcome:
-            return Outcome(item.name, _clauses(item), status, message=message, evidence=evidence, **tally)
+            return replace(Outcome(item.name, _clauses(item), status, message=message, evidence=evidence), **tally)
 
         def violated(charge: Violation, why: str = "") -> Outcome:
             shown = restated(charge, self.candidate())
@@ -119,11 +124,15 @@ class Trial:
                 return found("untested", "the property asked nothing")
             case pytest.skip.Exception():
                 return found("untested" if self.problem else "absent", self.problem or reason or str(error))
+            case Unanswered():
+                return found("untested", f"{error}, as {USABLE} says")
             case Stopped(charge=Violation() as charge):
                 why = "" if str(charge) == str(error) else f" (perhaps not the smallest input: {error})"
                 return violated(charge, why)
             case Stopped(judged=judged) if judged:
                 return found("holds", str(error))
+            case Unsatisfiable() | Stopped() if on_trial and on_trial.unusable and _of_all_operations(item):
+                return found("untested", f"{on_trial.unusable}, as {USABLE} says")
             case Unsatisfiable() | Stopped() if on_trial and on_trial.unusable:
                 return violated(on_trial.unusable)
             case Unsatisfiable() | Stopped() if reason:
@@ -264,7 +273,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
-        config.pluginmanager.register(Survivor(trial.what, trial.run.patience))
+        config.pluginmanager.register(Survivor(trial.what))
 
 
 def _run(config: pytest.Config) -> Run:
@@ -304,6 +313,7 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     except NotLoaded as error:
         pytest.skip(str(error))
     on_trial.start_trial()
+    on_trial.insists = USABLE in _clauses(request.node)
     if _clauses(request.node):
         parameters = getattr(getattr(request.node, "callspec", None), "params", {})
         asked = operations_asked(request.function, parameters)
@@ -324,6 +334,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in theorems]
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
         return (yield)
+
+
+def _of_all_operations(item: pytest.Item) -> bool:
+    """Whether a property is about what all operations owe, but not about whether there is an answer."""
+    return all(id.startswith("OPS-") and id != USABLE for id in _clauses(item))
 
 
 def _clauses(item: pytest.Item) -> tuple[str, ...]:
@@ -347,6 +362,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
 
 
+def _first_look(error: BaseException | None) -> list[Outcome]:
+    """What is to be said once of an operation that answered nothing, whichever property comes upon it."""
+    match error:
+        case Unanswered(charge=Violation() as charge):
+            evidence = report.evidence(charge)
+            return [Outcome(f"first look[{charge.call.operation.name}]", (USABLE,), "violated", 0, 0, 1,
+                            str(charge), evidence)]  # fmt: skip
+    return []
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -357,9 +382,9 @@ def pytest_runtest_makereport(
     if _clauses(item) and (call.when == "call" or (call.when == "setup" and error)):
         trial = item.config.stash[TRIAL]
         outcome = trial.outcome(item, error)
-        result.user_properties.append(
-            ("rlspec", {"outcome": asdict(outcome), "about": trial.about, "problem": trial.problem})
-        )
+        outcomes = [outcome, *_first_look(error)]
+        said = [{"outcome": asdict(one), "about": trial.about, "problem": trial.problem} for one in outcomes]
+        result.user_properties += [("rlspec", one) for one in said]
         if outcome.status == "violated":
             result.longrepr = report.violation(outcome)
             known = [trial.about["known_failures"].get(id) for id in outcome.clauses]

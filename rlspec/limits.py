@@ -19,9 +19,16 @@ HANGS = 3
 """How many calls of an operation may be lost, without a return, before it is not asked any more."""
 
 
+FIRST = 6
+"""How many times the patience an operation's first call may take, which may have to be compiled."""
+
+WAITING = 4
+"""How many times the budget the calls of a property may last, if they wait more than they compute."""
+
+
 @dataclass(frozen=True)
 class Limits:
-    """Seconds that a property may take in all, and that one call may take."""
+    """Seconds of processor time that the calls of a property may take in all, and seconds that one call may last."""
 
     budget: float = math.inf
     patience: float = math.inf
@@ -43,6 +50,10 @@ class Stopped(BaseException):
         """What the property is violated by."""
         self.judged = 0
         """How many inputs it had judged."""
+
+
+class Unanswered(Stopped):
+    """The end of a property that asks an operation which has answered nothing at all, as was said of it once."""
 
 
 class Overdue(BaseException):

@@ -27,6 +27,8 @@ class Doing:
     about: dict[str, Any] = field(default_factory=dict)
     operation: str = ""
     arguments: tuple[Any, ...] = ()
+    patience: float = math.inf
+    """Seconds after which the call would be interrupted."""
     fate: str = "ended the process that asked it"
 
     def lost(self) -> Violation:
@@ -56,7 +58,8 @@ class Note:
         patience: seconds after which Python code would be interrupted.  What is stuck elsewhere has twice as many; then
         the process is ended.
         """
-        self._write(replace(self._doing, operation=call.operation.name, arguments=call.arguments))
+        name, arguments = call.operation.name, call.arguments
+        self._write(replace(self._doing, operation=name, arguments=arguments, patience=patience))
         if math.isfinite(patience):
             faulthandler.dump_traceback_later(2 * patience, exit=True, file=self._stuck)
         try:
@@ -76,11 +79,11 @@ def _stuck(file: Path) -> Path:
     return file.with_suffix(".stuck")
 
 
-def read(file: Path, patience: float) -> Doing:
+def read(file: Path) -> Doing:
     """What a note says; nothing, if there is none."""
     try:
         doing = pickle.loads(file.read_bytes())  # written by a process that this one started
         hung = _stuck(file).stat().st_size > 0
     except (OSError, EOFError, pickle.UnpicklingError):
         return Doing()
-    return replace(doing, fate=f"did not return within {2 * patience:g} s") if hung else doing
+    return replace(doing, fate=f"did not return within {2 * doing.patience:g} s") if hung else doing

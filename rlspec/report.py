@@ -138,14 +138,16 @@ def summary(
             continue
         yield name, {"bold": True}
         for verdict in of_chapter:
-            if verdict.verdict != "absent" and verdict.clause.id != FORMULAS:
+            if verdict.verdict not in ("absent", "untested") and verdict.clause.id != FORMULAS:
                 yield from _lines(verdict)
-        for reason in dict.fromkeys(verdict.message for verdict in of_chapter if verdict.verdict == "absent"):
-            ids = [
-                verdict.clause.id for verdict in of_chapter if (verdict.verdict, verdict.message) == ("absent", reason)
-            ]
-            yield f"  absent: {', '.join(ids)} ({reason})", {"light": True}
-    if (formulas := verdicts[FORMULAS]).verdict != "absent":  # whatever no other clause names comes last
+        alike: dict[tuple[str, str], list[str]] = {}
+        for verdict in of_chapter:
+            if verdict.verdict in ("absent", "untested") and verdict.clause.id != FORMULAS:
+                alike.setdefault((verdict.verdict, verdict.message), []).append(verdict.clause.id)
+        for (said, reason), ids in alike.items():
+            yield f"  {said}: {', '.join(ids)}{f' ({reason})' if reason else ''}", {"light": True}
+    formulas = verdicts[FORMULAS]  # whatever no other clause names comes last
+    if formulas.verdict != "absent" and formulas.message + formulas.verdict != "untested":
         yield "all formulas", {"bold": True}
         yield from _lines(formulas)
     for how in ("declared", "inferred"):

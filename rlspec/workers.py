@@ -23,9 +23,8 @@ class Survivor:
     next; another worker checks that one, and knows what not to do.
     """
 
-    def __init__(self, name: str, patience: float) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._patience = patience
         self._folder = TemporaryDirectory(prefix="rlspec-")
         self._lost: dict[str, list[Violation]] = {}
         self._not_probed: set[str] = set()
@@ -40,7 +39,7 @@ class Survivor:
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
         """Make an outcome of what the worker was doing, or have the property checked by another one."""
-        doing = read(Path(self._folder.name, report.node.gateway.id), self._patience)
+        doing = read(Path(self._folder.name, report.node.gateway.id))
         if doing.loading:
             if doing.operation:
                 self._not_probed.add(doing.operation)

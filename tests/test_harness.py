@@ -257,9 +257,10 @@ def test_an_unusable_answer_is_charged_to_its_clauses_and_the_run_goes_on(check,
     source = f"import numpy as np\n\n\ndef reward_to_go(rewards, gamma):\n    {body}\n" + TD_ERROR
     result = check(write(source), *properties(f"{OPS_1} and {TO_GO}", RET_2, ADV_1))
     assert result.status == 1
-    assert result.verdicts == {"OPS-1": "violated", "RET-2": "violated", "ADV-1": "holds"}
+    assert result.verdicts == {"OPS-1": "violated", "ADV-1": "holds"}
     assert message in result.clauses["OPS-1"].message
-    assert message in result.clauses["RET-2"].message
+    assert f"{message[:40]}" in result.clauses["RET-2"].message
+    assert result.clauses["RET-2"].message.endswith(", as OPS-1 says")
     assert message in result.text
 
 
@@ -347,8 +348,8 @@ def test_a_candidate_that_declines_everything_is_not_green(check, write):
 def test_what_a_librarys_compiled_code_cannot_do_is_not_declined_but_wrong(check, write):
     source = "import torch\n\ndef reward_to_go(rewards, gamma):\n    return torch.ones(2) & torch.ones(2)\n"
     result = check(write(source), *properties(RET_2))
-    assert result.verdicts == {"RET-2": "violated"}
-    assert "reward_to_go raised NotImplementedError: " in result.clauses["RET-2"].message
+    assert (result.status, result.verdicts) == (1, {"OPS-1": "violated"})
+    assert "reward_to_go raised NotImplementedError: " in result.clauses["OPS-1"].message
 
 
 def test_inputs_that_are_declined_leave_the_others_to_be_judged(check, write):
