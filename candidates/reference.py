@@ -21,6 +21,7 @@ from rlspec.reference import (
     preference,
     reductions,
     returns,
+    surrogate,
 )
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
@@ -181,6 +182,17 @@ def _of_lists(function: Callable[..., Any], *arguments: Any, **named: Any) -> An
     return tuple(np.array(part, dtype=float) for part in answer) if isinstance(answer, tuple) else answer
 
 
+def surrogate_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
+    ratio, clip, dual_clip, reduction, divisor, kl, **conventions,
+):  # fmt: skip
+    tables, axes = (
+        (logp, old_logp, ref_logp, advantages, groups, mask),
+        (ratio, clip, dual_clip, reduction, divisor, kl),
+    )
+    return _of_lists(surrogate.surrogate_loss, *tables, clip_low, clip_high, kl_coef, *axes, exp=_exp, **conventions)
+
+
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, **conventions):
     return _of_lists(
         ppo.ppo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, exp=_exp, **conventions
@@ -299,23 +311,38 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline, **conventions):
     return np.array(answer)
 
 
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef, **conventions):
-    return _of_lists(
-        group.grpo_loss, logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef, **conventions
-    )
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.grpo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)
 
 
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length, **conventions):
-    return _of_lists(group.dr_grpo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, length, **conventions)
+def dr_grpo_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length, **conventions
+):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.dr_grpo_loss, *tables, clip_low, clip_high, kl_coef, length, exp=_exp, **conventions)
 
 
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
-    return _of_lists(group.dapo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, **conventions)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.dapo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)
 
 
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
-    return _of_lists(group.gspo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, **conventions)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.cispo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)
 
 
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, **conventions):
-    return _of_lists(group.cispo_loss, logp, old_logp, advantages, mask, clip_low, clip_high, **conventions)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.gspo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)
+
+
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.luspo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)
+
+
+def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return _of_lists(group.gmpo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)

@@ -510,52 +510,90 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     return (differences.mean(1) * (variance + 1e-8).rsqrt()).numpy()
 
 
-def _tokens(logp: Any, old_logp: Any, mask: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Log-probabilities to differentiate, the same with 0 where none counts, their log-ratios there, and the mask."""
-    mask = _flags(mask)
-    logp = _tensor(logp).requires_grad_()
-    kept = logp.masked_fill(~mask, 0)
-    return logp, kept, kept - _tensor(old_logp).masked_fill(~mask, 0), mask
+def _clipped(log_ratio: Tensor, advantages: Tensor, lowest: float, highest: float) -> Tensor:
+    """Log-ratios that are held beyond the highest where an advantage gains by going there, and below the lowest."""
+    up, down = log_ratio.clamp(max=highest), log_ratio.clamp(min=lowest)
+    return torch.where(advantages > 0, up, torch.where(advantages < 0, down, log_ratio))
 
 
-def _surrogate(ratio: Tensor, advantages: Any, clip_low: float, clip_high: float) -> Tensor:
-    """min(r A, clip(r) A): what lies beyond the clip is held where the advantage's sign gains by going there."""
-    advantages = _tensor(advantages).to(ratio.dtype)[:, None]
-    up, down = ratio.clamp(max=1 + clip_high), ratio.clamp(min=1 - clip_low)
-    return advantages.clamp(min=0) * up + advantages.clamp(max=0) * down
+def _divided(terms: Tensor, mask: Tensor, groups: Any, reduction: str, divisor: float) -> Tensor:
+    """The reduction of terms that are 0 under the mask."""
+    lengths = mask.sum(1).clamp(min=1)
+    if reduction == "mean of group token-means":
+        _, index = np.unique(groups, return_inverse=True)
+        member = torch.nn.functional.one_hot(torch.from_numpy(index)).to(terms.dtype)  # [B, number of groups]
+        return ((member.T @ terms).sum(1) / (member.T @ mask.to(terms.dtype)).sum(1).clamp(min=1)).mean()
+    return {
+        "token-mean": terms.sum() / mask.sum().clamp(min=1),
+        "mean of means": (terms.sum(1) / lengths).mean(),
+        "mean of sums": terms.sum(1).mean(),
+        "sum": terms.sum(),
+        "fixed divisor": terms.sum() / divisor,
+        "mean of sums over a fixed divisor": terms.sum(1).mean() / divisor,
+    }[reduction]
 
 
-def _mean_of_means(terms: Tensor, mask: Tensor) -> Tensor:
-    return ((terms * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+def _distance(logp: Tensor, ref_logp: Tensor, kl: str) -> Tensor:
+    behind = ref_logp - logp
+    return {"k1": -behind, "k2": behind.square() / 2, "k3": behind.expm1() - behind}[kl]
 
 
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    logp, kept, log_ratio, mask = _tokens(logp, old_logp, mask)
-    behind = _tensor(ref_logp).masked_fill(~mask, 0) - kept
-    terms = kl_coef * (behind.expm1() - behind) - _surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
-    return _with_gradients(_mean_of_means(terms, mask), logp)
+def surrogate_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
+    ratio, clip, dual_clip, reduction, divisor, kl,
+):  # fmt: skip
+    """Ratios are limited as logarithms, on the side that the advantage pushes them to."""
+    mask, logp = _flags(mask), _tensor(logp).requires_grad_()
+    kept, old, ref = (numbers.masked_fill(~mask, 0) for numbers in (logp, _tensor(old_logp), _tensor(ref_logp)))
+    advantages, log_ratio = _tensor(advantages).to(kept.dtype)[:, None], kept - old
+    if clip == "geometric":
+        log_ratio = _clipped(log_ratio, advantages, -clip_low, clip_high)
+    if ratio == "sequence":
+        log_ratio = ((log_ratio * mask).sum(1) / mask.sum(1).clamp(min=1))[:, None].expand_as(kept)
+    edges = torch.tensor([1 - clip_low, 1 + clip_high, dual_clip or torch.inf], dtype=torch.float64).log()
+    lowest, highest, furthest = edges.to(kept.dtype)
+    if ratio == "none" or clip == "weight":
+        weight = log_ratio.detach().clamp(lowest, highest).exp() if ratio != "none" else 1.0
+        terms = weight * advantages * kept
+    elif clip == "pessimistic":
+        bounded = torch.where(advantages < 0, log_ratio.clamp(max=furthest), log_ratio)
+        terms = _clipped(bounded, advantages, lowest, highest).exp() * advantages
+    else:
+        terms = log_ratio.exp() * advantages
+    costs = kl_coef * _distance(kept, ref, kl) if kl_coef else 0.0
+    return _with_gradients(_divided((costs - terms) * mask, mask, groups, reduction, divisor), logp)
 
 
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
-    terms = -_surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
-    return _with_gradients((terms * mask).sum(1).mean() / length, logp)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "token", "pessimistic", None, "mean of means", 1.0, "k3")
 
 
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
-    terms = -_surrogate(log_ratio.exp(), advantages, clip_low, clip_high)
-    return _with_gradients((terms * mask).sum() / mask.sum().clamp(min=1), logp)
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "token", "pessimistic", None, "mean of sums over a fixed divisor", length, "k3")
 
 
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    logp, _, log_ratio, mask = _tokens(logp, old_logp, mask)
-    ratio = (log_ratio.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)).exp()
-    answered = mask.any(1, keepdim=True)
-    return _with_gradients((-_surrogate(ratio, advantages, clip_low, clip_high) * answered).mean(), logp)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "token", "pessimistic", None, "token-mean", 1.0, "k3")
 
 
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    logp, kept, log_ratio, mask = _tokens(logp, old_logp, mask)
-    weights = log_ratio.detach().exp().clamp(1 - clip_low, 1 + clip_high) * _tensor(advantages)[:, None]
-    return _with_gradients(-(weights * kept).sum() / mask.sum().clamp(min=1), logp)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "token", "weight", None, "token-mean", 1.0, "k3")
+
+
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "sequence", "pessimistic", None, "mean of means", 1.0, "k3")
+
+
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "sequence", "pessimistic", None, "mean of sums", 1.0, "k3")
+
+
+def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    return surrogate_loss(*arguments, "sequence", "geometric", None, "mean of means", 1.0, "k3")

@@ -1,4 +1,4 @@
-"""Where groups of samples come from, and batches of completions with an advantage for each.
+"""Where groups of samples come from.
 
 As in `strategies`, everything is decoded from windows on a table of bytes, and byte 0 is the plainest choice.
 """
@@ -15,9 +15,7 @@ import numpy as np
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import NUMBERS, SIZES, Batch, normalized_terms, one_apart, windows
-from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, or_shut, token_ratios
 from rlspec.reference.spread import kept_from_zero
-from rlspec.spec.operations import OPERATIONS
 
 IDS = np.array([7, -2, 40])
 """What groups are called: numbers that are no places in an array."""
@@ -135,100 +133,3 @@ def samples(
     if layout == "one apart":
         rewards = one_apart(rewards)
     return Samples(rewards * draw(st.sampled_from(sizes)), IDS[groups % len(IDS)])
-
-
-@dataclass(frozen=True)
-class Credited:
-    """Completions, an advantage for each [B], and the numbers that a loss takes besides."""
-
-    tokens: Completions
-    advantages: np.ndarray
-    clip_low: float
-    clip_high: float
-    kl_coef: float
-    length: int
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Which tokens count [B, T]."""
-        return self.tokens.mask
-
-    @property
-    def log_ratio(self) -> np.ndarray:
-        """log pi - log pi_old of each token [B, T]."""
-        return self.tokens.logp - self.tokens.old_logp
-
-    def arguments(self, operation: str) -> tuple[Any, ...]:
-        """The arguments of one of the losses; the widest lower clip is, for CISPO, none, as most who have it do."""
-        known = vars(self) | {name: array for name, array in vars(self.tokens).items() if name != "advantages"}
-        if operation == "cispo_loss" and self.clip_low == WIDEST:
-            known["clip_low"] = 1.0
-        return tuple(known[name] for name in OPERATIONS[operation].parameters)
-
-    def but(self, **fields: Any) -> "Credited":
-        """The same with something else in the named fields, of the completions or of the rest."""
-        inner = {name: value for name, value in fields.items() if name in vars(self.tokens) and name != "advantages"}
-        outer = {name: value for name, value in fields.items() if name not in inner}
-        return replace(self, tokens=self.tokens.but(**inner), **outer)
-
-    def rows(self, rows: Any) -> "Credited":
-        """Some of the rows: a slice of the batch, or a list of indices."""
-        return replace(self, tokens=self.tokens.rows(rows), advantages=self.advantages[rows])
-
-    @property
-    def magnitude(self) -> float:
-        """The absolute sum of what a loss, or a derivative, is made of, with the size of its numbers' logarithms.
-
-        A ratio is the exponential of a difference of two logarithms, so that its relative error is theirs, absolute: l
-        roundings' worth where they are l in size.  A term is a ratio, its own or its row's, at most the row's largest
-        or the clip, times an advantage; for CISPO times a logarithm as well.  To that comes k3.
-        """
-        total = 0.0
-        tokens = self.tokens
-        for row, advantage in zip(range(len(self.mask)), np.abs(self.advantages), strict=True):
-            counted = self.mask[row]
-            if counted.any():
-                logp, old, ref = (part[row, counted] for part in (tokens.logp, tokens.old_logp, tokens.ref_logp))
-                ratio = max(np.exp(logp - old).max(), 1 + self.clip_high)
-                logarithm = 1 + (np.abs(logp) + np.abs(old)).max()
-                total += counted.sum() * advantage * ratio * logarithm * (1 + np.abs(logp).max())
-                behind = ref - logp
-                size = 1 + np.abs(ref) + np.abs(logp)
-                total += self.kl_coef * float(((np.exp(behind) + 2) * size).sum())
-        return float(total)
-
-    @property
-    def judged(self) -> dict[str, Any]:
-        """How far rounding may take a loss and its gradient: the magnitude and roundings that ``agree`` wants.
-
-        Of each term 8 roundings for the exponential and the products, then the sums over B T tokens and the quotients.
-        """
-        return {"magnitude": self.magnitude, "roundings": self.mask.size + 16}
-
-
-WIDEST = 0.8125
-LOWS, HIGHS = (0.25, 0.03125, 0.5625, WIDEST), (0.25, 0.8125, 0.03125, 1.5)
-"""How far below and above 1 a ratio may be: between each two of them there are ratios of `tokens`, and no ratio, nor a
-geometric mean of some, is at an edge, where rounding would decide."""
-
-kl_coefs = st.sampled_from([0.5, 0.0, 0.0625, 2.0, 2.0**-8, 8.0])
-sizes = st.sampled_from([1.0, 2.0**-20])
-"""What all advantages are multiplied by."""
-
-
-@st.composite
-def credited(
-    draw: st.DrawFn,
-    numbers: np.ndarray = NUMBERS,
-    ratios: st.SearchStrategy[np.ndarray] = token_ratios,
-    kl: bool = True,
-) -> Credited:
-    """Batches of completions with an advantage for each, some rows of which may be masked in part or as a whole.
-
-    ratios: what ratios are drawn from, but where a clip is shut, so that none is at its edge, nor a mean of some.
-    """
-    low, high = (draw(or_shut(clips)) for clips in (LOWS, HIGHS))
-    tokens = draw(completions(numbers, ratios if low and high else st.just(UNEVEN_RATIOS)))
-    length = draw(st.sampled_from([tokens.mask.shape[1], 8, 1, 100]))
-    advantages = draw(sizes) * tokens.advantages[:, 0]
-    return Credited(tokens, advantages, low, high, draw(kl_coefs) if kl else 0.0, length)

@@ -23,8 +23,10 @@ from rlspec.properties.processes import distributions, fractions
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.reducing import added_to_a_count, by_row, divisors_of, rows_in, tokens_in
 from rlspec.properties.tokens import TOKEN_RATIOS
+from rlspec.reference.choices import shape_of
 from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.ppo import size
+from rlspec.reference.reductions import divisors
 from rlspec.spec.operations import OPERATIONS
 
 whatever = st.sampled_from([1.0, -3.0, 20.0])
@@ -42,6 +44,28 @@ def divisor(candidate, operation, mask):
     if operation != "ppo_loss":
         return divisors_of(candidate, operation, mask)
     return Fraction(size(mask.tolist(), candidate.convention(f"{operation}.aggregation")))
+
+
+def sizes(candidate, mask):
+    """n_b of each row [B, 1], by which the candidate divides the terms of ``ppo_loss``."""
+    chosen = {name: candidate.convention(f"ppo_loss.{name}") for name in ("reduction", "empty_rows", "count")}
+    return np.array([[exactly(n)] for n in divisors(mask.tolist(), **chosen)], dtype=object)
+
+
+def ppo_expected(candidate, batch, objectives, slopes=None):
+    """Minus the reduction of the objectives [B, T], and of their derivatives in log r, which they are if not given."""
+    divided, moving = sizes(candidate, batch.mask), objectives if slopes is None else slopes
+    return -masked(batch, objectives / divided), np.where(batch.mask, -moving / divided, 0)
+
+
+def as_it_counts(candidate, log_ratio):
+    """A log-ratio as far as the candidate's clamp lets it count, and whether it moves."""
+    shape, most = shape_of(candidate.convention("ppo_loss.log_ratio"), "as it is", "clamped to C", "at most C")
+    if shape != "as it is" and log_ratio > most:
+        return most, False
+    if shape == "clamped to C" and log_ratio < -most:
+        return -most, False
+    return log_ratio, True
 
 
 def smaller_products(batch):
@@ -78,8 +102,8 @@ def zeros(operation, batch):
 @given(surrogates(dual=False))
 def test_the_loss_is_minus_the_mean_of_the_smaller_product(candidate, batch):
     loss, _ = candidate.ppo_loss(*batch.arguments)
-    n = divisor(candidate, "ppo_loss", batch.mask)
-    agree(loss, -masked(batch, smaller_products(batch)) / n, **batch.judged)
+    expected, _ = ppo_expected(candidate, batch, smaller_products(batch))
+    agree(loss, expected, **batch.judged)
 
 
 @clause("PPO-2", examples=40)
@@ -135,8 +159,7 @@ def test_a_side_that_no_advantage_pushes_to_has_no_clip(candidate, batch, low, h
 @given(surrogates(dual=False))
 def test_the_surrogate_is_not_below_that_without_a_clip(candidate, batch):
     loss, _ = candidate.ppo_loss(*batch.arguments)
-    n = divisor(candidate, "ppo_loss", batch.mask)
-    least = -masked(batch, rationals(batch.ratio) * rationals(batch.advantages)) / n
+    least, _ = ppo_expected(candidate, batch, rationals(batch.ratio) * rationals(batch.advantages))
     allowed = tolerance(roundoff=loss.roundoff, **batch.judged)
     law(loss.value >= least - allowed, loss, f"without a clip the loss is {float(least)}, with one {loss.value}")
 
@@ -155,18 +178,18 @@ def test_a_wider_clip_does_not_make_the_surrogate_larger(candidate, batch, low, 
 @given(surrogates())
 def test_at_the_old_policy_the_surrogate_has_the_gradient_of_the_policy_gradient(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape)).but(clip_low=0.25, clip_high=0.25)
-    n, advantages = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.advantages)
-    expected = -masked(batch, advantages) / n, np.where(batch.mask, -advantages / n, 0)
+    expected = ppo_expected(candidate, batch, rationals(batch.advantages))
     agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
 
 
 @clause("PPO-8", examples=60)
-@given(surrogates(dual=False))
-def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate, batch):
-    batch = batch.but(clip_low=1.0, clip_high=2.0**23)
-    n, weighed = divisor(candidate, "ppo_loss", batch.mask), rationals(batch.ratio) * rationals(batch.advantages)
-    expected = -masked(batch, weighed) / n, np.where(batch.mask, -weighed / n, 0)
-    agree(candidate.ppo_loss(*batch.arguments), expected, **batch.judged)
+@given(surrogates(dual=False), st.booleans())
+def test_where_no_clip_is_reached_the_loss_weighs_advantages_by_ratios(candidate, batch, wide):
+    # A clip of any width, as far as no ratio goes; or ratios of any size, where the candidate takes clips so wide.
+    inside = (batch.ratio > 1 - batch.clip_low) & (batch.ratio < 1 + batch.clip_high)
+    batch = batch.but(clip_low=1.0, clip_high=2.0**23) if wide else batch.but(mask=batch.mask & inside)
+    weighed = rationals(batch.ratio) * rationals(batch.advantages)
+    agree(candidate.ppo_loss(*batch.arguments), ppo_expected(candidate, batch, weighed), **batch.judged)
 
 
 @clause("PPO-9", examples=60)
@@ -209,9 +232,13 @@ def add_up(candidate, operation, batch, bits):
 
 
 @clause("PPO-10", examples=80)
-@given(surrogates(), st.integers(0, 2**18 - 1))
+@given(surrogates(dual=False), st.integers(0, 2**18 - 1))
 def test_the_tokens_of_two_masks_add_up(candidate, batch, bits):
-    add_up(candidate, "ppo_loss", batch, bits)
+    first = np.array([bits >> place & 1 for place in range(batch.mask.size)], dtype=bool).reshape(batch.mask.shape)
+    products, slopes = smaller_products(batch), rationals(batch.ratio) * rationals(batch.advantages) * batch.kept
+    for mask in (batch.mask & first, batch.mask & ~first, batch.mask):
+        part = batch.but(mask=mask)
+        agree(candidate.ppo_loss(*part.arguments), ppo_expected(candidate, part, products, slopes), **part.judged)
 
 
 @clause("PPO-11", examples=60)
@@ -219,10 +246,8 @@ def test_the_tokens_of_two_masks_add_up(candidate, batch, bits):
 def test_a_bad_tokens_loss_is_bounded_by_the_dual_clip(candidate, batch):
     batch = batch.but(mask=batch.mask & batch.bounded)
     assume(batch.mask.any())
-    n = divisor(candidate, "ppo_loss", batch.mask)
-    expected = -exactly(batch.dual_clip) * masked(batch, rationals(batch.advantages)) / n
-    answer = candidate.ppo_loss(*batch.arguments)
-    agree(answer, (expected, np.zeros(batch.mask.shape)), **batch.judged)
+    bounds = exactly(batch.dual_clip) * rationals(batch.advantages)
+    agree(candidate.ppo_loss(*batch.arguments), ppo_expected(candidate, batch, bounds, 0 * bounds), **batch.judged)
 
 
 @clause("PPO-12", examples=60)
@@ -246,7 +271,7 @@ def expected_slopes(candidate, speech, policy):
     logp, old_logp = speech.logp(speech.policy, junk=-1.0), speech.logp(policy, junk=-1.0)
     advantages = np.broadcast_to(advantages, logp.shape).copy()
     _, slopes = candidate.ppo_loss(logp, old_logp, advantages, speech.mask, EDGE, EDGE, None)
-    return divisor(candidate, "ppo_loss", speech.mask) * rationals(slopes.value), slopes
+    return sizes(candidate, speech.mask) * rationals(slopes.value), slopes
 
 
 def derivative(speech, objective):
@@ -322,18 +347,18 @@ def one_far_token(batch, log_ratio, advantage, kind):
 @clause("PPO-15", "PPO-16", examples=60)
 @given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]), kinds)
 def test_a_far_ratio_has_its_due(candidate, batch, side, advantage, kind):
-    clamps = candidate.convention("ppo_loss.log_ratio") == "clamped to 20"
     wide = kind == np.float64 and candidate.precision("ppo_loss") == "float64"
     log_ratio = side * (200.0 if wide else 60.0)
     batch = one_far_token(batch, log_ratio, advantage, kind)
-    ratio = exact_exp(Fraction(int(np.clip(log_ratio, -20, 20) if clamps else log_ratio)))
+    counts, free = as_it_counts(candidate, log_ratio)
+    ratio = exact_exp(exactly(counts))
     batch = batch.but(ratio=np.array([[ratio]], dtype=object))
     objective = smaller_products(batch)[0, 0]
     if batch.dual_clip and advantage < 0:
         objective = max(objective, exactly(batch.dual_clip) * exactly(advantage))
-    moves = objective == ratio * exactly(advantage) and not clamps
+    moves = objective == ratio * exactly(advantage) and free
     answer = candidate.demand(OPERATIONS["ppo_loss"], *batch.arguments)
-    expected = -objective, [[-objective if moves else 0]]
+    expected = ppo_expected(candidate, batch, np.array([[objective]]), np.array([[objective if moves else 0]]))
     agree(answer, expected, magnitude=abs(objective) * 202, roundings=9)
 
 
@@ -344,7 +369,8 @@ def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, a
     batch = one_far_token(batch, 800.0, advantage, kind)
     limit = exactly(batch.dual_clip) if advantage < 0 else 1 + exactly(batch.clip_high)
     answer = candidate.demand(OPERATIONS["ppo_loss"], *batch.arguments)
-    agree(answer, (-limit * exactly(advantage), [[0]]), magnitude=8 * abs(advantage), roundings=9)
+    expected = ppo_expected(candidate, batch, np.array([[limit * exactly(advantage)]]), np.array([[Fraction(0)]]))
+    agree(answer, expected, magnitude=8 * abs(advantage), roundings=9)
 
 
 # What `value_loss` owes.

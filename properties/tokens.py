@@ -19,6 +19,12 @@ BESIDE_EDGES = np.array([203, 225]) / 256
 FAR_RATIOS = np.array([23, 404, 3269017, 13 / 2**8, 41 / 2**14, 5 / 2**24])
 """Of policies that hardly differ; between 1 - c and 1 / (1 + c) for a clip c; from exp(-15) to exp(15)."""
 
+DISTANT_RATIOS = np.concatenate([TOKEN_RATIOS, [23, 404, 4099, 13 / 2**8]])
+"""Of policies that differ by up to exp(11): so far that estimates of their KL divergence reach every clamp in use."""
+
+FURTHEST_RATIOS = np.exp([0, 0.5, -0.5, 10, -10, 30, -30, 80, -80])
+"""Of log-ratios up to where float32 holds the exponential of no much larger one."""
+
 UNEVEN_RATIOS = np.array([1.0625, 0.9375, 1.75, 0.375, 1.1875, 0.8125, 1.375])
 """Ratios of which none is 1, nor a product of some: for clips that are shut."""
 

@@ -1,35 +1,25 @@
 """Group-relative advantages, and the losses that are made of them.
 
 Several answers to one prompt are a *group*; what one of them is worth is its reward next to the others'.  A loss then
-hands each answer's advantage to its tokens.  All losses here are sums of terms of the tokens that count, each with a
-weight that its row determines; they differ in the term, which is where the ratio is clipped, and in the weight, which
-is how an answer's length matters.
-
-A row's ratio is that of the policy's probability to the old policy's.  logp, old_logp, ref_logp: [B][T] logarithms;
-advantages: [B], one for each row; mask: [B][T], set where a token counts; clip_low, clip_high: how far below and above
-1 a ratio may be; exp: of the numbers at hand.  A loss is returned with its derivatives with respect to logp, [B][T].
+hands each answer's advantage to its tokens.  All losses here are points of `surrogate_loss`, whose arguments they take.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from itertools import combinations_with_replacement
-from math import comb, exp, factorial, prod
+from math import comb, factorial, prod
 from typing import Any
 
 from .choices import require
-from .kl import estimated
 from .language import Gradient, Language, Policy, Tokens, choices, probability
 from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
-from .ppo import surrogate
+from .reductions import Mask
 from .spread import SHAPES, STDS, kept_from_zero, standard_deviation
+from .surrogate import surrogate_loss
 
-Exp = Callable[[Number], Number]
-Mask = Sequence[Sequence[Any]]
 Company = tuple[Tokens, ...]
-Loss = tuple[Number, list[list[Number]]]
-Term = tuple[Number, Number]
-"""A token's part of a loss, and its derivative with respect to the token's log-probability."""
 
 
 def group_advantages(
@@ -144,149 +134,39 @@ def success_weight(rate: Number, size: int, divisor: Callable[[int], Number]) ->
     )
 
 
-def grpo_loss(
+def dr_grpo_loss(
     logp: Matrix,
     old_logp: Matrix,
     ref_logp: Matrix,
     advantages: Vector,
+    groups: Sequence[Hashable],
     mask: Mask,
     clip_low: Number,
     clip_high: Number,
     kl_coef: Number,
-    empty_rows: str = "counted",
-    clamp: str = "none",
-    exp: Exp = exp,
-) -> Loss:
-    """-1/B sum_b 1/|o_b| sum_t [min(r A, clip(r) A) - kl_coef k3], k3 = e^(ref - logp) - (ref - logp) - 1 (GRP-21).
-
-    clamp: whether k3 is at most 10 (GRP-40).  Shao et al. (2024).
-    """
-
-    def term(row: int, token: int) -> Term:
-        ratio = exp(logp[row][token] - old_logp[row][token])
-        value, slope = surrogate(ratio, advantages[row], clip_low, clip_high)
-        if kl_coef == 0:
-            return -value, -slope
-        behind = ref_logp[row][token] - logp[row][token]
-        k3, k3_slope = estimated("k3", -behind, exp(behind), clamp)
-        return kl_coef * k3 - value, kl_coef * k3_slope - slope
-
-    return _summed(term, mask, _mean_of_means(mask, empty_rows))
-
-
-def dr_grpo_loss(
-    logp: Matrix,
-    old_logp: Matrix,
-    advantages: Vector,
-    mask: Mask,
-    clip_low: Number,
-    clip_high: Number,
     length: Number,
-    empty_rows: str = "counted",
-    exp: Exp = exp,
-) -> Loss:
-    """-1/(B length) sum_bt min(r A, clip(r) A), whatever the lengths of the rows (GRP-22).  Liu et al. (2025)."""
-    term = _clipped_terms(logp, old_logp, advantages, clip_low, clip_high, exp)
-    return _summed(term, mask, [_rows(mask, empty_rows) * length] * len(mask))
+    **choices: Any,
+) -> tuple[Any, ...]:
+    """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-22).  Liu et al. (2025)."""
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    fixed = partial(surrogate_loss, reduction="mean of sums over a fixed divisor", divisor=length)
+    return fixed(*tables, clip_low, clip_high, kl_coef, **choices)
 
 
-def dapo_loss(
-    logp: Matrix,
-    old_logp: Matrix,
-    advantages: Vector,
-    mask: Mask,
-    clip_low: Number,
-    clip_high: Number,
-    exp: Exp = exp,
-) -> Loss:
-    """-1/n sum_bt min(r A, clip(r) A), n being the number of tokens in the batch (GRP-23).  Yu et al. (2025)."""
-    term = _clipped_terms(logp, old_logp, advantages, clip_low, clip_high, exp)
-    return _summed(term, mask, _mean_over_tokens(mask))
+grpo_loss = partial(surrogate_loss, reduction="mean of means")
+"""1/B sum_b 1/|o_b| sum_t (kl_coef k3 - u) of each token's own ratio (GRP-21).  Shao et al. (2024)."""
 
+dapo_loss = partial(surrogate_loss, reduction="token-mean")
+"""The same over the tokens of the batch, or of one group after the other (GRP-23).  Yu et al. (2025)."""
 
-def gspo_loss(
-    logp: Matrix,
-    old_logp: Matrix,
-    advantages: Vector,
-    mask: Mask,
-    clip_low: Number,
-    clip_high: Number,
-    empty_rows: str = "counted",
-    log_ratio: str = "as it is",
-    exp: Exp = exp,
-) -> Loss:
-    """-1/B sum_b min(s A, clip(s) A), s_b = exp(1/|o_b| sum_t log r_bt) (GRP-24).
+cispo_loss = partial(surrogate_loss, clip="weight", reduction="token-mean")
+"""The mean of -clip(r) A logp, the clipped ratio held (GRP-25).  MiniMax (2025)."""
 
-    It is GRPO's loss with the geometric mean of a row's ratios in the place of each of them: a token's share of s is
-    1/|o|, of its value as of its derivative.  log_ratio: whether the mean of log r may exceed 10 (GRP-41).
-    Zheng et al. (2025).
-    """
-    means = [
-        sum(x - y for x, y, counts in zip(*row, strict=True) if counts) / (sum(map(bool, row[-1])) or 1)
-        for row in zip(logp, old_logp, mask, strict=True)
-    ]
+gspo_loss = partial(surrogate_loss, ratio="sequence", reduction="mean of means")
+"""-1/B sum_b u(s_b), s_b being the geometric mean of the row's ratios (GRP-24).  Zheng et al. (2025)."""
 
-    def term(row: int, token: int) -> Term:
-        excess = max(means[row] - 10, 0) if log_ratio == "at most 10" else 0
-        value, slope = surrogate(exp(means[row] - excess), advantages[row], clip_low, clip_high)
-        return -value, 0 if excess else -slope
+luspo_loss = partial(surrogate_loss, ratio="sequence", reduction="mean of sums")
+"""-1/B sum_b |o_b| u(s_b) (GRP-42).  Liu et al. (2026)."""
 
-    return _summed(term, mask, _mean_of_means(mask, empty_rows))
-
-
-def cispo_loss(
-    logp: Matrix,
-    old_logp: Matrix,
-    advantages: Vector,
-    mask: Mask,
-    clip_low: Number,
-    clip_high: Number,
-    exp: Exp = exp,
-) -> Loss:
-    """-1/n sum_bt clip(r) A logp; the derivative takes the clipped ratio for a constant (GRP-25).  MiniMax (2025)."""
-
-    def term(row: int, token: int) -> Term:
-        ratio = exp(logp[row][token] - old_logp[row][token])
-        weight = max(1 - clip_low, min(ratio, 1 + clip_high)) * advantages[row]
-        return -weight * logp[row][token], -weight
-
-    return _summed(term, mask, _mean_over_tokens(mask))
-
-
-def _clipped_terms(
-    logp: Matrix, old_logp: Matrix, advantages: Vector, clip_low: Number, clip_high: Number, exp: Exp
-) -> Callable[[int, int], Term]:
-    def term(row: int, token: int) -> Term:
-        ratio = exp(logp[row][token] - old_logp[row][token])
-        value, slope = surrogate(ratio, advantages[row], clip_low, clip_high)
-        return -value, -slope
-
-    return term
-
-
-def _summed(term: Callable[[int, int], Term], mask: Mask, divisors: Sequence[Number]) -> Loss:
-    """sum_bt x_bt / n_b and the derivatives x'_bt / n_b, over the tokens that count; no other token is read."""
-    slopes: list[list[Number]] = [[0] * len(row) for row in mask]
-    total: Number = 0
-    for row, flags in enumerate(mask):
-        for token, counts in enumerate(flags):
-            if counts:
-                value, slope = term(row, token)
-                total = total + value / divisors[row]
-                slopes[row][token] = slope / divisors[row]
-    return total, slopes
-
-
-def _rows(mask: Mask, empty_rows: str) -> int:
-    """B, or how many of the rows have a token that counts (GRP-34)."""
-    return len(mask) if empty_rows == "counted" else sum(map(any, mask))
-
-
-def _mean_of_means(mask: Mask, empty_rows: str) -> list[Number]:
-    """B |o_b|: each row weighs the same, and each of its tokens the less the more there are."""
-    return [_rows(mask, empty_rows) * sum(map(bool, row)) for row in mask]
-
-
-def _mean_over_tokens(mask: Mask) -> list[Number]:
-    """n: each token of the batch weighs the same."""
-    return [sum(bool(counts) for row in mask for counts in row)] * len(mask)
+gmpo_loss = partial(surrogate_loss, ratio="sequence", clip="geometric", reduction="mean of means")
+"""-1/B sum_b A_b times the geometric mean of the row's clipped ratios (GRP-43).  Zhao et al. (2025)."""

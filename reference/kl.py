@@ -5,13 +5,15 @@ exponential is needed it may be given along with it, ref(a)/pi(a) = exp(-log-rat
 rational and a logarithm that is any function with log(xy) = log x + log y, all of it stays exact.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import exp, log
 from typing import Any
 
+from .choices import one_of, shape_of
 from .distributions import Function, log_softmax
 from .language import Language, Policy, Tokens, choices, expectation, probability
 from .linear_algebra import Matrix, Number, Vector, dot
+from .reductions import Mask, divisors, reduced
 
 Credit = Callable[[int, Tokens], list[Number]]
 Term = tuple[Number, Number]
@@ -33,17 +35,17 @@ SLOPES: Mapping[str, Callable[[Number, Number], Number]] = {
 
 CLAMPED: Mapping[str, tuple[str, ...]] = {
     "none": (),
-    "k3 at 10": ("k3",),
-    "k2 and k3 at 10": ("k2", "k3"),
-    "all at 10": ("k1", "k2", "k3"),
+    "k3 at most C": ("k3",),
+    "k2 and k3 at most C": ("k2", "k3"),
+    "within C": ("k1", "k2", "k3"),
 }
-"""Which estimates are kept within 10 of zero, by convention (KL-8)."""
+"""Which estimates are kept within C of zero, by convention (KL-8)."""
 
 
 def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "none", exp: Function = exp) -> Number:
     """k1 = x, k2 = x^2 / 2 or k3 = exp(-x) - 1 + x of one token's log-ratio x = logp - ref_logp (KL-1, KL-2, KL-3).
 
-    clamp: which estimates are kept within 10 of zero (KL-8).  exp: of the numbers at hand.
+    clamp: which estimates are kept near zero (KL-8).  exp: of the numbers at hand.
     Schulman (2020), "Approximating KL divergence".
     """
     value, _ = estimated(estimator, logp - ref_logp, exp(ref_logp - logp), clamp)
@@ -55,10 +57,11 @@ def estimated(estimator: str, log_ratio: Number, inverse: Number, clamp: str) ->
 
     inverse: exp(-log_ratio).
     """
-    value = ESTIMATORS[estimator](log_ratio, inverse)
-    if estimator in CLAMPED[clamp] and abs(value) > 10:
-        return 10 if value > 0 else -10, 0
-    return value, SLOPES[estimator](log_ratio, inverse)
+    value, slope = one_of(ESTIMATORS, estimator)(log_ratio, inverse), one_of(SLOPES, estimator)(log_ratio, inverse)
+    shape, most = shape_of(clamp, *CLAMPED)
+    if estimator in CLAMPED[shape] and abs(value) > most:
+        return (most if value > 0 else -most), 0
+    return value, slope
 
 
 def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number:
@@ -117,50 +120,37 @@ def kl_loss(
     logp: Matrix,
     ref_logp: Matrix,
     old_logp: Matrix,
-    mask: Sequence[Sequence[Any]],
+    mask: Mask,
     estimator: str,
-    aggregation: str = "mean over steps",
+    reduction: str = "token-mean",
+    empty_rows: str = "counted",
+    count: str = "n",
     form: str = "importance weighted",
     clamp: str = "none",
     exp: Function = exp,
-) -> tuple[Number, list[list[Number]]]:
+) -> tuple[Any, ...]:
     """The mean of rho k over the tokens where the mask is set, rho = exp(logp - old_logp) (KL-20), and its derivatives.
 
-    logp, ref_logp, old_logp, mask: [B][T].  aggregation: what a token's term is divided by (KL-22).
-    form: where the ratio stands and what is differentiated (KL-23).  clamp: which estimates are kept within 10 of zero
-    (KL-8).  Returns the loss and its derivatives, [B][T].
+    logp, ref_logp, old_logp, mask: [B][T].  reduction, empty_rows, count: which mean it is (KL-22).  form: where the
+    ratio stands and what is differentiated (KL-23).  clamp: which estimates are kept near zero (KL-8).
+    Returns the loss and its derivatives, [B][T].
     """
-    rows = list(zip(logp, ref_logp, old_logp, mask, strict=True))
-    sizes = token_sizes(mask, aggregation)
-    pairs = [
-        [
-            FORMS[form](estimator, x - y, exp(y - x), exp(x - z), clamp) if counts else (0, 0)
-            for x, y, z, counts in zip(*row, strict=True)
-        ]
-        for row in rows
-    ]
-    loss = sum(value / size for row, size in zip(pairs, sizes, strict=True) for value, _ in row)
-    return loss, [[slope / size for _, slope in row] for row, size in zip(pairs, sizes, strict=True)]
+    form_of = one_of(FORMS, form)
 
+    def term(row: int, step: int) -> Term:
+        new, reference, old = logp[row][step], ref_logp[row][step], old_logp[row][step]
+        return form_of(estimator, new - reference, exp(reference - new), exp(new - old), clamp)
 
-def token_sizes(mask: Sequence[Sequence[Any]], aggregation: str) -> list[int]:
-    """What the terms of each row's tokens are divided by, [B] (KL-22); 1 where there are none."""
-    lengths = [sum(map(bool, row)) for row in mask]
-    return {
-        "mean over steps": [sum(lengths) or 1] * len(lengths),
-        "mean over rows": [len(lengths)] * len(lengths),
-        "mean of means": [len(lengths) * (length or 1) for length in lengths],
-        "sum": [1] * len(lengths),
-    }[aggregation]
+    return reduced(term, mask, divisors(mask, reduction, empty_rows, count))
 
 
 def _importance_weighted(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
-    """rho k and its derivative rho (k + k'); or rho k' for k2, whose ratio is a weight (KL-15).
-
-    For k3 exp(-x) cancels in k + k' = x, unless the clamp acts.
-    """
+    """rho k and its derivative rho (k + k'), where k3 + k3' = x; for k2 rho k', the ratio being a weight (KL-15)."""
     k, slope = estimated(name, x, inverse, clamp)
-    return ratio * k, ratio * {"k1": k + slope, "k2": slope, "k3": x if slope else k}[name]
+    if name == "k2":
+        return ratio * k, ratio * slope
+    clamped = k != ESTIMATORS[name](x, inverse)
+    return ratio * k, ratio * (x if name == "k3" and not clamped else k + slope)
 
 
 def _plain(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:

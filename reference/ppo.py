@@ -6,19 +6,18 @@ only entries that the mask counts are read.
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from math import exp, inf
+from math import exp
 from typing import Any
 
 from .choices import one_of, shape_of
+from .kl import Term
 from .linear_algebra import Matrix, Number
 from .reductions import divisors, reduced
+from .surrogate import rated, surrogate
 
 Mask = Sequence[Sequence[Any]]
 Table = list[list[Number]]
 Exponential = Callable[[Number], Number]
-
-FURTHEST = 20
-"""Where log-ratios are clamped, if they are (PPO-15)."""
 
 
 def ppo_loss(
@@ -29,38 +28,24 @@ def ppo_loss(
     clip_low: Number,
     clip_high: Number,
     dual_clip: Number | None = None,
-    aggregation: str = "mean over steps",
+    reduction: str = "token-mean",
+    empty_rows: str = "counted",
+    count: str = "n",
     log_ratio: str = "as it is",
     exp: Exponential = exp,
-) -> tuple[Number, Table]:
+) -> tuple[Any, ...]:
     """L = -mean of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - old_logp), and dL/dlogp (PPO-1).
 
-    dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  aggregation: what is divided by (PPO-14).
-    log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
+    dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
+    is (PPO-14).  log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
     """
 
-    def step(new: Number, old: Number, advantage: Number) -> tuple[Number, Number]:
-        difference = new - old
-        clamped = max(-FURTHEST, min(FURTHEST, difference)) if log_ratio == "clamped to 20" else difference
-        objective, slope = surrogate(exp(clamped), advantage, clip_low, clip_high, dual_clip)
-        return -objective, -slope * (clamped == difference)
+    def term(row: int, step: int) -> Term:
+        [(ratio, moves)] = rated([logp[row][step] - old_logp[row][step]], "token", log_ratio, exp)
+        objective, slope = surrogate(ratio, advantages[row][step], clip_low, clip_high, dual_clip)
+        return -objective, -slope * moves
 
-    loss, slopes = _mean(step, (logp, old_logp, advantages), mask, aggregation, derivatives=1)
-    return loss, slopes
-
-
-def surrogate(
-    ratio: Number, advantage: Number, clip_low: Number, clip_high: Number, dual_clip: Number | None = None
-) -> tuple[Number, Number]:
-    """One step's objective and its derivative in log r: r A, as long as r does not go too far the way A pushes it.
-
-    A positive advantage pays up to the ratio 1 + clip_high.  A negative one costs no less than at 1 - clip_low and,
-    with a dual clip c, no more than at c.  Where the ratio is beyond, the objective is flat (PPO-4).
-    """
-    lowest, highest = (1 - clip_low, dual_clip or inf) if advantage < 0 else (0, 1 + clip_high)
-    if ratio < lowest or ratio > highest:
-        return min(max(ratio, lowest), highest) * advantage, 0 * advantage
-    return ratio * advantage, ratio * advantage
+    return reduced(term, mask, divisors(mask, reduction, empty_rows, count))
 
 
 def value_loss(

@@ -27,8 +27,9 @@ CHAPTERS = (
     "distributions",
     "language",
     "reductions",
-    "kl",
+    "surrogate",
     "ppo",
+    "kl",
     "group",
     "preference",
 )

@@ -26,6 +26,7 @@ Number = Annotated[float, ()]
 Steps = Annotated[Array, ("B", "T")]
 Flags = Annotated[Array, ("B", "T"), bool]
 Rows = Annotated[Array, ("B",)]
+Names = Annotated[Array, ("B",)]  # integers or strings
 Choices = Annotated[Array, ("B", "A")]
 Actions = Annotated[Array, ("B", "A")]
 Legal = Annotated[Array, ("B", "A")]
@@ -293,6 +294,30 @@ def kl_loss(logp: Steps, ref_logp: Steps, old_logp: Steps, mask: Flags, estimato
     """The mean estimate over the tokens where mask is 1, which the old policy chose, and its derivative in logp."""
 
 
+@_operation("surrogate", "loss", "d_logp", row_by_row=False)
+def surrogate_loss(
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    groups: Names,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
+    ratio: Name,
+    clip: Name,
+    dual_clip: Limit,
+    reduction: Name,
+    divisor: Number,
+    kl: Name,
+) -> tuple[Number, Steps]:
+    """A reduction of kl_coef times an estimate of the KL divergence less the clipped surrogate, and its derivative.
+
+    ratio: "token", "sequence" or "none".  clip: "pessimistic", "weight", "geometric" or "none".  kl: "k1" to "k3".
+    """
+
+
 @_operation("ppo", "loss", "d_logp", row_by_row=False)
 def ppo_loss(
     logp: Steps,
@@ -491,43 +516,101 @@ def grpo_loss(
     old_logp: Steps,
     ref_logp: Steps,
     advantages: Rows,
+    groups: Names,
     mask: Flags,
     clip_low: Number,
     clip_high: Number,
     kl_coef: Number,
 ) -> tuple[Number, Steps]:
-    """Minus the clipped surrogate plus kl_coef times k3, a mean over rows of means over tokens; and its derivative."""
+    """A mean over rows of means over tokens of the clipped surrogate, with kl_coef k3; and its derivative."""
 
 
 @_operation("group", "loss", "d_logp", row_by_row=False)
 def dr_grpo_loss(
     logp: Steps,
     old_logp: Steps,
+    ref_logp: Steps,
     advantages: Rows,
+    groups: Names,
     mask: Flags,
     clip_low: Number,
     clip_high: Number,
-    length: Count,
+    kl_coef: Number,
+    length: Number,
 ) -> tuple[Number, Steps]:
-    """Minus the clipped surrogate, summed over tokens and divided by rows times a fixed length; and its derivative."""
+    """The same as a mean over rows of sums over tokens, divided by a fixed length; and its derivative."""
 
 
 @_operation("group", "loss", "d_logp", row_by_row=False)
 def dapo_loss(
-    logp: Steps, old_logp: Steps, advantages: Rows, mask: Flags, clip_low: Number, clip_high: Number
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    groups: Names,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
 ) -> tuple[Number, Steps]:
-    """Minus the clipped surrogate, a mean over all tokens of the batch; and its derivative."""
-
-
-@_operation("group", "loss", "d_logp", row_by_row=False)
-def gspo_loss(
-    logp: Steps, old_logp: Steps, advantages: Rows, mask: Flags, clip_low: Number, clip_high: Number
-) -> tuple[Number, Steps]:
-    """Minus the surrogate with each row's ratio per token, clipped, a mean over rows; and its derivative."""
+    """The same as a mean over all tokens; and its derivative."""
 
 
 @_operation("group", "loss", "d_logp", row_by_row=False)
 def cispo_loss(
-    logp: Steps, old_logp: Steps, advantages: Rows, mask: Flags, clip_low: Number, clip_high: Number
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    groups: Names,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
 ) -> tuple[Number, Steps]:
-    """Minus the token mean of clipped ratio times advantage times log-probability; its derivative holds the ratio."""
+    """Minus a mean over tokens of clipped ratio times advantage times log-probability; the ratio is held."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def gspo_loss(
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    groups: Names,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
+) -> tuple[Number, Steps]:
+    """A mean over rows of the clipped surrogate of the geometric mean of the row's ratios; and its derivative."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def luspo_loss(
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    groups: Names,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
+) -> tuple[Number, Steps]:
+    """The same, each row as often as it has tokens; and its derivative."""
+
+
+@_operation("group", "loss", "d_logp", row_by_row=False)
+def gmpo_loss(
+    logp: Steps,
+    old_logp: Steps,
+    ref_logp: Steps,
+    advantages: Rows,
+    groups: Names,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    kl_coef: Number,
+) -> tuple[Number, Steps]:
+    """A mean over rows of advantage times the geometric mean of the row's clipped ratios, negative; its derivative."""

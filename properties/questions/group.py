@@ -1,30 +1,24 @@
 """Questions about groups."""
 
-from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-from flint import arb, ctx
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.groups import (
-    Credited,
     Samples,
     baselines,
-    credited,
     divisor,
     samples,
     scales,
     whole_batch_baselines,
 )
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
-from rlspec.properties.tokens import FAR_RATIOS, plain_ratios, token_ratios
+from rlspec.properties.losses import POINTS
+from rlspec.properties.questions.question import Inputs, Question, last_names
+from rlspec.properties.questions.surrogate import about
 from rlspec.reference import group
 from rlspec.spec.operations import OPERATIONS
-
-LOSSES = ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss")
-
 
 LEAST = 1e-12
 """What is divided by at least where there is no spread, by the convention that is furthest from caution."""
@@ -62,28 +56,10 @@ def _reinforce_plus_plus_advantages(inputs: Inputs) -> st.SearchStrategy[Questio
     return st.builds(question, samples(inputs.numbers, inputs.sizes), whole_batch_baselines) | someone_alone
 
 
-def _losses(operation: str, numbers: np.ndarray, ratios: st.SearchStrategy[np.ndarray]) -> st.SearchStrategy[Question]:
-    def question(case: Credited) -> Question:
-        return Question(
-            OPERATIONS[operation], case.arguments(operation), partial(exact_loss, operation, case), **case.judged
-        )
-
-    return credited(numbers, ratios).map(question)
-
-
-def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
-    """The reference's loss and its derivatives, to hundreds of bits."""
-    with ctx.workprec(PRECISION):
-        arguments = map(balls, case.arguments(operation))
-        total, slopes = getattr(group, operation)(*arguments, **last_names(chosen), exp=arb.exp)
-        return nearest(total), [[nearest(slope) for slope in row] for row in slopes]
-
-
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
-    ratios = plain_ratios | st.just(FAR_RATIOS[[0, 2]]) if inputs.plain else token_ratios
     return {
         "group_advantages": _group_advantages(inputs),
         "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs),
-        **{operation: _losses(operation, inputs.numbers, ratios) for operation in LOSSES},
+        **{operation: about(operation, inputs) for operation in POINTS if operation != "surrogate_loss"},
     }

@@ -46,14 +46,11 @@ def exact_divergences(drawn: Pair) -> tuple[list[Fraction], list[list[Fraction]]
         return middles(list(values)), middles(list(slopes))
 
 
-def exact_loss(
-    batch: Completions, estimator: str, aggregation: str, form: str, clamp: str
-) -> tuple[Fraction, list[list[Fraction]]]:
+def exact_loss(batch: Completions, estimator: str, **chosen: str) -> tuple[Fraction, list[list[Fraction]]]:
     """The reference's loss and its derivatives, to hundreds of bits, under these conventions."""
     with ctx.workprec(PRECISION):
         logp, ref_logp, old_logp = (balls(array.tolist()) for array in (batch.logp, batch.ref_logp, batch.old_logp))
-        arguments = (logp, ref_logp, old_logp, batch.mask.tolist(), estimator)
-        loss, slopes = kl.kl_loss(*arguments, aggregation, form, clamp, arb.exp)
+        loss, slopes = kl.kl_loss(logp, ref_logp, old_logp, batch.mask.tolist(), estimator, **chosen, exp=arb.exp)
         return nearest(loss), middles(slopes)
 
 
