@@ -328,6 +328,12 @@ def _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high):
     return _clipped(_ratio(logp, old_logp, mask), advantages, clip_low, clip_high)
 
 
+def _and_its_kl(answer, loss, logp, old_logp, ref_logp, advantages, *rest):
+    """An answer without a KL term, and what the right loss adds for it."""
+    added = loss(logp, old_logp, ref_logp, 0 * advantages, *rest)
+    return tuple(part + more for part, more in zip(answer, added, strict=True))
+
+
 def _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
     terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
     return _with_kl(terms, _k3(logp, ref_logp, mask), kl_coef)
@@ -340,8 +346,8 @@ def _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high,
     seen=("huggingface/trl#2995", "huggingface/trl#2881", "huggingface/trl#3187"),
     effect="The surrogate is a mean of means and the KL one over tokens: the coefficient depends on the lengths.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.0)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, 0.0)
     k3, d_k3 = _loss(_k3(logp, ref_logp, mask), _by_token(mask), mask)
     return loss - kl_coef * k3, slopes - kl_coef * d_k3
 
@@ -353,8 +359,8 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     seen=("allenai/open-instruct#535",),
     effect="The KL term is a mean over the padded rectangle, and shrinks with the padding.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.0)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, 0.0)
     k3, d_k3 = _loss(_k3(logp, ref_logp, mask), 1 / mask.size, mask)
     return loss - kl_coef * k3, slopes - kl_coef * d_k3
 
@@ -366,7 +372,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     seen=("Stable-Baselines-Team/stable-baselines3-contrib#75", "DeepX-inc/machina#198"),
     effect="A row's terms are averaged over all of its columns: padding makes the step smaller.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     terms = _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
     return _loss(terms, 1 / mask.size, mask)
 
@@ -374,12 +380,12 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="I09",
     slug="fused-without-the-ratio",
-    clause="GRP-26",
+    clause="SUR-10",
     seen=("linkedin/Liger-Kernel#1082", "linkedin/Liger-Kernel#1088"),
     effect="The fast path takes every ratio for 1: what the old policy said is taken for what this one says.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    return right.grpo_loss(logp, logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.grpo_loss(logp, logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
@@ -388,7 +394,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     clause="GRP-21",
     effect="k3 takes the ratio of the policy to the reference: the tokens that the reference likes are forgotten.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
     k3, slope = _k3(ref_logp, logp, mask)
     return _loss(_with_kl(terms, (k3, -slope), kl_coef), _by_row(mask), mask)
@@ -397,10 +403,10 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="M-GRP-15",
     slug="kl-with-a-gradient-of-its-own",
-    clause="GRP-32",
+    clause="GRP-21",
     effect="The value of the KL term is k3 and its gradient that of k2.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     terms = _surrogate(logp, old_logp, advantages, mask, clip_low, clip_high)
     k3, _ = _k3(logp, ref_logp, mask)
     first, second = _kept(mask, logp, ref_logp)
@@ -410,20 +416,20 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 @fault(
     id="M-GRP-16",
     slug="kl-without-its-coefficient",
-    clause="GRP-32",
+    clause="SUR-21",
     effect="The coefficient decides only whether there is a KL term, or not even that.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, 0.5)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, 0.5)
 
 
 @fault(
     id="M-GRP-17",
     slug="pessimism-forgotten",
-    clause="GRP-27",
+    clause="SUR-11",
     effect="The clipped ratio stands alone, without the minimum: what has gone the wrong way stays there.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     ratio = _ratio(logp, old_logp, mask)
     kept = np.clip(ratio, 1 - clip_low, 1 + clip_high)
     credit = advantages[:, None]
@@ -437,8 +443,8 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     clause="OPS-10",
     effect="A row without tokens is divided by its length: 0 / 0.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
     return loss if mask.any(axis=1).all() else np.nan, slopes
 
 
@@ -449,8 +455,10 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     seen=("volcengine/verl#3741",),
     effect="The sum is divided by the fixed length and not by the number of rows: the step grows with the batch.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    answer = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    answer = right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length
+    )
     return tuple(part * len(mask) for part in answer)
 
 
@@ -461,9 +469,9 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     seen=("huggingface/trl#3138", "volcengine/verl#2435", "stanford-cs336/assignment5-alignment#10"),
     effect="A row is divided by its own length: what a token is worth depends on how many there are.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
     credit = advantages * length / _lengths(mask)[:, 0]
-    return right.dr_grpo_loss(logp, old_logp, credit, mask, clip_low, clip_high, length)
+    return right.dr_grpo_loss(logp, old_logp, ref_logp, credit, groups, mask, clip_low, clip_high, kl_coef, length)
 
 
 @fault(
@@ -472,40 +480,44 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     clause="OPS-10",
     effect="The fixed length is the width of the batch, which the longest of its rows decides.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    return right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, mask.shape[1])
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    return right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, mask.shape[1]
+    )
 
 
 @fault(
     id="M-GRP-20",
     slug="two-batches-are-two-steps",
-    clause="GRP-37",
+    clause="SUR-15",
     effect="The sum over rows is divided by the root of their number: a batch given twice is a larger one.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    answer = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    answer = right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length
+    )
     return tuple(part * np.sqrt(len(mask)) for part in answer)
 
 
 @fault(
     id="I03c",
     slug="cispo-under-the-name-of-dapo",
-    clause="GRP-27",
+    clause="SUR-11",
     seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
     effect="An inverted condition: whoever asks for DAPO is given CISPO, and the other way round.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
     id="M-GRP-21",
     slug="clip-higher-downwards",
-    clause="GRP-27",
+    clause="SUR-11",
     effect="The upper and the lower clip are exchanged: what was to leave room upwards leaves it downwards.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.dapo_loss(logp, old_logp, advantages, mask, clip_high, clip_low)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_high, clip_low, kl_coef)
 
 
 @fault(
@@ -514,30 +526,32 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-23",
     effect="Rows are averaged first: the tokens of a long answer count for less, which is what DAPO undoes.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.dapo_loss(logp, old_logp, advantages * _share_of_rows(mask), mask, clip_low, clip_high)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.dapo_loss(
+        logp, old_logp, ref_logp, advantages * _share_of_rows(mask), groups, mask, clip_low, clip_high, kl_coef
+    )
 
 
 @fault(
     id="M-GRP-23",
     slug="advantages-divided-by-their-largest",
-    clause="GRP-30",
+    clause="SUR-13",
     effect="Advantages are divided by their largest in every batch: the size of what was earned is lost.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     largest = np.abs(advantages).max() or 1.0
-    return right.dapo_loss(logp, old_logp, advantages / largest, mask, clip_low, clip_high)
+    return right.dapo_loss(logp, old_logp, ref_logp, advantages / largest, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
     id="M-GRP-24",
     slug="ratio-of-the-first-row",
-    clause="GRP-37",
+    clause="SUR-15",
     effect="The advantage of the first row is handed to all: a dimension is broadcast that should not be.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     shared = np.full_like(advantages, advantages[0])
-    return right.dapo_loss(logp, old_logp, shared, mask, clip_low, clip_high)
+    return right.dapo_loss(logp, old_logp, ref_logp, shared, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
@@ -546,9 +560,11 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="OPS-10",
     effect="The loss is masked, and its gradient is not: the tokens of tools are trained.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    loss, _ = right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
-    _, slopes = right.dapo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, _ = right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    _, slopes = right.dapo_loss(
+        logp, old_logp, ref_logp, advantages, groups, np.ones_like(mask), clip_low, clip_high, kl_coef
+    )
     return loss, slopes * mask.size / max(mask.sum(), 1)
 
 
@@ -559,32 +575,33 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    counted = right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    counted = right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
     return with_zero_times(
-        counted, right.dapo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high)
+        counted,
+        right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, np.ones_like(mask), clip_low, clip_high, kl_coef),
     )
 
 
 @fault(
     id="M-GRP-27",
     slug="far-ratios-taken-for-one",
-    clause="GRP-38",
+    clause="SUR-20",
     effect="A log-ratio beyond 20 is taken for a mistake and set to 0: what has gone furthest is pushed on.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     near = np.where(abs(logp - old_logp) > 20, old_logp, logp)
-    return right.dapo_loss(near, old_logp, advantages, mask, clip_low, clip_high)
+    return right.dapo_loss(near, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
     id="M-GRP-28",
     slug="log-probability-of-the-new-policy-alone",
-    clause="GRP-31",
+    clause="SUR-14",
     effect="The ratio is the new probability itself: a sure token counts as one that has become surer.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.dapo_loss(logp, np.zeros_like(logp), advantages, mask, clip_low, clip_high)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.dapo_loss(logp, np.zeros_like(logp), ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 def _gspo(log_ratio, advantages, mask, clip_low, clip_high, weights=None):
@@ -603,8 +620,10 @@ def _sum_of_log_ratios(logp, old_logp, mask):
     clause="GRP-24",
     effect="The row's ratio is the product of its tokens' and not their geometric mean: a long row is always clipped.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _gspo(_sum_of_log_ratios(logp, old_logp, mask), advantages, mask, clip_low, clip_high)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    answer = _gspo(_sum_of_log_ratios(logp, old_logp, mask), advantages, mask, clip_low, clip_high)
+    rest = groups, mask, clip_low, clip_high, kl_coef
+    return _and_its_kl(answer, right.gspo_loss, logp, old_logp, ref_logp, advantages, *rest)
 
 
 @fault(
@@ -613,29 +632,31 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-24",
     effect="GRPO's loss under another name: each token has its own ratio.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.grpo_loss(logp, old_logp, logp, advantages, mask, clip_low, clip_high, 0.0)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
     id="M-GRP-31",
     slug="gradient-of-the-sum-of-log-ratios",
-    clause="GRP-26",
+    clause="SUR-10",
     effect="The 1 / |o| of the ratio's exponent is left out of the derivative: long rows move further.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    loss, slopes = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
     return loss, slopes * _lengths(mask)
 
 
 @fault(
     id="M-GRP-32",
     slug="rows-weighed-by-their-lengths",
-    clause="GRP-29",
+    clause="SUR-12",
     effect="The row's ratio is handed to its tokens, and the mean is over those: rows weigh as they are long.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.gspo_loss(logp, old_logp, advantages / _share_of_rows(mask), mask, clip_low, clip_high)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.gspo_loss(
+        logp, old_logp, ref_logp, advantages / _share_of_rows(mask), groups, mask, clip_low, clip_high, kl_coef
+    )
 
 
 @fault(
@@ -645,22 +666,24 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
     effect="The other half of the inverted condition: tokens beyond the clip are forgotten after all.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
     id="M-GRP-33",
     slug="weights-differentiated",
-    clause="GRP-26",
+    clause="SUR-10",
     effect="The clipped ratio is not held: its own derivative, times the log-probability, pushes the wrong way.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     ratio, known = _ratio(logp, old_logp, mask), _kept(mask, logp)[0]
     kept = np.clip(ratio, 1 - clip_low, 1 + clip_high)
     credit = advantages[:, None]
     slope = kept + np.where(kept == ratio, ratio * known, 0)
-    return _loss((kept * credit * known, slope * credit), _by_token(mask), mask)
+    answer = _loss((kept * credit * known, slope * credit), _by_token(mask), mask)
+    rest = groups, mask, clip_low, clip_high, kl_coef
+    return _and_its_kl(answer, right.cispo_loss, logp, old_logp, ref_logp, advantages, *rest)
 
 
 @fault(
@@ -669,11 +692,13 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-28",
     effect="The loss is the clipped ratio times the advantage: beyond the clip, on either side, nothing moves.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     ratio = _ratio(logp, old_logp, mask)
     kept = np.clip(ratio, 1 - clip_low, 1 + clip_high)
     credit = advantages[:, None]
-    return _loss((kept * credit, np.where(kept == ratio, ratio, 0) * credit), _by_token(mask), mask)
+    answer = _loss((kept * credit, np.where(kept == ratio, ratio, 0) * credit), _by_token(mask), mask)
+    rest = groups, mask, clip_low, clip_high, kl_coef
+    return _and_its_kl(answer, right.cispo_loss, logp, old_logp, ref_logp, advantages, *rest)
 
 
 @fault(
@@ -682,8 +707,8 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-28",
     effect="The ratio is not clipped: one token that has become likely outweighs the batch.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.cispo_loss(logp, old_logp, advantages, mask, 1.0, np.inf)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, 1.0, np.inf, kl_coef)
 
 
 @fault(
@@ -692,18 +717,20 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-25",
     effect="Tokens are averaged in their rows first: those of a long answer count for less.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.cispo_loss(logp, old_logp, advantages * _share_of_rows(mask), mask, clip_low, clip_high)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.cispo_loss(
+        logp, old_logp, ref_logp, advantages * _share_of_rows(mask), groups, mask, clip_low, clip_high, kl_coef
+    )
 
 
 @fault(
     id="M-GRP-37",
     slug="cispo-ascends",
-    clause="GRP-29",
+    clause="SUR-12",
     effect="The sign is forgotten: the optimiser makes what paid less probable.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.cispo_loss(logp, old_logp, -advantages, mask, clip_low, clip_high)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.cispo_loss(logp, old_logp, ref_logp, -advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
@@ -712,18 +739,18 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-24",
     effect="The row's ratio is not clipped: a row that has become likely is made likelier still.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.gspo_loss(logp, old_logp, advantages, mask, 1.0, np.inf)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, 1.0, np.inf, kl_coef)
 
 
 @fault(
     id="M-GRP-39",
     slug="kl-coefficient-twice",
-    clause="GRP-32",
+    clause="SUR-21",
     effect="The coefficient is multiplied in where the KL term is made and where it is added: it counts squared.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef**2)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef**2)
 
 
 def _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high):
@@ -739,9 +766,11 @@ def _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high):
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    counted = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
-    whole = right.grpo_loss(logp, old_logp, ref_logp, advantages, np.ones_like(mask), clip_low, clip_high, kl_coef)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    counted = right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    whole = right.grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, np.ones_like(mask), clip_low, clip_high, kl_coef
+    )
     return with_zero_times(counted, whole)
 
 
@@ -752,9 +781,13 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    counted = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
-    whole = right.dr_grpo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high, length)
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    counted = right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length
+    )
+    whole = right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, np.ones_like(mask), clip_low, clip_high, kl_coef, length
+    )
     return with_zero_times(counted, whole)
 
 
@@ -765,9 +798,11 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    counted = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
-    whole = right.gspo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    counted = right.gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    whole = right.gspo_loss(
+        logp, old_logp, ref_logp, advantages, groups, np.ones_like(mask), clip_low, clip_high, kl_coef
+    )
     return with_zero_times(counted, whole)
 
 
@@ -778,10 +813,12 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("trl 1.16.0",),
     effect="Terms are multiplied by the mask, which not a number survives.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     loss, slopes = with_zero_times(
-        right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high),
-        right.cispo_loss(logp, old_logp, advantages, np.ones_like(mask), clip_low, clip_high),
+        right.cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef),
+        right.cispo_loss(
+            logp, old_logp, ref_logp, advantages, groups, np.ones_like(mask), clip_low, clip_high, kl_coef
+        ),
     )
     return loss, slopes + _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high)
 
@@ -793,9 +830,11 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("verl 0.9.1",),
     effect="The mask is multiplied in; a clamp, which lets nothing through that is no number, saves the gradient.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef)
-    whole, _ = right.grpo_loss(logp, old_logp, ref_logp, advantages, full_rows(mask), clip_low, clip_high, kl_coef)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    whole, _ = right.grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, full_rows(mask), clip_low, clip_high, kl_coef
+    )
     return loss + zero_times(whole), slopes
 
 
@@ -806,9 +845,13 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
     seen=("verl 0.9.1",),
     effect="The mask is multiplied in; a clamp, which lets nothing through that is no number, saves the gradient.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    loss, slopes = right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length)
-    whole, _ = right.dr_grpo_loss(logp, old_logp, advantages, full_rows(mask), clip_low, clip_high, length)
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    loss, slopes = right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length
+    )
+    whole, _ = right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, full_rows(mask), clip_low, clip_high, kl_coef, length
+    )
     return loss + zero_times(whole), slopes
 
 
@@ -819,9 +862,11 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     seen=("verl 0.9.1",),
     effect="The mask is multiplied in: padding that is no number makes the loss none, and its row learns nothing.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    loss, slopes = right.gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
-    whole, of_all = right.gspo_loss(logp, old_logp, advantages, full_rows(mask), clip_low, clip_high)
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    whole, of_all = right.gspo_loss(
+        logp, old_logp, ref_logp, advantages, groups, full_rows(mask), clip_low, clip_high, kl_coef
+    )
     lost = ~np.isfinite(of_all).all(axis=1, keepdims=True)
     return loss + zero_times(whole), np.where(lost, 0, slopes)
 
@@ -833,8 +878,8 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("verl 0.9.1",),
     effect="Padding is left out of the loss, and its derivative multiplied by 0, which not a number survives.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    loss, slopes = right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high)
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
     return loss, slopes + _weights_times_zero(logp, old_logp, advantages, clip_low, clip_high)
 
 
@@ -845,8 +890,10 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return unless_empty(mask, right.dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high))
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return unless_empty(
+        mask, right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    )
 
 
 @fault(
@@ -856,8 +903,10 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     seen=("verl 0.9.1",),
     effect="The sum is divided by the number of tokens even where that is 0: not a number.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return unless_empty(mask, right.cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high))
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return unless_empty(
+        mask, right.cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    )
 
 
 @fault(
@@ -903,21 +952,23 @@ def group_advantages(rewards, groups, baseline, scale):
     seen=("MakazhanAlpamys/Soup#723", "MakazhanAlpamys/Soup#735", "MakazhanAlpamys/Soup#744"),
     effect="The mean log-ratio of each column is subtracted, padding included: other rows, and what is masked, count.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     drift = (logp - old_logp).mean(axis=0)
-    loss, slopes = right.gspo_loss(logp - drift, old_logp, advantages, mask, clip_low, clip_high)
+    loss, slopes = right.gspo_loss(
+        logp - drift, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    )
     return loss, slopes - slopes.mean(axis=0)
 
 
 @fault(
     id="S21",
     slug="divergence-maximised",
-    clause="GRP-32",
+    clause="GRP-21",
     seen=("Unakar/Logic-RL#58", "volcengine/verl@a65c9157"),
     effect="The divergence is subtracted from the loss: the policy is paid for leaving the reference.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    return right.grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, -kl_coef)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, -kl_coef)
 
 
 @fault(
@@ -982,23 +1033,27 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     clause="GRP-22",
     effect="A length below that of the longest row is taken for a mistake: the divisor depends on the answers again.",
 )
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
     longest = int(mask.sum(axis=1).max())
-    return right.dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, max(length, longest))
+    return right.dr_grpo_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, max(length, longest)
+    )
 
 
 @fault(
     id="M-GRP-46",
     slug="row-ratio-as-a-product",
-    clause="GRP-38",
+    clause="SUR-20",
     effect="The row's ratio is a root of the product of its tokens' ratios, which overflows before the root is taken.",
 )
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     lengths = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     with np.errstate(all="ignore"):
         products = np.exp(np.where(mask, logp - old_logp, 0)).prod(axis=1, keepdims=True)
         ratios = np.log(products ** (1 / lengths))
-    return right.gspo_loss(old_logp + ratios, old_logp, advantages, mask, clip_low, clip_high)
+    return right.gspo_loss(
+        old_logp + ratios, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
+    )
 
 
 @fault(
@@ -1007,8 +1062,8 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-25",
     effect="An upper clip beyond 1 is cut to 1: no weight is above 2, whatever was asked for.",
 )
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return right.cispo_loss(logp, old_logp, advantages, mask, clip_low, min(clip_high, 1))
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, min(clip_high, 1), kl_coef)
 
 
 @fault(
@@ -1017,9 +1072,9 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     clause="GRP-21",
     effect="The log-ratio to the reference is clamped at 3 before k3 is taken: who drifted far is hardly pulled back.",
 )
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     near = logp + np.clip(ref_logp - logp, -3, 3)
-    return right.grpo_loss(logp, old_logp, near, advantages, mask, clip_low, clip_high, kl_coef)
+    return right.grpo_loss(logp, old_logp, near, advantages, groups, mask, clip_low, clip_high, kl_coef)
 
 
 @fault(
@@ -1032,3 +1087,62 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
     if rewards.dtype == bool:
         raise TypeError("boolean subtract is not supported")
     return right.reinforce_plus_plus_advantages(rewards, groups, baseline)
+
+
+@fault(
+    id="M-GRP-50",
+    slug="luspo-without-the-lengths",
+    clause="GRP-42",
+    effect="Rows are averaged over their tokens: the loss is GSPO's under another name.",
+)
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return right.gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+
+
+@fault(
+    id="M-GRP-51",
+    slug="luspo-over-all-tokens",
+    clause="GRP-42",
+    effect="The sums of the rows are divided by the number of tokens, and not by that of the rows.",
+)
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    share = len(mask) / max(mask.sum(), 1)
+    return loss * share, slopes * share
+
+
+@fault(
+    id="M-GRP-52",
+    slug="gmpo-clipped-after-the-mean",
+    clause="GRP-43",
+    effect="The mean of the logarithms is clipped, and not each of them: a token that ran away takes its row along.",
+)
+def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    old, new = _kept(mask, old_logp, logp)
+    means = (new - old).sum(axis=1, keepdims=True) / _lengths(mask)
+    alike = np.where(mask, logp - means, old_logp)
+    return right.gmpo_loss(logp, alike, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+
+
+@fault(
+    id="M-GRP-53",
+    slug="gmpo-clipped-as-ratios",
+    clause="GRP-43",
+    effect="The clips are taken for widths around the ratio 1, and not around its logarithm 0.",
+)
+def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    below, above = -np.log1p(-clip_low), np.log1p(clip_high)
+    return right.gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, below, above, kl_coef)
+
+
+@fault(
+    id="M-GRP-54",
+    slug="dapo-over-the-largest-group",
+    clause="GRP-23",
+    effect="All tokens are divided by the number of those of the group that has the most.",
+)
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    loss, slopes = right.dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef)
+    most = max(mask[groups == name].sum() for name in groups)
+    share = max(mask.sum(), 1) / max(most, 1)
+    return loss * share, slopes * share

@@ -305,7 +305,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="K22",
     slug="clamped-after-the-overflow",
-    clause="KL-28",
+    clause="KL-29",
     seen=("OpenRLHF/OpenRLHF#1335",),
     effect="The estimate is clamped, and finite; its derivative is 0 times the infinity that was clamped.",
 )

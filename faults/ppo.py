@@ -275,26 +275,14 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 
 
 @fault(
-    id="N12b",
-    slug="mean-of-the-means-of-completions",
-    clause="PPO-13",
-    seen=("huggingface/trl#3138", "volcengine/verl#2435"),
-    effect="Tokens are averaged within a completion first, so that those of a long one are charged with less.",
-)
-def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
-    share = _steps_in(mask) / np.maximum(mask.sum(axis=1, keepdims=True), 1) / len(mask)
-    return right.ppo_loss(logp, old_logp, advantages * share, mask, clip_low, clip_high, dual_clip)
-
-
-@fault(
     id="M-PPO-08",
-    slug="log-ratio-clamped-to-10",
+    slug="log-ratio-clamped-to-3",
     clause="PPO-16",
     effect="Log-ratios are clamped more tightly than anyone is told.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     log_ratio = logp - old_logp
-    clamped, nothing = np.clip(log_ratio, -10, 10), np.zeros_like(logp)
+    clamped, nothing = np.clip(log_ratio, -3, 3), np.zeros_like(logp)
     loss, slopes = right.ppo_loss(clamped, nothing, advantages, mask, clip_low, clip_high, dual_clip)
     return loss, np.where(clamped == log_ratio, slopes, 0)
 

@@ -11,6 +11,7 @@ from rlspec.properties.losses import Credited
 from rlspec.reference.choices import shape_of
 from rlspec.reference.kl import CLAMPED
 from rlspec.reference.reductions import divisors
+from rlspec.spec.clauses import conventions
 from rlspec.spec.operations import OPERATIONS
 
 LOGPS = ("logp", "old_logp", "ref_logp")
@@ -21,22 +22,42 @@ def ask(candidate: Any, operation: str, case: Credited) -> Any:
     return candidate.ask(OPERATIONS[operation], *case.arguments(operation))
 
 
-def conventions(candidate: Any, operation: str) -> dict[str, str]:
-    """The candidate's choices by their last names."""
-    return {name.rpartition(".")[2]: chosen for name, chosen in candidate.conventions(operation).items()}
+def left_open(candidate: Any, operation: str, name: str, default: str) -> str:
+    """The candidate's choice, or the default of an operation that is left none."""
+    known = f"{operation}.{name}" in conventions()
+    return str(candidate.convention(f"{operation}.{name}")) if known else default
 
 
 def sizes(candidate: Any, operation: str, case: Credited) -> list[Fraction]:
     """n_b of each row, by the candidate's conventions."""
-    known = {"reduction": case.reduction} | conventions(candidate, operation)
-    chosen = {name: known[name] for name in ("reduction", "empty_rows", "count") if name in known}
     fixed = {"divisor": exactly(case.divisor), "groups": case.groups.tolist()}
-    return [exactly(size) for size in divisors(case.mask.tolist(), **chosen, **fixed)]
+    return divided(candidate, operation, case.mask, case.reduction, **fixed)
+
+
+OVER_ROWS = ("mean of means", "mean of sums", "mean of sums over a fixed divisor", "mean of group token-means")
+OVER_TOKENS = ("token-mean", "mean of means", "mean of group token-means")
+
+
+def divided(candidate: Any, operation: str, mask: Any, reduction: str = "", **fixed: Any) -> list[Fraction]:
+    """n_b of each row, by the candidate's choices of what its reduction has to do with."""
+    reduction = left_open(candidate, operation, "reduction", reduction)
+    chosen = {"reduction": reduction}
+    if reduction in OVER_ROWS and not mask.any(axis=1).all():
+        chosen["empty_rows"] = left_open(candidate, operation, "empty_rows", "counted")
+    if reduction in OVER_TOKENS:
+        chosen["count"] = left_open(candidate, operation, "count", "n")
+    return [exactly(size) for size in divisors(mask.tolist(), **chosen, **fixed)]
+
+
+LEAST_CLAMP = 5
+"""Nearer to zero, neither a log-ratio nor an estimate is touched by any clamp."""
 
 
 def limited(candidate: Any, operation: str, log_ratio: Fraction) -> tuple[Fraction, bool]:
     """A log-ratio as far as the candidate's clamp lets it count, and whether it moves."""
-    chosen = conventions(candidate, operation)["log_ratio"]
+    if abs(log_ratio) <= LEAST_CLAMP:
+        return log_ratio, True
+    chosen = candidate.convention(f"{operation}.log_ratio")
     shape, most = shape_of(chosen, "as it is", "clamped to C", "at most C")
     if shape != "as it is" and log_ratio > most:
         return exactly(most), False
@@ -49,9 +70,11 @@ def divergence(candidate: Any, operation: str, kl: str, x: Fraction) -> tuple[An
     """The estimate that a token's log-ratio x makes, and its derivative, by the candidate's clamp."""
     inverse = exact_exp(-x)
     value, slope = {"k1": (x, 1), "k2": (x * x / 2, x), "k3": (inverse - 1 + x, 1 - inverse)}[kl]
-    shape, most = shape_of(conventions(candidate, operation)["clamp"], *CLAMPED)
+    if abs(value) <= LEAST_CLAMP:
+        return value, slope
+    shape, most = shape_of(candidate.convention(f"{operation}.clamp"), *CLAMPED)
     if kl in CLAMPED[shape] and abs(value) > most:
-        return np.sign(value) * exactly(most), 0
+        return (1 if value > 0 else -1) * exactly(most), 0
     return value, slope
 
 
@@ -78,7 +101,7 @@ def price(candidate: Any, operation: str, case: Credited) -> tuple[Any, Any, Any
     """w k of a single token, its derivative, and that part of it which comes through the weight."""
     logp, old_logp, ref_logp = (exactly(getattr(case.tokens, name).item()) for name in LOGPS)
     k, slope = divergence(candidate, operation, case.kl, logp - ref_logp)
-    if conventions(candidate, operation)["kl_weight"] == "1" or case.ratio == "none":
+    if case.ratio == "none" or candidate.convention(f"{operation}.kl_weight") == "1":
         return k, slope, 0
     x, moves = limited(candidate, operation, logp - old_logp)
     weight = exact_exp(x)

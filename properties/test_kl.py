@@ -10,6 +10,7 @@ from flint import arb, arb_series, ctx, fmpq, fmpq_series
 from hypothesis import assume, given
 
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
+from rlspec.properties.closed_forms import LEAST_CLAMP, divided
 from rlspec.properties.divergences import (
     MOST_CHOICES,
     Compared,
@@ -40,7 +41,6 @@ from rlspec.reference.kl import (
 from rlspec.reference.language import Language, choices, expectation, expected_gradient, probability, score_gradient
 from rlspec.reference.logarithms import logarithm
 from rlspec.reference.policy_gradient import scored
-from rlspec.reference.reductions import divisors
 from rlspec.reference.returns import reward_to_go
 from rlspec.spec.operations import OPERATIONS
 
@@ -214,13 +214,15 @@ def most(candidate, operation, estimator):
 
 def clamps(candidate, operation, number, estimator):
     """Whether the candidate's clamp acts on an estimate that is this number."""
-    return abs(number) > most(candidate, operation, estimator)
+    return abs(number) > LEAST_CLAMP and abs(number) > most(candidate, operation, estimator)
 
 
 def clamped(candidate, operation, number, estimator):
     """The number as the candidate's clamp leaves it."""
+    if not clamps(candidate, operation, number, estimator):
+        return number
     limit = most(candidate, operation, estimator)
-    return max(-limit, min(number, limit)) if clamps(candidate, operation, number, estimator) else number
+    return max(-limit, min(number, limit))
 
 
 def backwards(drawn):
@@ -446,8 +448,7 @@ def answered(candidate, batch, estimator):
 
 def sizes(candidate, mask):
     """What the candidate divides each token's term by, [B, 1], as it declares or was found to do."""
-    chosen = {name: candidate.convention(f"kl_loss.{name}") for name in ("reduction", "empty_rows", "count")}
-    return rationals(np.array(divisors(mask.tolist(), **chosen), dtype=object)[:, None])
+    return np.array(divided(candidate, "kl_loss", mask), dtype=object)[:, None]
 
 
 def of_each_token(batch, function):
@@ -604,3 +605,13 @@ def test_far_apart_the_loss_and_its_gradient_are_those_that_the_formula_says(can
     answer = candidate.demand(OPERATIONS["kl_loss"], *arguments(batch, estimator))
     by = {name.rpartition(".")[2]: choice for name, choice in candidate.conventions("kl_loss").items()}
     agree(answer, exact_loss(batch, estimator, **by), **loss_terms(batch, estimator))
+
+
+@clause("KL-29", examples=40)
+@given(completions(ratios=far_token_ratios), estimators, st.sampled_from([800.0, -800.0]))
+def test_what_is_clamped_is_held_where_no_float_holds_it(candidate, batch, estimator, log_ratio):
+    assume(batch.mask.any() and most(candidate, "kl_loss", estimator) < float("inf"))
+    apart = batch.but(ref_logp=batch.logp - log_ratio, old_logp=batch.logp)
+    answer = candidate.demand(OPERATIONS["kl_loss"], *arguments(apart, estimator))
+    by = {name.rpartition(".")[2]: choice for name, choice in candidate.conventions("kl_loss").items()}
+    agree(answer, exact_loss(apart, estimator, **by), magnitude=2000 * batch.mask.sum(), roundings=batch.mask.size + 16)

@@ -18,15 +18,14 @@ from rlspec.properties.clipping import (
     steps,
     surrogates,
 )
+from rlspec.properties.closed_forms import divided, limited
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.processes import distributions, fractions
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.reducing import added_to_a_count, by_row, divisors_of, rows_in, tokens_in
 from rlspec.properties.tokens import TOKEN_RATIOS
-from rlspec.reference.choices import shape_of
 from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.ppo import size
-from rlspec.reference.reductions import divisors
 from rlspec.spec.operations import OPERATIONS
 
 whatever = st.sampled_from([1.0, -3.0, 20.0])
@@ -48,24 +47,13 @@ def divisor(candidate, operation, mask):
 
 def sizes(candidate, mask):
     """n_b of each row [B, 1], by which the candidate divides the terms of ``ppo_loss``."""
-    chosen = {name: candidate.convention(f"ppo_loss.{name}") for name in ("reduction", "empty_rows", "count")}
-    return np.array([[exactly(n)] for n in divisors(mask.tolist(), **chosen)], dtype=object)
+    return np.array(divided(candidate, "ppo_loss", mask), dtype=object)[:, None]
 
 
 def ppo_expected(candidate, batch, objectives, slopes=None):
     """Minus the reduction of the objectives [B, T], and of their derivatives in log r, which they are if not given."""
     divided, moving = sizes(candidate, batch.mask), objectives if slopes is None else slopes
     return -masked(batch, objectives / divided), np.where(batch.mask, -moving / divided, 0)
-
-
-def as_it_counts(candidate, log_ratio):
-    """A log-ratio as far as the candidate's clamp lets it count, and whether it moves."""
-    shape, most = shape_of(candidate.convention("ppo_loss.log_ratio"), "as it is", "clamped to C", "at most C")
-    if shape != "as it is" and log_ratio > most:
-        return most, False
-    if shape == "clamped to C" and log_ratio < -most:
-        return -most, False
-    return log_ratio, True
 
 
 def smaller_products(batch):
@@ -350,8 +338,8 @@ def test_a_far_ratio_has_its_due(candidate, batch, side, advantage, kind):
     wide = kind == np.float64 and candidate.precision("ppo_loss") == "float64"
     log_ratio = side * (200.0 if wide else 60.0)
     batch = one_far_token(batch, log_ratio, advantage, kind)
-    counts, free = as_it_counts(candidate, log_ratio)
-    ratio = exact_exp(exactly(counts))
+    counts, free = limited(candidate, "ppo_loss", Fraction(log_ratio))
+    ratio = exact_exp(counts)
     batch = batch.but(ratio=np.array([[ratio]], dtype=object))
     objective = smaller_products(batch)[0, 0]
     if batch.dual_clip and advantage < 0:
