@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from math import exp, log
 from typing import Any
 
-from .choices import one_of, shape_of
+from .choices import one_of, require, shape_of
 from .distributions import Function, log_softmax
 from .language import Language, Policy, Tokens, choices, expectation, probability
 from .linear_algebra import Matrix, Number, Vector, dot
@@ -136,6 +136,8 @@ def kl_loss(
     Returns the loss and its derivatives, [B][T].
     """
     form_of = one_of(FORMS, form)
+    require(estimator, *ESTIMATORS)
+    require(clamp, *CLAMPED)
 
     def term(row: int, step: int) -> Term:
         new, reference, old = logp[row][step], ref_logp[row][step], old_logp[row][step]

@@ -9,11 +9,11 @@ from fractions import Fraction
 from math import exp
 from typing import Any
 
-from .choices import one_of, shape_of
+from .choices import one_of, require, shape_of
 from .kl import Term
 from .linear_algebra import Matrix, Number
 from .reductions import divisors, reduced
-from .surrogate import rated, surrogate
+from .surrogate import LIMITS, rated, surrogate
 
 Mask = Sequence[Sequence[Any]]
 Table = list[list[Number]]
@@ -39,6 +39,8 @@ def ppo_loss(
     dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
     is (PPO-14).  log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
     """
+
+    require(log_ratio, *LIMITS)
 
     def term(row: int, step: int) -> Term:
         [(ratio, moves)] = rated([logp[row][step] - old_logp[row][step]], "token", log_ratio, exp)

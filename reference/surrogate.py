@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from math import exp, inf
 from typing import Any
 
-from .choices import one_of, shape_of
+from .choices import require, shape_of
 from .kl import CLAMPED, ESTIMATORS, Term, estimated
 from .linear_algebra import Matrix, Number, Vector
 from .reductions import Mask, divisors, reduced
@@ -48,9 +48,9 @@ def surrogate_loss(
     form (SUR-7).  reduction, divisor: n_b (SUR-8).  kl: the estimate k (SUR-9); without a kl_coef nothing of it is
     read.  empty_rows, count, log_ratio, clamp, kl_weight: what is left open (SUR-16 to SUR-19).
     """
-    named = (LEVELS, ratio), (FORMS, clip), (ESTIMATORS, kl), (CLAMPED, clamp), (KL_WEIGHTS, kl_weight)
-    for known, name in named:
-        one_of(known, name)
+    for choice, known in (ratio, LEVELS), (clip, FORMS), (kl, ESTIMATORS), (clamp, CLAMPED), (kl_weight, KL_WEIGHTS):
+        require(choice, *known)
+    require(log_ratio, *LIMITS)
 
     def terms_of(row: int) -> dict[int, Term]:
         steps = [step for step, counts in enumerate(mask[row]) if counts]
@@ -114,13 +114,16 @@ LEVELS: Mapping[str, Callable[[Row], Row]] = {
 Each is linear and its own transpose: it takes derivatives back the way it takes log-ratios forth.
 """
 
-KL_WEIGHTS: Mapping[str, str] = {"1": "each estimate as it is", "ratio": "times the token's ratio"}
+LIMITS = ("as it is", "clamped to C", "at most C")
+"""How far a log-ratio counts (SUR-17)."""
+
+KL_WEIGHTS = ("1", "ratio")
 """What an estimate of the KL divergence is multiplied by (SUR-19)."""
 
 
 def limit(number: Number, choice: str) -> Term:
     """A log-ratio as far as it counts, and 1; 0 where it is held (SUR-17)."""
-    shape, most = shape_of(choice, "as it is", "clamped to C", "at most C")
+    shape, most = shape_of(choice, *LIMITS)
     if shape != "as it is" and number > most:
         return most, 0
     if shape == "clamped to C" and number < -most:

@@ -80,10 +80,13 @@ class Operation:
 
     @property
     def of_rows(self) -> tuple[str, ...]:
-        """The parameters that have one entry for each row of a mask [B, T], and mean nothing where nothing counts."""
+        """The parameters that have one entry for each row of a mask [B, T], and mean nothing where nothing counts.
+
+        The name of a row's group is none of them: a group without a token may be one that a mean over groups is over.
+        """
         if not self.mask or self.axes[self.mask] == ("B",):
             return ()
-        return tuple(name for name, of in self.axes.items() if of == ("B",))
+        return tuple(name for name, of in self.axes.items() if of == ("B",) and name != "groups")
 
     @property
     def may_select_nothing(self) -> bool:

@@ -38,6 +38,17 @@ OPERATIONS = (
     "rpo_loss",
     "group_advantages",
     "reinforce_plus_plus_advantages",
+    "kl_estimate",
+    "kl_loss",
+    "ppo_loss",
+    "surrogate_loss",
+    "grpo_loss",
+    "dr_grpo_loss",
+    "dapo_loss",
+    "cispo_loss",
+    "gspo_loss",
+    "luspo_loss",
+    "gmpo_loss",
 )
 """The operations that are asked."""
 

@@ -206,6 +206,18 @@ def no_larger(moved, most):
         raise NotImplementedError("a ratio that no float holds")
 
 
+def without_kl(loss):
+    """A loss that knows no KL term, and declines one; nor does it look at groups."""
+
+    def declining(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *length):
+        if kl_coef:
+            raise NotImplementedError("a KL term")
+        return loss(logp, old_logp, advantages, mask, clip_low, clip_high, *length)
+
+    declining.__name__ = loss.__name__
+    return declining
+
+
 def training(name, empty_rows="counted", dtype=torch.float64):
     """Losses as in trainers: the smaller of two products, by autograd, with padding replaced before anything else."""
     exponents = 700 if dtype == torch.float64 else 80
@@ -231,7 +243,7 @@ def training(name, empty_rows="counted", dtype=torch.float64):
     def mean_over_tokens(mask):
         return mask.to(dtype) / mask.sum().clamp(min=1)
 
-    def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
         logp, moved, mask = tokens(logp, old_logp, mask)
         terms = losses(moved, advantages, clip_low, clip_high)
         if kl_coef:
@@ -240,16 +252,19 @@ def training(name, empty_rows="counted", dtype=torch.float64):
             terms = terms + kl_coef * (torch.exp(behind) - behind - 1)
         return reduced(logp, terms, mean_of_means(mask))
 
+    @without_kl
     def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
         logp, moved, mask = tokens(logp, old_logp, mask)
         return reduced(
             logp, losses(moved, advantages, clip_low, clip_high), mask.to(dtype) / (rows(mask, empty_rows) * length)
         )
 
+    @without_kl
     def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
         logp, moved, mask = tokens(logp, old_logp, mask)
         return reduced(logp, losses(moved, advantages, clip_low, clip_high), mean_over_tokens(mask))
 
+    @without_kl
     def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
         logp, moved, mask = tokens(logp, old_logp, mask)
         mean = moved.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
@@ -257,6 +272,7 @@ def training(name, empty_rows="counted", dtype=torch.float64):
         each = kept - kept.detach() + mean.detach()  # a row's ratio for each token, which has its derivative alone
         return reduced(logp, losses(each, advantages, clip_low, clip_high), mean_of_means(mask))
 
+    @without_kl
     def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
         logp, moved, mask = tokens(logp, old_logp, mask)
         weights = moved.exp().clamp(1 - clip_low, 1 + clip_high).detach() * tensors(dtype, advantages)[0][:, None]
@@ -285,7 +301,7 @@ def looping(name, empty_rows="counted"):
     def ratio_of(new, old):
         return math.exp(float(new) - float(old))
 
-    def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+    def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
         def term(row, t):
             ratio = ratio_of(logp[row, t], old_logp[row, t])
             value, slope = surrogate(ratio, float(advantages[row]), clip_low, clip_high)
@@ -300,14 +316,17 @@ def looping(name, empty_rows="counted"):
 
         return term
 
+    @without_kl
     def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
         term = token_terms(logp, old_logp, advantages, clip_low, clip_high)
         return summed(mask, term, lambda _: rows(mask, empty_rows) * length)
 
+    @without_kl
     def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
         term = token_terms(logp, old_logp, advantages, clip_low, clip_high)
         return summed(mask, term, lambda _: np.count_nonzero(mask))
 
+    @without_kl
     def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
         total, slopes = 0.0, np.zeros(mask.shape)
         for row, counts in enumerate(mask.astype(bool)):
@@ -318,6 +337,7 @@ def looping(name, empty_rows="counted"):
                 slopes[row, counts] = slope / np.count_nonzero(counts)
         return total / rows(mask, empty_rows), slopes / rows(mask, empty_rows)
 
+    @without_kl
     def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
         def term(row, t):
             ratio = min(max(ratio_of(logp[row, t], old_logp[row, t]), 1 - clip_low), 1 + clip_high)
@@ -360,7 +380,7 @@ def unpacked(mask, values):
 
 
 @variant("packed, rows by bincount")
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     mask, row, ratio, advantage = packed(logp, old_logp, advantages, mask)
     limited, free = bounded(ratio, advantage, clip_low, clip_high)
     behind = ref_logp[mask].astype(float) - logp[mask] if kl_coef else np.zeros(len(row))
@@ -371,6 +391,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, k
 
 
 @variant("packed, one sum")
+@without_kl
 def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
     mask, _, ratio, advantage = packed(logp, old_logp, advantages, mask)
     limited, free = bounded(ratio, advantage, clip_low, clip_high)
@@ -379,6 +400,7 @@ def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
 
 
 @variant("packed, a mean", quick=True)
+@without_kl
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     mask, row, ratio, advantage = packed(logp, old_logp, advantages, mask)
     limited, free = bounded(ratio, advantage, clip_low, clip_high)
@@ -387,6 +409,7 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 @variant("by one ratio a row, broadcast")
+@without_kl
 def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     lengths = np.maximum(mask.sum(axis=1), 1)
     moved = np.where(mask, np.subtract(logp, old_logp, dtype=float), 0).sum(axis=1) / lengths
@@ -396,6 +419,7 @@ def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 @variant("packed, a dot product")
+@without_kl
 def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     mask, _, ratio, advantage = packed(logp, old_logp, advantages, mask)
     weights = -np.clip(ratio, 1 - clip_low, 1 + clip_high) * advantage / max(np.count_nonzero(mask), 1)
@@ -403,6 +427,7 @@ def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 @variant("times the mask", admitted=("OPS-11",))
+@without_kl
 def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     logp, old_logp, advantages, weights = tensors(torch.float64, logp, old_logp, advantages, mask)
     no_larger((logp - old_logp)[weights > 0], 700)
@@ -411,6 +436,71 @@ def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
     losses = -(advantages.relu()[:, None] * up - (-advantages).relu()[:, None] * down)
     loss = (losses * weights).sum() / weights.sum().clamp(min=1)
     return loss.item(), torch.autograd.grad(loss, logp)[0].tolist()
+
+
+def along_the_axes(name, weights, level="token", geometric=False, most=None, weighed=False, dtype=torch.float64):
+    """A loss of ratios as a trainer with options has it: a KL term whatever the loss, and bounds if asked for.
+
+    weights: of each token, from the mask, the groups and the length.  most: a bound of the log-ratio from above.
+    """
+
+    def loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *length):
+        [logp, old_logp, ref_logp, worth], mask = tensors(dtype, logp, old_logp, ref_logp, advantages), flags(mask)
+        logp.requires_grad_()
+        new, old, ref = (part.masked_fill(~mask, 0) for part in (logp, old_logp, ref_logp))
+        own, worth = new - old, worth[:, None].expand(mask.shape)
+        clipped = own.clamp(-clip_low, clip_high) if geometric else own
+        moved = torch.where(
+            worth > 0, torch.minimum(own, clipped), torch.where(worth < 0, torch.maximum(own, clipped), own)
+        )
+        if level == "sequence":
+            moved, own = ((part.sum(1) / mask.sum(1).clamp(min=1))[:, None].expand(mask.shape) for part in (moved, own))
+        if most is not None:
+            moved, own = moved.clamp(max=most), own.clamp(max=most)
+        no_larger(torch.stack([own, moved, ref - new]), 700 if dtype == torch.float64 else 80)
+        gains = moved.exp() * worth
+        if not geometric:
+            gains = torch.min(gains, moved.exp().clamp(1 - clip_low, 1 + clip_high) * worth)
+        costs = (ref - new).exp() - 1 - (ref - new)
+        terms = kl_coef * costs * (own.exp() if weighed else 1) - gains
+        total = (terms * mask * weights(mask, groups, *length)).sum()
+        return total.detach(), torch.autograd.grad(total, logp)[0]
+
+    loss.__name__ = name
+    return loss
+
+
+def lengths(mask):
+    return mask.sum(1, keepdim=True)
+
+
+def each_group(mask, groups):
+    """1 over the number of tokens in a row's group, and over the number of groups."""
+    _, index = np.unique(groups, return_inverse=True)
+    tokens = torch.tensor([int(mask[torch.from_numpy(index == of)].sum()) for of in range(index.max() + 1)]).clamp(
+        min=1
+    )
+    return (1 / tokens[torch.from_numpy(index)] / len(tokens))[:, None]
+
+
+WEIGHTS = {
+    "grpo_loss": lambda mask, groups: 1 / lengths(mask).clamp(min=1) / len(mask),
+    "dr_grpo_loss": lambda mask, groups, length: 1 / length / len(mask),
+    "dapo_loss": lambda mask, groups: 1 / mask.sum().clamp(min=1),
+    "gspo_loss": lambda mask, groups: 1 / (lengths(mask) + 1e-8) / len(mask),
+    "luspo_loss": lambda mask, groups: 1 / len(mask),
+    "gmpo_loss": lambda mask, groups: 1 / (lengths(mask) + 1e-8) / len(mask),
+}
+for name, weights in WEIGHTS.items():
+    of_rows = {"level": "token" if name in ("grpo_loss", "dr_grpo_loss", "dapo_loss") else "sequence"}
+    how = of_rows | {"geometric": name == "gmpo_loss"}
+    variant("with a KL term", quick=name == "gmpo_loss")(along_the_axes(name, weights, **how))
+    variant("with a KL term that its ratio weighs")(along_the_axes(name, weights, **how, weighed=True))
+    variant("with log-ratios of 10 at most")(along_the_axes(name, weights, **how, most=10.0))
+variant("over each group, with a KL term")(along_the_axes("dapo_loss", each_group))
+variant("over each group, in float32", admitted=("OPS-4",))(
+    along_the_axes("dapo_loss", each_group, dtype=torch.float32)
+)
 
 
 for name in ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss"):

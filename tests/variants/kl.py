@@ -12,9 +12,9 @@ from .registry import in_bfloat16, rough, variant
 
 CLAMPED = {
     "none": (),
-    "k3 at 10": ("k3",),
-    "k2 and k3 at 10": ("k2", "k3"),
-    "all at 10": ("k1", "k2", "k3"),
+    "k3 at most 10": ("k3",),
+    "k2 and k3 at most 10": ("k2", "k3"),
+    "within 10": ("k1", "k2", "k3"),
 }
 
 
@@ -162,10 +162,10 @@ def kl_divergence(logits, ref_logits):
 
 
 FORMS = ("importance weighted", "plain", "straight through", "weighted straight through")
-AGGREGATIONS = ("mean over steps", "mean over rows", "mean of means", "sum")
+REDUCTIONS = ("token-mean", "mean of sums", "mean of means", "sum")
 
 
-def following(form, aggregation, dtype=torch.float64):
+def following(form, reduction, dtype=torch.float64):
     """By autograd, of what the mask selects."""
 
     def kl_loss(logp, ref_logp, old_logp, mask, estimator):
@@ -189,20 +189,20 @@ def following(form, aggregation, dtype=torch.float64):
             led = led * ratio.detach() if form == "weighted straight through" else led
             terms = led - led.detach() + estimate.detach()
         sizes = {
-            "mean over steps": mask.sum().clamp(min=1),
-            "mean over rows": torch.tensor(len(mask)),
+            "token-mean": mask.sum().clamp(min=1),
+            "mean of sums": torch.tensor(len(mask)),
             "mean of means": (mask.sum(1, keepdim=True) * len(mask)).expand(mask.shape)[mask],
             "sum": torch.tensor(1),
         }
-        loss = (terms / sizes[aggregation]).sum()
+        loss = (terms / sizes[reduction]).sum()
         return loss.item(), torch.autograd.grad(loss, logp)[0]
 
     return kl_loss
 
 
-for choices in product(FORMS, AGGREGATIONS):
-    variant(f"by autograd, {', '.join(choices)}", quick=choices == (FORMS[2], AGGREGATIONS[2]))(following(*choices))
-for choices in ((FORMS[0], AGGREGATIONS[0]), (FORMS[1], AGGREGATIONS[2]), (FORMS[3], AGGREGATIONS[1])):
+for choices in product(FORMS, REDUCTIONS):
+    variant(f"by autograd, {', '.join(choices)}", quick=choices == (FORMS[2], REDUCTIONS[2]))(following(*choices))
+for choices in ((FORMS[0], REDUCTIONS[0]), (FORMS[1], REDUCTIONS[2]), (FORMS[3], REDUCTIONS[1])):
     variant(f"in float32 throughout, {', '.join(choices)}", admitted=("OPS-4",))(following(*choices, torch.float32))
 
 
@@ -236,5 +236,5 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 
 
 for form in FORMS:
-    implementation = in_bfloat16(following(form, "mean over steps", torch.bfloat16))
+    implementation = in_bfloat16(following(form, "token-mean", torch.bfloat16))
     variant(f"in bfloat16 throughout, {form}", **rough(**{"kl_loss.form": form}))(implementation)

@@ -11,19 +11,19 @@ from .language import tensors
 from .reductions import REDUCTIONS, divisors_of
 from .registry import in_bfloat16, rough, variant
 
-AGGREGATIONS = ("mean over steps", "mean over rows", "mean over rows with a step", "sum")
+REDUCTIONS = ("token-mean", "mean of sums", "mean of sums, empty rows left out", "sum")
 
 
-def size(mask, aggregation):
+def size(mask, reduction):
     """What a sum over what the mask counts is divided by."""
     mask = np.array(mask, dtype=bool)
     sizes = {
-        "mean over steps": mask.sum(),
-        "mean over rows": len(mask),
-        "mean over rows with a step": mask.any(axis=1).sum(),
+        "token-mean": mask.sum(),
+        "mean of sums": len(mask),
+        "mean of sums, empty rows left out": mask.any(axis=1).sum(),
         "sum": 1,
     }
-    return max(int(sizes[aggregation]), 1)
+    return max(int(sizes[reduction]), 1)
 
 
 def flags(mask):
@@ -33,7 +33,7 @@ def flags(mask):
 # The clipped surrogate
 
 
-def pessimistic(aggregation, log_ratio, dtype=torch.float64):
+def pessimistic(reduction, log_ratio, dtype=torch.float64):
     """The larger of two losses, and the smaller of that and a third, by autograd on what the mask selects."""
 
     def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
@@ -48,13 +48,13 @@ def pessimistic(aggregation, log_ratio, dtype=torch.float64):
         losses = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1 - clip_low, 1 + clip_high))
         if dual_clip is not None:
             losses = torch.where(advantage < 0, torch.minimum(losses, -advantage * dual_clip), losses)
-        loss = losses.sum() / size(mask, aggregation)
+        loss = losses.sum() / size(mask, reduction)
         return loss.item(), torch.autograd.grad(loss, logp)[0]
 
     return ppo_loss
 
 
-def limiting(aggregation, log_ratio):
+def limiting(reduction, log_ratio):
     """The ratio limited on the side that the advantage pushes it to, and the derivative by hand."""
 
     def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
@@ -66,17 +66,17 @@ def limiting(aggregation, log_ratio):
             ratio = np.clip(np.exp(clamped), np.where(advantage < 0, 1 - clip_low, 0), furthest)
         held = (ratio != np.exp(clamped)) | (clamped != moved)
         slopes = np.zeros(mask.shape)
-        slopes[mask] = np.where(held, 0, -ratio * advantage) / size(mask, aggregation)
-        return -(ratio * advantage).sum() / size(mask, aggregation), slopes
+        slopes[mask] = np.where(held, 0, -ratio * advantage) / size(mask, reduction)
+        return -(ratio * advantage).sum() / size(mask, reduction), slopes
 
     return ppo_loss
 
 
-for choices in product(AGGREGATIONS, ("as it is", "clamped to 20")):
+for choices in product(REDUCTIONS, ("as it is", "clamped to 20")):
     variant(f"as the larger loss, {', '.join(choices)}")(pessimistic(*choices))
     variant(f"with the ratio limited, {', '.join(choices)}")(limiting(*choices))
 for log_ratio in ("as it is", "clamped to 20"):
-    choices = "mean over steps", log_ratio
+    choices = "token-mean", log_ratio
     variant(f"in float32 throughout, {log_ratio}", admitted=("OPS-4",))(pessimistic(*choices, torch.float32))
 
 
@@ -285,7 +285,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 for implementation, conventions in (
-    (pessimistic("mean over steps", "clamped to 20", torch.bfloat16), {"ppo_loss.log_ratio": "clamped to 20"}),
+    (pessimistic("token-mean", "clamped to 20", torch.bfloat16), {"ppo_loss.log_ratio": "clamped to 20"}),
     (
         erring(0.5, "larger of both", "token-mean", torch.bfloat16),
         {"value_loss.factor": "1/2", "value_loss.clipping": "larger of both"},
