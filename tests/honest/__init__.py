@@ -4,7 +4,17 @@ A candidate is a convention from each family of the specification, a way to comp
 that settles everything else.  None of it calls the reference.
 """
 
-from . import advantages, decision_process, distributions, language, preference, returns
+from . import (
+    advantages,
+    decision_process,
+    distributions,
+    group,
+    language,
+    losses,
+    preference,
+    reductions,
+    returns,
+)
 from .candidates import Honest, Trial, draw, trial
 from .catalogue import WAYS
 
@@ -16,8 +26,11 @@ __all__ = [
     "decision_process",
     "distributions",
     "draw",
+    "group",
     "language",
+    "losses",
     "preference",
+    "reductions",
     "returns",
     "trial",
 ]

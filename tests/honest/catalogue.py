@@ -39,7 +39,7 @@ def way(how: str, *operations: str) -> Callable[[Callable[..., Any]], Callable[.
     """Register a function as a way to compute the operation whose name it has, or those named."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        for operation in operations or (function.__name__,):
+        for operation in set(operations or (function.__name__,)) & OPERATIONS.keys():
             WAYS[operation].append(Way(operation, how, function))
         return function
 

@@ -5,14 +5,13 @@ import torch
 from torch.nn import functional
 
 from .catalogue import way
+from .reductions import rows_of
 from .tensors import differentiated, leaves, tensors
 
 
-def number_of(choices, valid):
-    """What the sum over the pairs is divided by."""
-    if choices["reduction"] == "sum":
-        return 1
-    return len(valid) if choices["empty_rows"] == "counted" else max(int(valid.sum()), 1)
+def size_of(choices, valid):
+    """What a sum over the pairs that count is divided by."""
+    return 1 if choices["reduction"] == "sum" else rows_of(choices, valid)
 
 
 def labels(choices, label_smoothing):
@@ -24,12 +23,12 @@ def labels(choices, label_smoothing):
 
 def with_slopes(style, choices, valid, losses, *slopes):
     """Losses of pairs, reduced, and their derivatives."""
-    return style.mean(valid, number_of(choices, valid), losses, *slopes)
+    return style.mean(valid, size_of(choices, valid), losses, *slopes)
 
 
 def by_autograd(choices, valid, losses, *whole):
     """Losses of the pairs that count, reduced, and their derivatives by torch."""
-    return differentiated(losses.sum() / number_of(choices, valid), *whole)
+    return differentiated(losses.sum() / size_of(choices, valid), *whole)
 
 
 def counted(style, valid, wrt, *columns):
@@ -121,7 +120,7 @@ def log_complement(mean):
 
 def with_likelihood(style, choices, valid, losses, slopes, chosen, length, weight):
     """A contrast, and so many times the negative log-likelihood of the chosen; derivatives in chosen and rejected."""
-    size = number_of(choices, valid)
+    size = size_of(choices, valid)
     loss, up, down = style.mean(valid, size, losses, *slopes)
     if choices["likelihood"] == "token-mean":
         sizes = np.full(len(valid), max(float(style.whole(np.where(valid, length, 0))), 1))
@@ -154,7 +153,7 @@ def orpo_loss(style, choices, chosen_logp, rejected_logp, chosen_length, rejecte
 
 def likely(choices, valid, contrast, chosen, length, weight, whole):
     """The same by torch."""
-    size = number_of(choices, valid)
+    size = size_of(choices, valid)
     tokens = length * size if choices["likelihood"] == "mean of means" else length.sum().clamp(min=1)
     return differentiated(contrast.sum() / size - weight * (chosen / tokens).sum(), *whole)
 

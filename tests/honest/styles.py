@@ -53,7 +53,7 @@ def _running(terms: np.ndarray) -> np.ndarray:
 
 
 def _exact(terms: np.ndarray) -> np.ndarray:
-    rows = terms.reshape(-1, terms.shape[-1])
+    rows = terms.reshape(math.prod(terms.shape[:-1]), terms.shape[-1])
     return np.array([math.fsum(row) for row in rows], terms.dtype).reshape(terms.shape[:-1])
 
 

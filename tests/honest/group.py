@@ -1,0 +1,72 @@
+"""Ways to compute advantages within groups."""
+
+import numpy as np
+
+from .advantages import divided
+from .catalogue import way
+
+
+def alone(style, choices, reward, scale):
+    """What a sample is worth that is alone in its group."""
+    if choices["alone"] != "its reward" or scale == "none":
+        return reward if choices["alone"] == "its reward" else style.dtype(0)
+    return divided(style, choices["eps"], reward, style.dtype(1))
+
+
+def baseline_of(style, members, baseline):
+    """What each member of a group is compared with."""
+    if baseline == "mean":
+        return np.full_like(members, style.whole(members) / style.dtype(len(members)))
+    others = [style.whole(np.delete(members, place)) for place in range(len(members))]
+    return np.array(others, style.dtype) / style.dtype(len(members) - 1)
+
+
+@way("group by group")
+def group_advantages(style, choices, rewards, groups, baseline, scale):
+    advantages, ddof = np.zeros_like(rewards), int(choices["std"].removeprefix("ddof="))
+    for name in set(groups.tolist()):
+        places = np.flatnonzero(groups == name)
+        members = rewards[places]
+        if len(places) == 1:
+            advantages[places] = alone(style, choices, members, scale)
+        elif np.ptp(members) > 0:
+            above = members - baseline_of(style, members, baseline)
+            centred = members - baseline_of(style, members, "mean")
+            variance = style.whole(centred * centred) / style.dtype(len(places) - ddof)
+            advantages[places] = divided(style, choices["eps"], above, variance) if scale == "std" else above
+    return advantages
+
+
+@way("by counting with weights, all groups at once")
+def group_advantages(style, choices, rewards, groups, baseline, scale):
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    ddof, size = int(choices["std"].removeprefix("ddof=")), counts[index]
+    means = (np.bincount(index, rewards) / counts).astype(style.dtype)
+    least, most = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
+    np.minimum.at(least, index, rewards)
+    np.maximum.at(most, index, rewards)
+    above = np.where((least == most)[index], style.dtype(0), rewards - means[index])
+    variance = np.bincount(index, above * above).astype(style.dtype) / np.maximum(counts - ddof, 1)
+    if baseline == "leave-one-out":
+        above = above * (size / np.maximum(size - 1, 1)).astype(style.dtype)
+    if scale == "std":
+        spread = np.where(above == 0, style.dtype(1), variance[index]).astype(style.dtype)
+        above = divided(style, choices["eps"], above, spread)
+    return np.where(size == 1, alone(style, choices, rewards, scale), above)
+
+
+@way("group by group, then over the batch")
+def reinforce_plus_plus_advantages(style, choices, rewards, groups, baseline):
+    numbers, ddof = np.array(rewards), int(choices["std"].removeprefix("ddof="))
+    for name in set(groups.tolist()) if baseline == "mean" else ():
+        places = np.flatnonzero(groups == name)
+        members = rewards[places]
+        if len(places) > 1 and np.ptp(members) > 0:
+            numbers[places] = members - style.whole(members) / style.dtype(len(places))
+        elif len(places) > 1 or choices["alone"] == "zero":
+            numbers[places] = 0
+    if np.ptp(numbers) == 0:
+        return np.zeros_like(numbers)
+    centred = numbers - style.whole(numbers) / style.dtype(len(numbers))
+    variance = style.whole(centred * centred) / style.dtype(max(len(numbers) - ddof, 1))
+    return divided(style, choices["eps"], centred, variance)

@@ -1,0 +1,73 @@
+"""Ways to make one number of many."""
+
+import numpy as np
+
+from rlspec.spec.choices import number_in
+
+from .catalogue import way
+
+
+def tokens_of(choices, counts):
+    """Numbers of tokens as they are divided by."""
+    added = number_in("n + E", choices.get("count", "n"))
+    return np.maximum(np.asarray(counts, float), 1) + (added or 0)
+
+
+def rows_of(choices, lengths):
+    """How many rows, or groups, a mean over them is over."""
+    counted = choices.get("empty_rows", "counted") == "counted"
+    return max(len(lengths) if counted else int(np.count_nonzero(lengths)), 1)
+
+
+def sizes(style, choices, mask, reduction, divisor=1, groups=None):
+    """What each row's terms are divided by, as a column; one number where it is the same for all rows."""
+    lengths = mask.sum(axis=1, keepdims=True)
+    if reduction == "mean of means":
+        return (rows_of(choices, lengths) * tokens_of(choices, lengths)).astype(style.dtype)
+    if reduction == "mean of group token-means":
+        _, index = np.unique(groups, return_inverse=True)
+        in_group = np.bincount(index, lengths[:, 0])
+        return (rows_of(choices, in_group) * tokens_of(choices, in_group))[index][:, None].astype(style.dtype)
+    rows = rows_of(choices, lengths)
+    one = {
+        "token-mean": lambda: tokens_of(choices, lengths.sum()),
+        "mean of sums": lambda: rows,
+        "sum": lambda: 1,
+        "fixed divisor": lambda: divisor,
+        "mean of sums over a fixed divisor": lambda: rows * divisor,
+    }
+    return style.dtype(one[reduction]())
+
+
+@way("a sum of weighed tokens")
+def aggregate(style, choices, values, mask, reduction, divisor):
+    return style.mean(mask, sizes(style, choices, mask, reduction, divisor), values)[0]
+
+
+@way("in two steps, rows and then the batch")
+def aggregate(style, choices, values, mask, reduction, divisor):
+    sums, lengths = style.total(style.kept(values, mask)), mask.sum(axis=1)
+    if reduction == "mean of means":
+        sums = sums / tokens_of(choices, lengths).astype(style.dtype)
+    of_rows = {"sum": 1, "fixed divisor": divisor, "token-mean": tokens_of(choices, lengths.sum())}
+    over = rows_of(choices, lengths) * (divisor if reduction.endswith("over a fixed divisor") else 1)
+    return style.total(sums) / style.dtype(of_rows.get(reduction, over))
+
+
+@way("micro-batches' weighed tokens, added up")
+def accumulate(style, choices, values, mask, reduction, divisor, rows):
+    size, total = np.broadcast_to(sizes(style, choices, mask, reduction, divisor), (len(mask), 1)), style.dtype(0)
+    for begin in range(0, len(mask), rows):
+        part = slice(begin, begin + rows)
+        total = total + style.mean(mask[part], np.array(size[part]), values[part])[0]
+    return total
+
+
+@way("micro-batches' sums, divided at the end")
+def accumulate(style, choices, values, mask, reduction, divisor, rows):
+    size, sums = sizes(style, choices, mask, reduction, divisor), []
+    for begin in range(0, len(mask), rows):
+        part = slice(begin, begin + rows)
+        of_rows = style.total(style.kept(values[part], mask[part]))
+        sums.append(style.total(of_rows / size[part, 0] if np.ndim(size) else of_rows))
+    return style.total(np.array(sums, style.dtype)) / (1 if np.ndim(size) else size)
