@@ -14,7 +14,7 @@ from rlspec.conventions import infer
 from rlspec.drawing import explored
 from rlspec.power import Property, every_property
 from rlspec.properties.questions import PLAIN_QUESTIONS
-from rlspec.spec.clauses import choices_of, clauses
+from rlspec.spec.clauses import choices_of
 from rlspec.spec.operations import OPERATIONS
 
 from .catalogue import WAYS, Way, implementation
@@ -77,8 +77,10 @@ class Honest:
 def draw(seed: int, number: int) -> Honest:
     """The candidate of that number under a seed; operations take turns, and some candidates have several."""
     random = Random(f"{seed} {number}")
-    operation = list(WAYS)[number % len(WAYS)]
-    beside = [other for other in WAYS if OPERATIONS[other].chapter == OPERATIONS[operation].chapter]
+    turns = sorted(WAYS)
+    Random(seed).shuffle(turns)
+    operation = turns[number % len(turns)]
+    beside = [other for other in turns if OPERATIONS[other].chapter == OPERATIONS[operation].chapter]
     others = random.sample(beside, min(len(beside), random.choice((0, 0, 1, 2))))
     parts = tuple(_part(random, each) for each in dict.fromkeys([operation, *others]))
     return Honest(f"honest candidate {number} of seed {seed}", parts)
@@ -144,8 +146,3 @@ def _counted(test: Any) -> Iterator[list[None]]:
 
     with patch.object(test.hypothesis, "inner_test", counting):
         yield count
-
-
-def levels(flags: tuple[str, ...]) -> list[str]:
-    """The levels of the clauses of flags, for a summary."""
-    return [clauses()[flag.partition("(")[2].partition(",")[0].partition(")")[0]].level for flag in flags]
