@@ -387,9 +387,10 @@ def test_the_weight_of_a_success_rate_grows_with_the_group_towards_that_of_the_a
 
 
 def spread_over_all(candidate, drawn, baseline):
-    """What the batch is divided by, by the candidate's conventions."""
+    """What the batch is divided by, by the candidate's conventions; 1 where nothing keeps a spread of 0 from zero."""
     by = chosen(candidate, "reinforce_plus_plus_advantages")
-    return divisor(less_their_means(candidate, drawn, baseline), by["std"], by["eps"])
+    spread = divisor(less_their_means(candidate, drawn, baseline), by["std"], by["eps"])
+    return spread if spread > 0 else 1.0
 
 
 def less_their_means(candidate, drawn, baseline):
