@@ -100,3 +100,15 @@ def test_a_source_is_cited_without_an_apology(chapter):
 def test_the_clauses_that_a_chapter_names_are_there():
     named = {id for chapter in CHAPTERS for id in re.findall(r"\b[A-Z]{2,5}-[1-9]\d*\b", text_of(chapter))}
     assert {id for id in named if id.partition("-")[0] in {of.prefix for of in clauses().values()}} <= clauses().keys()
+
+
+def test_a_title_stands_alone():
+    leaning = re.compile(r"^(Nor|Not even|It|Its|They|This|That|Likewise|So)\b")
+    titles = [of.title for of in clauses().values()]
+    assert [title for title in titles if leaning.match(title)] == []
+    assert len(titles) == len(set(titles))
+
+
+@every_chapter
+def test_what_is_not_a_law_says_so(chapter):
+    assert re.findall(r'^\*\*"[^*]+', text_of(chapter), re.MULTILINE) == []
