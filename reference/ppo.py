@@ -39,7 +39,6 @@ def ppo_loss(
     dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
     is (PPO-14).  log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
     """
-
     require(log_ratio, *LIMITS)
 
     def term(row: int, step: int) -> Term:
