@@ -96,3 +96,8 @@ def balls(numbers: Any) -> Any:
         return numbers
     fraction = exactly(numbers)
     return arb(fraction.numerator) / fraction.denominator
+
+
+def exponential_of(number: Any) -> arb:
+    """The exponential of a ball, or of a number that is none, such as a clamp's: arb.exp of that ends the process."""
+    return arb(number).exp()

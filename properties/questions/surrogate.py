@@ -4,10 +4,10 @@ from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
-from flint import arb, ctx
+from flint import ctx
 
 from rlspec.properties.losses import Credited, credited, no_kl
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
+from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, exponential_of, last_names, nearest
 from rlspec.properties.strategies import PLAIN
 from rlspec.properties.tokens import DISTANT_RATIOS, FURTHEST_RATIOS, plain_ratios
 from rlspec.reference import group, surrogate
@@ -35,7 +35,7 @@ def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
     function = getattr(surrogate if operation == "surrogate_loss" else group, operation)
     with ctx.workprec(PRECISION):
         arguments = (given if name == "groups" else _balls(given) for name, given in _named(operation, case))
-        total, slopes = function(*arguments, **last_names(chosen), exp=arb.exp)
+        total, slopes = function(*arguments, **last_names(chosen), exp=exponential_of)
         return nearest(total), [[nearest(slope) for slope in row] for row in slopes]
 
 

@@ -9,11 +9,13 @@ from . import (
     decision_process,
     distributions,
     group,
+    kl,
     language,
     losses,
     preference,
     reductions,
     returns,
+    surrogate,
 )
 from .candidates import Honest, Trial, draw, trial
 from .catalogue import WAYS
@@ -27,10 +29,12 @@ __all__ = [
     "distributions",
     "draw",
     "group",
+    "kl",
     "language",
     "losses",
     "preference",
     "reductions",
     "returns",
+    "surrogate",
     "trial",
 ]

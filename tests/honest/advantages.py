@@ -72,13 +72,13 @@ def normalize_advantages(style, choices, advantages, mask):
     return result
 
 
-@way("masked sums")
+@way("masked sums, whether or not all are equal")
 def normalize_advantages(style, choices, advantages, mask):
     clean, count = style.kept(advantages, mask), int(mask.sum())
     if count < 2:
         return clean if choices["one"] == "unchanged" else np.zeros_like(clean)
     centred = style.kept(clean - style.whole(clean) / style.dtype(count), mask)
-    if np.ptp(advantages[mask]) == 0:
+    if choices["eps"] == "std" and np.ptp(advantages[mask]) == 0:
         return np.zeros_like(clean)
     ddof = int(choices["std"].removeprefix("ddof="))
     return divided(style, choices["eps"], centred, style.whole(centred**2) / style.dtype(count - ddof))

@@ -56,7 +56,8 @@ class Honest:
         """Clauses that are advice, and that it does not take."""
         styles = [part.style for part in self.parts]
         imprecise = {"OPS-4"} if any(style.precision != "float64" for style in styles) else set()
-        return ADVICE | imprecise | ({"OPS-11"} if any(style.masking == BARE for style in styles) else set())
+        bare = {"OPS-11"} if any(style.masking == BARE for style in styles) else set()
+        return ADVICE.union(imprecise, bare, *(part.way.admitted for part in self.parts))
 
     def candidate(self) -> Candidate:
         """The candidate on trial, with its undeclared choices found out."""

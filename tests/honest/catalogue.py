@@ -26,6 +26,8 @@ class Way:
     operation: str
     how: str
     function: Callable[..., Any]
+    admitted: tuple[str, ...] = ()
+    """Clauses of advice that it does not take."""
 
     def __str__(self) -> str:
         return self.how
@@ -35,12 +37,14 @@ WAYS: dict[str, list[Way]] = defaultdict(list)
 """The ways to compute each operation."""
 
 
-def way(how: str, *operations: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def way(
+    how: str, *operations: str, admitted: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a way to compute the operation whose name it has, or those named."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for operation in set(operations or (function.__name__,)) & OPERATIONS.keys():
-            WAYS[operation].append(Way(operation, how, function))
+            WAYS[operation].append(Way(operation, how, function, admitted))
         return function
 
     return register

@@ -29,6 +29,16 @@ def entropy(style, choices, logits, legal):
     return value, policy * (np.log(total)[:, None] - shifted - value[:, None])
 
 
+@way("the logarithm of a sum less a mean of logits as they are", admitted=("DIST-18",))
+def entropy(style, choices, logits, legal):
+    possible = legal & (logits > -np.inf)
+    scores = np.where(possible, logits, style.dtype(0)).astype(style.dtype)
+    log_total = np.logaddexp.reduce(np.where(possible, scores, -np.inf).astype(style.dtype), axis=1)
+    policy = style.kept(style.exp(np.where(possible, scores - log_total[:, None], style.dtype(0))), possible)
+    value = log_total - style.total(policy * scores)
+    return value, -policy * (scores - log_total[:, None] + value[:, None])
+
+
 @way("a row at a time, over what is possible")
 def entropy(style, choices, logits, legal):
     values, slopes = np.zeros(len(logits), style.dtype), np.zeros(logits.shape, style.dtype)
