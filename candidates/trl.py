@@ -6,11 +6,11 @@ configuration that it reads and a model, or a forward pass, that answers with th
 ``token_logp`` is `selective_log_softmax` and ``entropy`` is `entropy_from_logits`, which has no illegal action.
 
 The group losses and ``ppo_loss`` are `GRPOTrainer._compute_loss` in training, with one process and one micro-batch: the
-loss types ``grpo``, ``dr_grpo``, ``dapo`` and ``cispo``, ``grpo`` with the importance sampling level ``sequence`` for
-``gspo_loss``, and ``bnpo`` for ``ppo_loss``, whose dual clip is ``delta``, documented to exceed 1 + epsilon and
-declined where it does not; advantages [B, T] are for trainers that inherit from it.  The library's CISPO has no lower
-clip, and inputs are declined where one would act.  ``kl_loss`` is ``bnpo`` with no advantages and the coefficient 1; it
-has the estimator k3 and no other.
+loss types ``grpo``, ``dr_grpo``, ``dapo`` and ``cispo``, ``grpo`` and ``luspo`` with the importance sampling level
+``sequence`` for ``gspo_loss`` and ``luspo_loss``, and ``bnpo`` for ``ppo_loss``, whose dual clip is ``delta``,
+documented to exceed 1 + epsilon and declined where it does not; advantages [B, T] are for trainers that inherit from
+it.  The library's CISPO has no lower clip, and inputs are declined where one would act.  ``kl_loss`` is
+``bnpo`` with no advantages and the coefficient 1; it has the estimator k3 and no other.
 
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types
@@ -56,31 +56,62 @@ def entropy(logits, legal):
     return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
 
 
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
+def surrogate_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
+    ratio, clip, dual_clip, reduction, divisor, kl,
+):  # fmt: skip
     batch = logp, old_logp, ref_logp, advantages, mask
-    return _grpo(batch, loss_type="grpo", epsilon_low=clip_low, epsilon_high=clip_high, beta=kl_coef)
+    if clip != "pessimistic" or ratio == "none" or (kl_coef and kl != "k3"):
+        raise NotImplementedError("a ratio that is clipped pessimistically, and k3")
+    if reduction not in _TYPES or (reduction == "mean of sums" and ratio != "sequence"):
+        raise NotImplementedError("a reduction that no loss type has")
+    if dual_clip is not None and dual_clip <= 1 + clip_high:
+        raise NotImplementedError("delta is to exceed 1 + epsilon")
+    how = {"importance_sampling_level": ratio, "delta": dual_clip, "max_completion_length": divisor}
+    return _clipped(batch, clip_low, clip_high, kl_coef, loss_type=_TYPES[reduction], **how)
 
 
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    how = {"loss_type": "dr_grpo", "max_completion_length": length}
-    return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
+_TYPES = {
+    "mean of means": "grpo",
+    "token-mean": "dapo",
+    "mean of sums": "luspo",
+    "mean of sums over a fixed divisor": "dr_grpo",
+}
 
 
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    batch = logp, old_logp, logp, advantages, mask
-    return _grpo(batch, loss_type="dapo", epsilon_low=clip_low, epsilon_high=clip_high)
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return _clipped((logp, old_logp, ref_logp, advantages, mask), clip_low, clip_high, kl_coef, loss_type="grpo")
 
 
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    how = {"loss_type": "grpo", "importance_sampling_level": "sequence"}
-    return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    batch, how = (logp, old_logp, ref_logp, advantages, mask), {"max_completion_length": length}
+    return _clipped(batch, clip_low, clip_high, kl_coef, loss_type="dr_grpo", **how)
 
 
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    return _clipped((logp, old_logp, ref_logp, advantages, mask), clip_low, clip_high, kl_coef, loss_type="dapo")
+
+
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    batch, how = (logp, old_logp, ref_logp, advantages, mask), {"importance_sampling_level": "sequence"}
+    return _clipped(batch, clip_low, clip_high, kl_coef, loss_type="grpo", **how)
+
+
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    batch, how = (logp, old_logp, ref_logp, advantages, mask), {"importance_sampling_level": "sequence"}
+    return _clipped(batch, clip_low, clip_high, kl_coef, loss_type="luspo", **how)
+
+
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     counted = np.asarray(mask, dtype=bool)
     if (np.exp(np.subtract(logp, old_logp)[counted]) < 1 - clip_low).any():
         raise NotImplementedError("a lower clip")
-    return _grpo((logp, old_logp, logp, advantages, mask), loss_type="cispo", epsilon_high=1 + clip_high)
+    batch = logp, old_logp, ref_logp, advantages, mask
+    return _grpo(batch, loss_type="cispo", epsilon_high=1 + clip_high, beta=kl_coef)
+
+
+def _clipped(batch, clip_low, clip_high, kl_coef, **how):
+    return _grpo(batch, epsilon_low=clip_low, epsilon_high=clip_high, beta=kl_coef, **how)
 
 
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):

@@ -19,7 +19,8 @@ advantages and of GAE is multiplied by the mask, as `compute_reinforce_plus_plus
 ``ppo_loss``, ``clip_fraction``, ``approx_kl``, ``gspo_loss``, ``cispo_loss`` and ``policy_gradient_loss`` are the
 losses ``vanilla``, ``gspo``, ``cispo`` and ``gpg`` of `get_policy_loss_fn`, and their metrics.  A dual clip there
 always is; without one the library is given an infinite one.  ``grpo_loss``, ``dr_grpo_loss`` and ``dapo_loss`` are
-``vanilla``, aggregated as the documentation says of each; the first has the low-variance KL loss added.
+``vanilla``, aggregated as the documentation says of each, ``luspo_loss`` is ``gspo`` with a sum over tokens and
+``gmpo_loss`` is ``geo_mean``; to each the KL loss is added, aggregated alike.
 ``value_loss`` is `compute_value_loss`, with an infinite range where there is no clip.
 
 ``group_advantages`` is `compute_grpo_outcome_advantage` or `compute_rloo_outcome_advantage` of answers of one token.
@@ -136,16 +137,13 @@ def kl_estimate(logp, ref_logp, estimator):
 
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
-    return _kl_loss(_array(logp), _array(ref_logp), _mask(mask), estimator)
+    return _kl_loss(_array(logp), _array(ref_logp), _mask(mask), estimator, "token-mean")
 
 
 @partial(differentiated, wrt=["logp"])
-def _kl_loss(logp, ref_logp, mask, estimator):
-    return _kl_term(logp, ref_logp, mask, estimator, "token-mean")
-
-
-def _kl_term(logp, ref_logp, mask, estimator, mode):
-    return core_algos.agg_loss(core_algos.kl_penalty(logp, ref_logp, estimator), mask, mode, **_batch(mask))
+def _kl_loss(logp, ref_logp, mask, estimator, mode, divisor=None):
+    told = _batch(mask, divisor) | {"loss_agg_mode": mode}
+    return core_algos.agg_loss(core_algos.kl_penalty(logp, ref_logp, estimator), mask, **told)
 
 
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
@@ -185,33 +183,68 @@ def policy_gradient_loss(logp, advantages, mask):
     return _policy_loss(_array(logp), _array(logp), _array(advantages), _mask(mask), "gpg", "token-mean")
 
 
-def grpo_loss(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high, kl_coef):
-    surrogate, slopes = _of_answers(logp, old_logp, advantages, mask, "vanilla", "seq-mean-token-mean",
-                                    _clips(clip_low, clip_high))  # fmt: skip
-    distance, steeper = _low_variance_kl(_array(logp), _array(ref_logp), _mask(mask))
-    return surrogate + kl_coef * distance, slopes + kl_coef * steeper
+def _surrogate_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
+    ratio, clip, dual_clip, reduction, divisor, kl,
+):  # fmt: skip
+    if (ratio, clip) not in _LOSSES or reduction not in _MODES:
+        raise NotImplementedError("a loss or a reduction that it has not")
+    if clip == "geometric" and reduction != "mean of means":
+        raise NotImplementedError("a mean over rows is the only one")
+    name, mode = _LOSSES[ratio, clip], _MODES[reduction]
+    policy = _of_answers(logp, old_logp, advantages, mask, name, mode, _clips(clip_low, clip_high, dual_clip), divisor)
+    return _with_kl(policy, logp, ref_logp, mask, kl_coef, kl, mode, divisor)
 
 
-@partial(differentiated, wrt=["logp"])
-def _low_variance_kl(logp, ref_logp, mask):
-    return _kl_term(logp, ref_logp, mask, "low_var_kl", "seq-mean-token-mean")
+_LOSSES = {
+    ("token", "pessimistic"): "vanilla",
+    ("sequence", "pessimistic"): "gspo",
+    ("token", "weight"): "cispo",
+    ("sequence", "geometric"): "geo_mean",
+    **{("none", clip): "gpg" for clip in ("none", "pessimistic", "weight", "geometric")},
+}
 
 
-def dr_grpo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, length):
-    clips, mode = _clips(clip_low, clip_high), "seq-mean-token-sum-norm"
-    return _of_answers(logp, old_logp, advantages, mask, "vanilla", mode, clips, length)
+def _with_kl(policy, logp, ref_logp, mask, kl_coef, kl, mode, divisor=None):
+    if kl_coef == 0:
+        return policy
+    priced = _kl_loss(_array(logp), _array(ref_logp), _mask(mask), kl, mode, divisor)
+    return tuple(part + kl_coef * price for part, price in zip(policy, priced, strict=True))
 
 
-def dapo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _of_answers(logp, old_logp, advantages, mask, "vanilla", "token-mean", _clips(clip_low, clip_high))
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    axes = "token", "pessimistic", None, "mean of means", None, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
 
 
-def gspo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _of_answers(logp, old_logp, advantages, mask, "gspo", "seq-mean-token-mean", _clips(clip_low, clip_high))
+def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
+    axes = "token", "pessimistic", None, "mean of sums over a fixed divisor", length, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
 
 
-def cispo_loss(logp, old_logp, advantages, mask, clip_low, clip_high):
-    return _of_answers(logp, old_logp, advantages, mask, "cispo", "token-mean", _clips(clip_low, clip_high))
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    axes = "token", "pessimistic", None, "token-mean", None, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+
+
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    axes = "token", "weight", None, "token-mean", None, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+
+
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    axes = "sequence", "pessimistic", None, "mean of means", None, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+
+
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    axes = "sequence", "pessimistic", None, "mean of sums", None, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+
+
+def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    axes = "sequence", "geometric", None, "mean of means", None, "k3"
+    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
 
 
 def _of_answers(logp, old_logp, advantages, mask, *how):

@@ -42,8 +42,9 @@ sizes = st.sampled_from([1.0, 2.0**12, 2.0**-12])
 
 
 @lru_cache(maxsize=4096)
-def exact_exp(number: Fraction) -> Fraction:
+def exact_exp(number: Any) -> Fraction:
     """The exponential, to hundreds of bits."""
+    number = exactly(number)
     with ctx.workprec(PRECISION):
         return nearest((arb(number.numerator) / number.denominator).exp())
 
