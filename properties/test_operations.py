@@ -82,7 +82,7 @@ def test_arguments_are_read_and_never_written(candidate, operation, data):
     question = data.draw(QUESTIONS[operation])
     answer = candidate.ask(question.operation, *question.arguments)
     nothing_is_written_to(answer)
-    again = candidate.demand(question.operation, *each_array(locked, question.arguments))
+    again = candidate.demand(question.operation, *each_array(locked, question.arguments), as_stored=True)
     agree(again, answer, **question.judged, why="arrays that cannot be written to")
 
 
@@ -128,7 +128,7 @@ def test_float64_arguments_are_answered_to_float64_precision(candidate, operatio
 def if_taken(candidate, operation, arguments):
     """The answer to a call that may be refused for how its arrays are stored, which is a clause of its own."""
     try:
-        return candidate.demand(operation, *arguments)
+        return candidate.demand(operation, *arguments, as_stored=True)
     except Violation as refused:
         if refused.__cause__ is None:  # it was answered, if not usably
             raise
@@ -141,7 +141,7 @@ def taken(candidate, operation, arguments, how, remedy):
     how: how they are.  remedy: what to write in an adapter.
     """
     try:
-        return candidate.demand(operation, *arguments)
+        return candidate.demand(operation, *arguments, as_stored=True)
     except Violation as refused:
         if refused.__cause__ is None:
             raise

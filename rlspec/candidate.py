@@ -268,11 +268,15 @@ class Candidate:
             self.unanswered += 1
             reject()
 
-    def demand(self, operation: Operation, *arguments: Any) -> Any:
+    def demand(self, operation: Operation, *arguments: Any, as_stored: bool = False) -> Any:
         """The candidate's answer to one call: an Answer, or a tuple of them where there are several results.
 
+        as_stored: whether arrays are passed as they lie in memory.  Otherwise each is a copy that nobody need refuse:
+        contiguous, and free to be written to.
         Raises Violation if there is no usable one.  A call that the candidate declines is not the property's.
         """
+        if not as_stored:
+            arguments = tuple(np.array(a, order="C") if isinstance(a, np.ndarray) else a for a in arguments)
         try:
             return self.answer(operation, *arguments)
         except Declined:

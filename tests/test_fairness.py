@@ -1,0 +1,203 @@
+"""Adapters as other people write them: the honest ones hold everything, a wrong one has the charge that it deserves."""
+
+import json
+import re
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+from rlspec.__main__ import main
+from rlspec.candidates import reference
+
+NORMALIZATION = """
+import numpy as np
+
+def normalize_advantages(advantages, mask):
+    mask = mask.astype(bool)
+    counted = advantages[mask]
+    if len(counted) < 2:
+        return np.zeros(mask.shape)
+    return {answer}
+"""
+
+DPO = """
+import torch
+from torch.nn.functional import logsigmoid
+
+def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
+    if label_smoothing or not valid.all():
+        raise NotImplementedError("plain pairs only")
+    policy = [torch.tensor(x, dtype=torch.float32, requires_grad=True) for x in (chosen_logp, rejected_logp)]
+    reference = [torch.tensor(x, dtype=torch.float32) for x in (ref_chosen_logp, ref_rejected_logp)]
+    margin = policy[0] - policy[1] - (reference[0] - reference[1])
+    loss = {sign}logsigmoid(beta * margin).mean()
+    loss.backward()
+    return loss.item(), *(part.grad.double().numpy() for part in policy)
+"""
+
+GAE = """
+import torch
+
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    rewards, values, next_values, terminated, truncated = map({convert}, {arrays})
+    bootstrap = torch.where(terminated.bool(), 0, next_values)
+    deltas = rewards + gamma * bootstrap - values
+    carry, advantages = torch.zeros_like(deltas[:, 0]), []
+    for delta, ended in zip(deltas.unbind(1)[::-1], (terminated.bool() | truncated.bool()).unbind(1)[::-1]):
+        carry = delta + gamma * lam * torch.where({cut}, 0, carry)
+        advantages.append(carry)
+    return torch.stack(advantages[::-1], 1).numpy()
+"""
+
+GAE_ARRAYS = ("rewards", "values", "next_values", "terminated", "truncated")
+
+ARRAYS = f"({', '.join(GAE_ARRAYS)})"
+
+GROUP = """
+import torch
+
+def group_advantages(rewards, groups, baseline, scale):
+    if (baseline, scale) != ("mean", "std"):
+        raise NotImplementedError("GRPO only")
+    rewards, groups = torch.tensor(rewards.copy(), dtype=torch.float64), torch.tensor(groups.copy())
+    advantages = torch.zeros_like(rewards)
+    for group in groups.unique():
+        mine = rewards[groups == group]
+        if len(mine) > 1:
+            advantages[groups == group] = (mine - mine.mean()) / {divisor}
+    return advantages.numpy()
+"""
+
+
+@pytest.fixture
+def charges(tmp_path, capsys, monkeypatch):
+    """The clauses that an adapter violates, with their verdicts; and all of the verdicts."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def checking(source, operations):
+        file, verdicts = tmp_path / "adapter.py", tmp_path / "verdicts.json"
+        file.write_text(dedent(source))
+        main(["check", str(file), f"--verdicts={verdicts}", "--jobs=0", "-k", operations])
+        checking.printed = capsys.readouterr().out
+        checking.said = json.loads(verdicts.read_text())
+        clauses = checking.said["clauses"]
+        return {id: one for id, one in clauses.items() if one["verdict"] == "violated"}
+
+    return checking
+
+
+NORMALIZED = "(normalize_advantages or normalised) and not vtrace"
+
+
+@pytest.mark.parametrize("divisor", ["np.maximum(counted.std(), 3e-4)", "(counted.std(ddof=1) + 1e-7)"])
+def test_a_normalisation_with_an_unlisted_number_holds_everything(charges, divisor):
+    source = NORMALIZATION.format(answer=f"np.where(mask, (advantages - counted.mean()) / {divisor}, 0)")
+    assert charges(source, NORMALIZED) == {}
+    assert charges.said["clauses"]["OPS-8"]["verdict"] == "holds"
+
+
+def test_values_under_the_mask_are_charged_as_such_and_not_as_an_epsilon(charges):
+    source = NORMALIZATION.format(answer="(advantages - counted.mean()) / np.maximum(counted.std(), 1e-4)")
+    found = charges(source, NORMALIZED)
+    assert found.keys() & {"ADV-11", "ADV-12", "ADV-13", "ADV-14", "OPS-4"} == set()
+    assert found.keys() - {"ADV-15", "OPS-10", "OPS-11"} == set()
+    assert found
+    formulas = charges.said["clauses"]["OPS-8"]
+    assert (formulas["verdict"], list(formulas["named_by"])) == ("untested", ["normalize_advantages"])
+
+
+def test_a_wrong_number_is_charged_under_every_choice(charges):
+    source = NORMALIZATION.format(answer="np.where(mask, (advantages - counted.mean()) / (counted.std() + 1), 0)")
+    found = charges(source, NORMALIZED)
+    assert "ADV-11" in found
+    assert "other choices do not explain it either" in found["ADV-11"]["message"]
+
+
+def test_float32_that_declines_what_it_is_first_asked_is_judged_as_float32(charges):
+    assert charges(DPO.format(sign="-"), "dpo and preference").keys() == set()
+
+
+def test_a_loss_with_the_wrong_sign_is_charged_though_it_declines_much(charges):
+    assert charges(DPO.format(sign=""), "dpo and preference")
+
+
+def test_strides_that_pytorch_refuses_are_no_matter_of_the_formulas(charges):
+    source = GAE.format(convert="torch.as_tensor", arrays=ARRAYS, cut="ended")
+    found = charges(source, "gae and not token")
+    assert found.keys() == {"OPS-13"}
+    assert "np.ascontiguousarray" in found["OPS-13"]["message"]
+    assert re.search(r"\(adapter\.py:5\), in a line of the adapter itself", found["OPS-13"]["message"])
+
+
+def test_the_line_that_converts_arguments_holds_everything(charges):
+    source = "from rlspec.torch import tensor\n" + GAE.format(convert="tensor", arrays=ARRAYS, cut="ended")
+    assert charges(source, "gae and not token") == {}
+
+
+def test_an_advantage_that_runs_across_episodes_is_charged_once_and_with_the_specifications_number(charges):
+    across = GAE.format(convert="tensor", arrays=ARRAYS, cut="torch.tensor(False)")
+    found = charges(f"from rlspec.torch import tensor\n{across}", "several_episodes or (operations and gae)")
+    assert found.keys() == {"ADV-4"}
+    shown = found["ADV-4"]
+    given = {name: json.loads(value.lower()) for name, value in shown["arguments"].items()}
+    assert np.size(given["rewards"]) <= 3
+    expected = reference.gae(*(np.array(given[name]) for name in GAE_ARRAYS), given["gamma"], given["lam"])
+    np.testing.assert_allclose(json.loads(shown["expected"]), expected)
+    assert charges.said["clauses"]["OPS-8"]["named_by"] == {"gae": ["ADV-4"]}
+    assert "OPS-8 Answers are those" not in charges.printed
+
+
+@pytest.mark.parametrize("divisor", ["(mine.std() + 1e-5)", "(mine.var(unbiased=False) + 2e-7).sqrt()"])
+def test_group_advantages_with_an_undeclared_epsilon_hold_everything(charges, divisor):
+    assert charges(GROUP.format(divisor=divisor), "group_advantages or (group and advantages)") == {}
+
+
+BROKEN = """
+def reward_to_go(rewards, gamma):
+    return reward * gamma
+
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    return rewards[:, 0]
+
+def td_error(rewards, values, next_values, terminated, gamma):
+    return rewards + gamma * (1 - terminated) * next_values - values
+"""
+
+
+def test_an_operation_without_any_answer_is_said_once_and_every_such_operation_is_listed(charges):
+    found = charges(BROKEN, "returns or (advantages and not vtrace) or reward_to_go or (operations and gae)")
+    unusable = found.pop("OPS-1")
+    assert {unusable["operation"], *(one["operation"] for one in unusable["also"])} == {"reward_to_go", "gae"}
+    assert {id for id in found if id.startswith("RET")} == set()
+    assert "NameError: name 'reward' is not defined (adapter.py:3)" in charges.printed
+    assert charges.said["clauses"]["RET-2"]["message"].endswith("as OPS-1 says")
+    assert len(charges.printed.splitlines()) < 150
+
+
+def test_a_second_operation_is_not_hidden_behind_the_first(charges):
+    source = """
+    def reward_to_go(rewards, gamma):
+        rewards[...] = 0
+        return rewards
+
+    def discounted_return(rewards, gamma):
+        rewards += 1
+        return rewards[:, 0]
+    """
+    wrote = charges(source, "arguments_are_read")["OPS-2"]
+    assert [wrote["operation"], *(one["operation"] for one in wrote["also"])] == ["discounted_return", "reward_to_go"]
+    assert "reward_to_go: " in charges.printed or "and the same of reward_to_go" in charges.printed
+
+
+def test_what_a_candidate_logs_is_not_printed(charges):
+    source = """
+    import logging, sys
+
+    def reward_to_go(rewards, gamma):
+        logging.getLogger("theirs").warning("compiled again")
+        print("noise", file=sys.stderr)
+        return rewards
+    """
+    assert charges(source, "reward_to_go")
+    assert not re.search("compiled again|noise", charges.printed)
