@@ -28,8 +28,14 @@ from .properties.questions.question import Question, last_names
 from .spec.choices import Choice
 from .spec.clauses import choices, choices_of
 
-LOTS = (20, 60)
-"""How many questions are asked of an operation to find out its conventions, and how many more if several are open."""
+LOTS = (20, 20, 40)
+"""How many questions are asked of an operation to find out its conventions, and how many more while some are open."""
+
+AT_ONCE = 20
+"""So many questions are drawn at once; of many more Hypothesis says that they are too large."""
+
+EXACTLY = 40
+"""So many answers are compared with what is right in exact arithmetic, the others in floats."""
 
 ENOUGH = 8
 """With fewer answers more is asked."""
@@ -150,21 +156,21 @@ class Combination:
         self.share += share
 
     def settle(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
-        """Take the numbers with which the most answers are explained, found from one or another of them, and count.
+        """Take the numbers with which the most is explained, found from one or another of the answers, and count.
 
-        Numbers that nobody named have to explain `BY_CHANCE` answers more than the usual ones, since some number or
-        other may meet a wrong answer.
+        Numbers that nobody named have to explain the worth of `BY_CHANCE` answers more than the usual ones, since some
+        number or other may meet a wrong answer.
         """
-        found: list[tuple[int, float, Numbers]] = []
+        found: list[tuple[float, list[float], Numbers]] = []
         for first in range(STARTS + 1 if self.ranges else 1):
             self.restart()
             usual = self.numbers
             for asked in [*answered[first:], *answered[:first]] if first else []:
                 self.fit(asked, roundoff)
-            misses = [asked.missed(self.chosen(), roundoff) for asked in answered]
-            unusual = BY_CHANCE * (self.numbers != usual)
-            found.append((sum(map(bool, misses)) + unusual, sum(misses), self.numbers))
-        self.missed, self.share, self.numbers = min(found, key=lambda one: one[:2])
+            shares = [asked.missed(self.chosen(), roundoff) for asked in answered]
+            found.append((sum(shares) + BY_CHANCE * (self.numbers != usual), shares, self.numbers))
+        _, shares, self.numbers = min(found, key=lambda one: one[0])
+        self.missed, self.share = sum(map(bool, shares)), sum(shares)
 
     def refine(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
         """Take the simplest numbers that explain the answers about as well as the best ones do.
@@ -312,7 +318,7 @@ def infer(candidate: Candidate, operation: str) -> dict[str, str]:
         for taken in left:
             if taken.numbers:
                 taken.refine(answered, roundoff)
-            if all(asked.explained(taken.chosen(), roundoff) for asked in answered):
+            if all(asked.explained(taken.chosen(), roundoff) for asked in answered[:EXACTLY]):
                 _note_others(candidate, taken, left)
                 return taken.chosen() | {f"{operation}.precision": "float64" if roundoff == DOUBLE else "float32"}
     return _most(candidate, operation, answered)
@@ -325,8 +331,8 @@ def probe(candidate: Candidate, operation: str) -> Iterator[list[Answered]]:
     """
     candidate.start_trial()
     answered: list[Answered] = []
-    for count in LOTS:
-        answered += _asked(candidate, drawn(PLAIN_QUESTIONS[operation], count))
+    for which, count in enumerate(LOTS):
+        answered += _asked(candidate, drawn(PLAIN_QUESTIONS[operation], count, which))
         if len(answered) >= ENOUGH:
             yield answered
             answered = []
@@ -403,22 +409,26 @@ def _best(candidate: Candidate, operation: str, answered: list[Answered], roundo
 
 
 @cache
-def drawn(questions: st.SearchStrategy[Question], count: int) -> tuple[Question, ...]:
-    """So many questions, the same ones everywhere."""
-    found: list[Question] = []
+def drawn(questions: st.SearchStrategy[Question], count: int, which: int = 0) -> tuple[Question, ...]:
+    """So many questions, the same ones everywhere; which: others with another number.
 
-    @seed(count)
+    Hypothesis draws them all at once: drawn one by one, half of them are small changes of others.
+    """
+    found: list[list[Question]] = []
+
+    @seed(which)
     @settings(
-        max_examples=count,
+        max_examples=2,  # the first is the simplest, so many times
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(questions)
-    def draw(question: Question) -> None:
-        found.append(question)
+    @given(st.lists(questions, min_size=min(count, AT_ONCE), max_size=min(count, AT_ONCE)))
+    def draw(several: list[Question]) -> None:
+        found.append(several)
 
     with same_everywhere():
         draw()
-    return tuple(found)
+    rest = drawn(questions, count - AT_ONCE, which + 100) if count > AT_ONCE else ()
+    return *found[-1], *rest
