@@ -34,13 +34,13 @@ LOTS = (20, 20, 40)
 AT_ONCE = 20
 """So many questions are drawn at once; of many more Hypothesis says that they are too large."""
 
-EXACTLY = 40
+EXACTLY = 20
 """So many answers are compared with what is right in exact arithmetic, the others in floats."""
 
 ENOUGH = 8
 """With fewer answers more is asked."""
 
-SCORED = 12
+SCORED = 24
 """How many answers all combinations are held against where none explains all of them."""
 
 BEST = 8
@@ -105,11 +105,12 @@ class Answered:
             for part, exact in zip(self.answers, right, strict=True)
         )
 
-    def telling(self, chosen: dict[str, str]) -> bool:
-        """Whether the right answer shows a precision: float32 does not hold it."""
+    def precise(self, chosen: dict[str, str], roundoff: Fraction) -> tuple[int, int]:
+        """How many of the right values float32 does not hold, so that they show a precision, and how many are met."""
         right = self.reference(chosen)
         with np.errstate(over="ignore"):
-            return bool((np.abs(right - right.astype(np.float32)) > self.slack(DOUBLE)).any())
+            shows = np.abs(right - right.astype(np.float32)) > self.slack(DOUBLE)
+        return int(shows.sum()), int((shows & (np.abs(right - self.values) <= self.slack(roundoff))).sum())
 
 
 def in_a_row(parts: Sequence[Any]) -> np.ndarray:
@@ -321,6 +322,8 @@ def infer(candidate: Candidate, operation: str) -> dict[str, str]:
             if all(asked.explained(taken.chosen(), roundoff) for asked in answered[:EXACTLY]):
                 _note_others(candidate, taken, left)
                 return taken.chosen() | {f"{operation}.precision": "float64" if roundoff == DOUBLE else "float32"}
+    for more in lots:
+        answered += more
     return _most(candidate, operation, answered)
 
 
@@ -334,10 +337,15 @@ def probe(candidate: Candidate, operation: str) -> Iterator[list[Answered]]:
     for which, count in enumerate(LOTS):
         answered += _asked(candidate, drawn(PLAIN_QUESTIONS[operation], count, which))
         if len(answered) >= ENOUGH:
-            yield answered
+            yield sorted(answered, key=_size)
             answered = []
     if answered:
-        yield answered
+        yield sorted(answered, key=_size)
+
+
+def _size(asked: Answered) -> int:
+    """How many values an answer has: most combinations are refuted by small ones, which are computed soon."""
+    return asked.values.size
 
 
 def _asked(candidate: Candidate, questions: Sequence[Question]) -> Iterator[Answered]:
@@ -370,24 +378,26 @@ def _note_others(candidate: Candidate, taken: Combination, left: Sequence[Combin
 def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dict[str, str]:
     """The choices and the precision with which the most answers are explained, where none explains all of them.
 
-    A wrong answer says nothing about precision, and neither does one that float32 holds.  Of the others those decide
+    A wrong value says nothing about precision, and neither does one that float32 holds.  Of the others those decide
     that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
-    half of all, since some wrong answers are not wrong by much.
+    half of all, since some wrong values are not wrong by much.
     """
-    wide, narrow = (_best(candidate, operation, answered, roundoff) for roundoff in (DOUBLE, SINGLE))
-    exact, rounded = (
-        [asked for asked in answered if asked.telling(best.chosen()) and not asked.missed(best.chosen(), roundoff)]
-        for best, roundoff in ((wide, DOUBLE), (narrow, SINGLE))
+    (wide, _, exact), (narrow, shown, rounded) = (
+        _precise(answered, _best(candidate, operation, answered, roundoff), roundoff) for roundoff in (DOUBLE, SINGLE)
     )
-    is_wide = 2 * len(exact) >= len(rounded)
+    is_wide = 2 * exact >= rounded
     taken, roundoff = (wide, DOUBLE) if is_wide else (narrow, SINGLE)
     wrong = (asked.question for asked in answered if not asked.explained(taken.chosen(), roundoff))
     candidate.unexplained[operation] = tuple(islice(wrong, 1))
     found = taken.chosen()
-    many = 2 * len(rounded) >= sum(asked.telling(narrow.chosen()) for asked in answered)
-    if exact if is_wide else many:
+    if exact if is_wide else 2 * rounded >= shown:
         found[f"{operation}.precision"] = ("float64" if is_wide else "float32") + WHERE_RIGHT
     return found
+
+
+def _precise(answered: list[Answered], best: Combination, roundoff: Fraction) -> tuple[Combination, int, int]:
+    counts = [asked.precise(best.chosen(), roundoff) for asked in answered]
+    return best, sum(shown for shown, _ in counts), sum(met for _, met in counts)
 
 
 def _best(candidate: Candidate, operation: str, answered: list[Answered], roundoff: Fraction) -> Combination:

@@ -112,7 +112,9 @@ NEAR_LOGPS = np.maximum(LOG_PROBABILITIES, -12)
 
 
 def _token_rewards(numbers: np.ndarray) -> st.SearchStrategy[Question]:
-    def question(scores: np.ndarray, drawn: Marked, kl_coef: float) -> Question:
+    def question(scored: tuple[np.ndarray, Marked], kl_coef: float) -> Question:
+        scores, drawn = scored
+
         def answer(**chosen: str) -> list[Any]:
             return [
                 language.token_rewards(
@@ -124,7 +126,7 @@ def _token_rewards(numbers: np.ndarray) -> st.SearchStrategy[Question]:
         arguments = (scores, *drawn, kl_coef)
         return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef, "k3"))
 
-    return scored_completions(numbers).flatmap(lambda pair: st.builds(question, *map(st.just, pair), kl_coefs))
+    return st.builds(question, scored_completions(numbers), kl_coefs)
 
 
 def exponential(number: Fraction) -> Fraction:
