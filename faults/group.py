@@ -205,13 +205,33 @@ def group_advantages(rewards, groups, baseline, scale):
 
 
 @fault(
-    id="M-GRP-9",
-    slug="spread-of-the-whole-batch",
+    id="M-GRP-49",
+    slug="standard-error-for-the-spread",
     clause="GRP-16",
-    effect="A group's advantages are divided by the spread of all rewards: each prompt weighs as the others let it.",
+    effect="The spread is that of the group's mean: the larger the group, the larger the step.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    return _scaled_by(rewards.std(ddof=1 if len(rewards) > 1 else 0), rewards, groups, baseline, scale)
+    _, size = _company(groups)
+    return _scaled_by(_spread(rewards, groups) / np.sqrt(size), rewards, groups, baseline, scale)
+
+
+@fault(
+    id="M-GRP-50",
+    slug="nothing-over-next-to-nothing",
+    clause="GRP-9",
+    effect="In float32 what rounding leaves of equal rewards is divided by its own spread and 1e-9: -0.83 of nothing.",
+)
+def group_advantages(rewards, groups, baseline, scale):
+    advantages = np.zeros(len(rewards), rewards.dtype)
+    for group in set(groups.tolist()):
+        known = rewards[groups == group]
+        size = len(known)
+        above = known - (sum(known[1:], known[0]) / rewards.dtype.type(size) if size > 1 else known)
+        if baseline == "leave-one-out":
+            above = above * (size / max(size - 1, 1))
+        spread = np.sqrt((above**2).sum() / max(size - 1, 1)) * (max(size - 1, 1) / size if baseline != "mean" else 1)
+        advantages[groups == group] = above / (spread + rewards.dtype.type(1e-9)) if scale == "std" else above
+    return advantages
 
 
 @fault(

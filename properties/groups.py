@@ -63,22 +63,29 @@ class Samples:
                 found[place] = reward - own
         return found
 
-    def divisors(self, std: str, eps: str) -> np.ndarray:
-        """What the advantages of each sample's group are divided by [N], by the conventions."""
+    def divisors(
+        self, std: str, eps: str, spread: str = "of the group", baseline: str = "mean", **_: str
+    ) -> np.ndarray:
+        """What the advantages of each sample's group are divided by [N], by the conventions and for a baseline."""
         found = np.ones(len(self.rewards))
         for places in self.members:
-            found[places] = divisor([exactly(self.rewards[place]) for place in places], std, eps)
+            known = list(range(len(self.rewards))) if spread == "of the batch" else places
+            left_out = spread == "around the baselines" and baseline == "leave-one-out" and len(places) > 1
+            stretch = len(places) / (len(places) - 1) if left_out else 1.0
+            found[places] = divisor([exactly(self.rewards[place]) for place in known], std, eps, stretch)
         return found
 
-    def judged(self, divisors: Any) -> dict[str, Any]:
+    def judged(self, divisors: Any, of_the_batch: bool = False) -> dict[str, Any]:
         """How far rounding may take advantages that are divided by these numbers [N]; None for none.
 
         Without a divisor, a difference of two numbers below the group's largest, or twice that, leaving one out; each
         of them rounded as often as a mean is.  With one, `normalized_terms`, twice, for the same reason.
+
+        of_the_batch: whether the divisors may be made of all rewards, and not of the group's.
         """
         sizes = np.zeros(len(self.rewards))
         for places in self.members:
-            known = self.rewards[places]
+            known = self.rewards if of_the_batch and divisors is not None else self.rewards[places]
             if divisors is None:
                 sizes[places] = 8 * np.abs(known).max()
             else:
@@ -95,12 +102,15 @@ class Samples:
         return Samples(self.rewards, np.zeros(len(self.rewards), dtype=int)).judged(np.full(len(self.rewards), scale))
 
 
-def divisor(rewards: list[Fraction], std: str, eps: str) -> float:
-    """What these rewards, less their mean, are divided by; a single one has no spread."""
+def divisor(rewards: list[Fraction], std: str, eps: str, stretch: float = 1.0) -> float:
+    """What these rewards, less their mean, are divided by; a single one has no spread.
+
+    stretch: what the standard deviation is multiplied with before it is kept from zero.
+    """
     spread = pstdev(rewards) if len(set(rewards)) > 1 else 0.0
     if std == "ddof=1" and len(rewards) > 1:
         spread *= (len(rewards) / (len(rewards) - 1)) ** 0.5
-    return float(kept_from_zero(float(spread), eps))
+    return float(kept_from_zero(float(spread * stretch), eps))
 
 
 LAYOUTS = ("blocks", "turns", "any", "one alone", "one apart")

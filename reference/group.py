@@ -11,7 +11,7 @@ from itertools import combinations_with_replacement
 from math import comb, factorial, prod
 from typing import Any
 
-from .choices import require
+from .choices import one_of, require
 from .language import Gradient, Language, Policy, Tokens, choices, probability
 from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
@@ -29,45 +29,62 @@ def group_advantages(
     scale: str = "std",
     std: str = "ddof=1",
     eps: str = "std + 1e-6",
+    spread: str = "of the group",
     alone: str = "zero",
+    alone_left_out: str = "zero",
 ) -> list[Number]:
-    """A_i = (r_i - b_i) / D_g for each sample i of a group g (GRP-1).
+    """A_i = (r_i - b_i) / D for each sample i (GRP-1).
 
     baseline: b_i is the group's mean, own reward included, or, leave-one-out, the mean of the others.
-    scale: D_g is the group's standard deviation, kept from zero, or 1.  std, eps, alone: the choices of GRP-12 to 14.
+    scale: D is a standard deviation, kept from zero, or 1.  std, eps, spread: which one (GRP-12, 13, 45).
+    alone, alone_left_out: what a group of one is worth against its mean and against no others (GRP-14).
     Returns N numbers; raises ValueError for another choice.  Shao et al. (2024); leave-one-out: Kool et al. (2019),
     Ahmadian et al. (2024).
     """
-    require(baseline, "mean", "leave-one-out")
     require(scale, "std", "none")
     require(std, *STDS)
     require(eps, *SHAPES)
-    require(alone, "zero", "its reward")
+    require(spread, "of the group", "of the batch", "around the baselines")
+    for choice in (alone, alone_left_out):
+        require(choice, "zero", "its reward")
+    of_one = one_of({"mean": alone, "leave-one-out": alone_left_out}, baseline)
     members = defaultdict(list)
     for place, group in enumerate(groups):
         members[group].append(place)
     answers: list[Number] = [0] * len(rewards)
     for places in members.values():
-        known = _of_one_group([rewards[place] for place in places], baseline, scale, std, eps, alone)
-        for place, advantage in zip(places, known, strict=True):
+        known = [rewards[place] for place in places]
+        above = _above(known, baseline, of_one)
+        if scale == "std":
+            scaled_by = kept_from_zero(_deviation(known, rewards, baseline, std, spread), eps)
+            above = [number / scaled_by if number != 0 else 0 for number in above]
+        for place, advantage in zip(places, above, strict=True):
             answers[place] = advantage
     return answers
 
 
-def _of_one_group(rewards: Sequence[Number], baseline: str, scale: str, std: str, eps: str, alone: str) -> list[Number]:
+def _above(rewards: Sequence[Number], baseline: str, of_one: str) -> list[Number]:
+    """r_i - b_i for a group's rewards; exactly 0 where they are all alike."""
     size = len(rewards)
-    if size == 1 and alone == "its reward":
-        above_nobody = rewards[0] - 0
-        return [above_nobody / kept_from_zero(1, eps) if scale == "std" else above_nobody]
+    if size == 1 and of_one == "its reward":
+        return [rewards[0] - 0]
     if all(reward == rewards[0] for reward in rewards):
         return [0] * size
     mean = sum(rewards) / size
     # r_i - (G m - r_i) / (G - 1) = G (r_i - m) / (G - 1): leaving one's own reward out is a factor (GRP-7).
-    above = [(reward - mean) * size / (size - 1 if baseline == "leave-one-out" else size) for reward in rewards]
-    if scale == "none":
-        return above
-    scaled_by = kept_from_zero(standard_deviation(rewards, std), eps)
-    return [number / scaled_by for number in above]
+    return [(reward - mean) * size / (size - 1 if baseline == "leave-one-out" else size) for reward in rewards]
+
+
+def _deviation(
+    rewards: Sequence[Number], whole_batch: Sequence[Number], baseline: str, std: str, spread: str
+) -> Number:
+    """The standard deviation that a group's advantages are divided by (GRP-45); of one number it is taken for 1."""
+    known = whole_batch if spread == "of the batch" else rewards
+    deviation = standard_deviation(known, std) if len(known) > 1 else 1
+    if spread == "around the baselines" and baseline == "leave-one-out" and len(known) > 1:
+        # r_i - b_i = G (r_i - m) / (G - 1), and so the root of the mean of their squares.
+        return deviation * len(known) / (len(known) - 1)
+    return deviation
 
 
 def reinforce_plus_plus_advantages(

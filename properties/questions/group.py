@@ -31,10 +31,12 @@ def _group_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
         def answer(**chosen: str) -> Any:
             return group.group_advantages(rewards, groups, baseline, scale, **last_names(chosen))
 
-        spreads = drawn.divisors("ddof=0", "std")
+        either = (drawn.divisors("ddof=0", "std", spread) for spread in ("of the group", "of the batch"))
+        spreads = np.minimum(*either)
         divisors = np.where(spreads > 0, spreads, LEAST) if scale == "std" else None
         arguments = (*drawn.arrays, baseline, scale)
-        return Question(OPERATIONS["group_advantages"], arguments, answer, **drawn.judged(divisors))
+        judged = drawn.judged(divisors, of_the_batch=True)
+        return Question(OPERATIONS["group_advantages"], arguments, answer, **judged)
 
     return st.builds(question, samples(inputs.numbers, inputs.sizes), baselines, scales)
 

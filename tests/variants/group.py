@@ -83,6 +83,37 @@ for ddof, (name, divisor), alone in product((1, 0), DIVISORS.items(), ("zero", "
     variant(f"by counting, {named}", quick=quick)(by_counting(ddof, divisor, alone))
 
 
+def by_itself(added, whole_batch=False, around_baselines=False, alone=("zero", "zero")):
+    """Each group's rewards against each other in a square, over a spread of one's choice."""
+
+    def group_advantages(rewards, groups, baseline, scale):
+        rewards = np.asarray(rewards, dtype=float)
+        advantages = np.zeros(len(rewards))
+        for group in set(groups.tolist()):
+            known = rewards[groups == group]
+            size = len(known)
+            if size == 1:
+                above = known * (alone[baseline == "leave-one-out"] == "its reward")
+            else:
+                above = (known[:, None] - known).sum(axis=1) / (size if baseline == "mean" else size - 1)
+            spread = known.std(ddof=1) if size > 1 else 1.0
+            if around_baselines and baseline == "leave-one-out" and size > 1:
+                spread = np.sqrt((above**2).sum() / (size - 1))
+            if whole_batch and len(rewards) > 1:
+                spread = rewards.std(ddof=1)
+            advantages[groups == group] = above / (spread + added) if scale == "std" else above
+        return advantages
+
+    return group_advantages
+
+
+variant("over the spread of the batch, 1e-4 added", quick=True)(by_itself(1e-4, whole_batch=True))
+variant("over the spread around the means of the others", quick=True)(by_itself(1e-6, around_baselines=True))
+variant("one alone is 0 against its mean and its reward against no others, 1e-5 added", quick=True)(
+    by_itself(1e-5, alone=("zero", "its reward"))
+)
+
+
 @variant("by reshaping to groups of one size, as a tensor")
 def group_advantages(rewards, groups, baseline, scale):
     size = np.count_nonzero(groups == groups[0])
