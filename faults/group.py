@@ -205,7 +205,7 @@ def group_advantages(rewards, groups, baseline, scale):
 
 
 @fault(
-    id="M-GRP-49",
+    id="M-GRP-61",
     slug="standard-error-for-the-spread",
     clause="GRP-16",
     effect="The spread is that of the group's mean: the larger the group, the larger the step.",
@@ -216,7 +216,7 @@ def group_advantages(rewards, groups, baseline, scale):
 
 
 @fault(
-    id="M-GRP-50",
+    id="M-GRP-62",
     slug="nothing-over-next-to-nothing",
     clause="GRP-9",
     effect="In float32 what rounding leaves of equal rewards is divided by its own spread and 1e-9: -0.83 of nothing.",
