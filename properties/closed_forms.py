@@ -113,7 +113,7 @@ def check_surrogates(candidate: Any, operation: str, case: Credited) -> None:
     """Check a loss without a KL term: each token is like one that is alone, divided by its row's n."""
     case = case.but(kl_coef=0.0)
     total, slopes, divided = Fraction(0), np.zeros(case.mask.shape, dtype=object), sizes(candidate, operation, case)
-    for row, token in np.argwhere(case.mask):
+    for row, token in np.argwhere(case.mask).tolist():
         u, slope = surrogate(candidate, operation, case.like(row, token))
         total -= u / divided[row]
         slopes[row, token] = -slope / divided[row] if case.free[row, token] else Fraction(0)
@@ -125,8 +125,8 @@ def check_prices(candidate: Any, operation: str, case: Credited) -> None:
     case = case.but(advantages=0 * case.advantages)
     total, slopes, divided = Fraction(0), np.zeros(case.mask.shape, dtype=object), sizes(candidate, operation, case)
     c = exactly(case.kl_coef)
-    for row in np.flatnonzero(case.mask.any(axis=1)):
-        tokens = np.flatnonzero(case.mask[row])
+    for row in np.flatnonzero(case.mask.any(axis=1)).tolist():
+        tokens = np.flatnonzero(case.mask[row]).tolist()
         known = [price(candidate, operation, case.like(row, token)) for token in tokens]
         mean = sum(through for _, _, through in known) / len(known)
         for token, (value, slope, through) in zip(tokens, known, strict=True):

@@ -67,7 +67,9 @@ class Credited:
 
     def at(self, operation: str) -> "Credited":
         """The same at the point that is this loss; a weight's widest lower clip is none, as for most who have one."""
-        plain = {} if operation == "surrogate_loss" else {"ratio": "token", "clip": "pessimistic", "kl": "k3"}
+        plain: dict[str, Any] = (
+            {} if operation == "surrogate_loss" else {"ratio": "token", "clip": "pessimistic", "kl": "k3"}
+        )
         case = replace(self, **plain | POINTS[operation])
         case = case if case.clip == "pessimistic" and operation == "surrogate_loss" else case.but(dual_clip=None)
         return case.but(clip_low=1.0) if case.clip == "weight" and case.clip_low == WIDEST else case

@@ -624,3 +624,22 @@ def test_the_expected_gradient_of_the_dr_grpo_loss_is_that_of_the_reward(candida
     of_reward = in_line(score_gradient(speech.language, speech.policy, speech.score))
     expected = -np.array(of_reward, dtype=object) / Fraction(len(credit) * length)
     same_direction(slopes, actual, expected, np.abs(credit).max())
+
+
+@clause("GRP-39", examples=15)
+@given(speeches(on_policy=True), st.sampled_from([2, 3]), st.integers(3, 5))
+def test_with_the_mean_of_its_group_an_answer_has_a_part_of_that_gradient(candidate, speech, size, length):
+    prompts = range(len(speech.language.prompts))
+    assume(comb(len(list(speech.language.completions(0))) + size - 1, size) <= MOST_GROUPS)
+    every = [(x, company) for x in prompts for _, company in companies(speech.language, speech.policy, x, size)]
+    scores = rationals([[float(speech.score(x, said)) for said in company] for x, company in every])
+    credit = (scores - scores.sum(axis=1, keepdims=True) / size).astype(float).ravel()
+    rows = [speech.pairs.index((x, said)) for x, company in every for said in company]
+    logp, mask, names = speech.logp(speech.policy)[rows], speech.mask[rows], np.repeat(np.arange(len(every)), size)
+    _, slopes = candidate.dr_grpo_loss(logp, logp, logp, credit, names, mask, 0.25, 0.25, 0.0, float(length))
+    # Every token of an answer has the same derivative, and every answer a first token.
+    worth = dict(zip(every, len(rows) * rationals(slopes.value[:, 0].reshape(-1, size)), strict=True))
+    received = expected_gradient_of_groups(speech.language, speech.policy, size, lambda *group: worth[group])
+    of_reward = np.array(in_line(score_gradient(speech.language, speech.policy, speech.score)), dtype=object)
+    expected = -of_reward * Fraction(size - 1, size * length)
+    same_direction(slopes, np.array(in_line(received), dtype=object), expected, 8 * np.abs(credit).max())

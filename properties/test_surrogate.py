@@ -130,6 +130,15 @@ def test_the_terms_of_a_row_are_divided_as_its_reduction_says(candidate, drawn, 
     check_surrogates(candidate, "surrogate_loss", case)
 
 
+@clause("SUR-8", "SUR-16", examples=60)
+@given(credited())
+def test_each_group_is_divided_by_its_own_tokens(candidate, drawn):
+    first = np.arange(len(drawn.mask)) == 0
+    assume(not first.all())
+    two = drawn.but(groups=np.where(first, 7, -2), reduction="mean of group token-means")
+    check_surrogates(candidate, "surrogate_loss", two.but(ratio="token", clip="none").at("surrogate_loss"))
+
+
 @clause("SUR-9", "SUR-18", "SUR-19", examples=80)
 @given(credited(), st.sampled_from(["k1", "k2", "k3"]), st.sampled_from(LEVELS))
 def test_the_kl_term_of_a_token_is_the_estimate_that_is_asked_for(candidate, drawn, kl, ratio):

@@ -2,12 +2,15 @@
 
 import math
 from collections import defaultdict
+from inspect import Parameter, Signature
 from itertools import product
 from statistics import fmean, pstdev, stdev
 
 import numpy as np
 import torch
 from scipy import ndimage
+
+from rlspec.spec.operations import OPERATIONS
 
 from .language import tensors
 from .ppo import flags
@@ -245,8 +248,15 @@ def without_kl(loss):
             raise NotImplementedError("a KL term")
         return loss(logp, old_logp, advantages, mask, clip_low, clip_high, *length)
 
-    declining.__name__ = loss.__name__
-    return declining
+    return named(declining, loss.__name__)
+
+
+def named(loss, operation):
+    """A function with the name and the parameters of an operation."""
+    loss.__name__ = operation
+    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in OPERATIONS[operation].parameters]
+    loss.__signature__ = Signature(parameters)
+    return loss
 
 
 def training(name, empty_rows="counted", dtype=torch.float64):
@@ -497,8 +507,7 @@ def along_the_axes(name, weights, level="token", geometric=False, most=None, wei
         total = (terms * mask * weights(mask, groups, *length)).sum()
         return total.detach(), torch.autograd.grad(total, logp)[0]
 
-    loss.__name__ = name
-    return loss
+    return named(loss, name)
 
 
 def lengths(mask):
