@@ -133,5 +133,8 @@ BETWEEN: dict[str, Callable[[Row], dict[str, list[Any]]]] = {
     "dr_grpo_loss": _probability_ratios,
     "gspo_loss": _probability_ratios,
     "cispo_loss": _probability_ratios,
+    "luspo_loss": _probability_ratios,
+    "gmpo_loss": _probability_ratios,
+    "surrogate_loss": _probability_ratios,
 }
 """What is shown between the input and the answer, column by column."""
