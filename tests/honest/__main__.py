@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from time import perf_counter
@@ -36,6 +37,8 @@ def main() -> int:
                 continue
             recipe, said = answer
             candidates, examples, flags = candidates + 1, examples + said.judged, flags + len(said.flags)
+            if sys.stderr.isatty():
+                print(f"\r{candidates} candidates, {examples} examples", end="", file=sys.stderr, flush=True)
             if said.flags or arguments.only is not None:
                 print(recipe, *(f"  flagged by {flag}" for flag in said.flags), sep="\n", flush=True)
     print(

@@ -122,16 +122,23 @@ class Trial:
 
 
 def trial(honest: Honest, examples: int, seed: int) -> Trial:
-    """So many random examples of every property that asks for one of its operations."""
+    """So many random examples of every property that asks for one of its operations.
+
+    A property that raises something else than a violation is flagged, too.
+    """
     candidate, judged, flags = honest.candidate(), 0, []
     for checked in properties():
         if not any(map(checked.asks, honest.operations)) or set(checked.clauses) <= honest.admitted:
             continue
         with explored(checked.test, checked.name, examples, seed), _counted(checked.test) as count:
-            violation = checked.violation_by(candidate)
+            try:
+                violation = checked.violation_by(candidate)
+                said = f"{violation}\n    {violation.call}" if violation else ""
+            except Exception as error:
+                said = f"the property raised {error!r}"
         judged += len(count)
-        if violation:
-            flags.append(f"{checked.name} ({', '.join(checked.clauses)}): {violation}\n    {violation.call}")
+        if said:
+            flags.append(f"{checked.name} ({', '.join(checked.clauses)}): {said}")
     return Trial(judged, tuple(flags))
 
 
