@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.honest", description=main.__doc__)
     parser.add_argument("--count", type=int, default=2000, help="how many candidates to draw")
     parser.add_argument("--seed", type=int, default=7, help="what they and their examples depend on")
-    parser.add_argument("--examples", type=int, default=20, help="how many each property draws for a candidate")
+    parser.add_argument("--examples", type=int, default=18, help="how many each property draws for a candidate")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many processes judge them")
     parser.add_argument("--only", type=int, help="judge the candidate of this number alone")
     parser.add_argument("-k", dest="operations", default="", help="judge only candidates with one of these operations")
