@@ -511,7 +511,7 @@ def along_the_axes(name, weights, level="token", geometric=False, most=None, wei
 
 
 def lengths(mask):
-    return mask.sum(1, keepdim=True)
+    return mask.sum(1, keepdim=True, dtype=torch.float64)
 
 
 def each_group(mask, groups):
