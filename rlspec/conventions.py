@@ -233,15 +233,17 @@ class Combination:
     ) -> bool:
         """Take another number, on the side where the answer is; whether there is any.
 
-        It is looked for by the value that is furthest off, of those that lie between what both ends of the range give.
+        If an end of the range explains the answer, it is on the side of that end.  Otherwise it is looked for by the
+        value that is furthest off, of those that lie between what both ends give.
         """
+        at_end = [bool((np.abs(known - values) <= slack).all()) for known in (start, stop)]
         between = (np.minimum(start, stop) - slack <= values) & (values <= np.maximum(start, stop) + slack)
         excess = np.where(between & (start != stop), np.abs(off) - slack, 0)
         worst = int(np.argmax(excess))
-        if excess[worst] <= 0:
+        if excess[worst] <= 0 and not any(at_end):
             return False
         number, (least, largest) = self.numbers[name], self.ranges[name]
-        too_large = (off[worst] > 0) == (stop[worst] > start[worst])
+        too_large = at_end[0] if any(at_end) else (off[worst] > 0) == (stop[worst] > start[worst])
         ends = (least, nextafter(number, 0)) if too_large else (nextafter(number, inf), largest)
         nearer = simplest_decimal(*ends)
         if nearer is None:
