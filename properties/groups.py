@@ -72,7 +72,10 @@ class Samples:
             known = list(range(len(self.rewards))) if spread == "of the batch" else places
             left_out = spread == "around the baselines" and baseline == "leave-one-out" and len(places) > 1
             stretch = len(places) / (len(places) - 1) if left_out else 1.0
-            found[places] = divisor([exactly(self.rewards[place]) for place in known], std, eps, stretch)
+            if len(known) == 1:  # the spread of one is taken for 1
+                found[places] = kept_from_zero(1.0, eps)
+            else:
+                found[places] = divisor([exactly(self.rewards[place]) for place in known], std, eps, stretch)
         return found
 
     def judged(self, divisors: Any, of_the_batch: bool = False) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from rlspec.properties.questions.question import PRECISION
 from rlspec.properties.strategies import PLAIN
 from rlspec.reference.group import companies, expected_gradient_of_groups, success_weight
 from rlspec.reference.language import probability, score_gradient
-from rlspec.reference.spread import kept_from_zero
 from rlspec.spec.operations import OPERATIONS
 
 rationals = np.vectorize(exactly, otypes=[object])
@@ -305,11 +304,9 @@ def test_a_group_of_one_has_the_advantage_zero_or_its_reward(candidate, drawn, b
     answer = candidate.demand(OPERATIONS["group_advantages"], *lonely.arrays, baseline, scale)
     by = chosen(candidate, "group_advantages")
     kept = by["alone" if baseline == "mean" else "alone_left_out"] == "its reward"
-    scaled = divisors(candidate, lonely, scale, baseline) if by["spread"] == "of the batch" else None
-    if scale == "std" and (scaled is None or len(lonely.rewards) == 1):
-        scaled = np.full(len(lonely.rewards), kept_from_zero(1.0, by["eps"]))  # the spread of one is taken for 1
+    scaled = divisors(candidate, lonely, scale, baseline)
     expected = rationals(lonely.rewards) * kept / (1 if scaled is None else rationals(scaled))
-    agree(answer, expected, **judged(candidate, lonely, "none" if scaled is None else scale))
+    agree(answer, expected, **judged(candidate, lonely, scale))
 
 
 def to_float32(answer):

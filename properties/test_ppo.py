@@ -25,7 +25,6 @@ from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.reducing import added_to_a_count, by_row, divisors_of, rows_in, tokens_in
 from rlspec.properties.tokens import TOKEN_RATIOS
 from rlspec.reference.differentiation import derivatives_in_logits, rational
-from rlspec.reference.ppo import size
 from rlspec.spec.operations import OPERATIONS
 
 whatever = st.sampled_from([1.0, -3.0, 20.0])
@@ -36,13 +35,6 @@ shifts = st.sampled_from([1000.0, -1000.0])
 def rationals(array):
     """An array's numbers as rationals."""
     return np.array(exact_rows(array), dtype=object)
-
-
-def divisor(candidate, operation, mask):
-    """What the candidate divides the operation's sum by, as it declares or was found to do."""
-    if operation != "ppo_loss":
-        return divisors_of(candidate, operation, mask)
-    return Fraction(size(mask.tolist(), candidate.convention(f"{operation}.aggregation")))
 
 
 def sizes(candidate, mask):
@@ -86,7 +78,7 @@ def zeros(operation, batch):
 # What `ppo_loss` owes.
 
 
-@clause("PPO-1", "PPO-14")
+@clause("PPO-1")
 @given(surrogates(dual=False))
 def test_the_loss_is_minus_the_mean_of_the_smaller_product(candidate, batch):
     loss, _ = candidate.ppo_loss(*batch.arguments)
@@ -197,9 +189,9 @@ def test_without_advantages_there_is_no_surrogate_and_no_gradient(candidate, bat
 
 def shared(candidate, operation, mask):
     """The number that all of what counts is divided by, besides what a row's own length does."""
-    if operation != "ppo_loss" and by_row(candidate, operation):
+    if by_row(candidate, operation):
         return rows_in(candidate, operation, mask)
-    return np.ravel(divisor(candidate, operation, mask))[0]
+    return np.ravel(divisors_of(candidate, operation, mask))[0]
 
 
 def add_up(candidate, operation, batch, bits):
@@ -209,7 +201,7 @@ def add_up(candidate, operation, batch, bits):
     """
     ask = getattr(candidate, operation)
     first = np.array([bits >> place & 1 for place in range(batch.mask.size)], dtype=bool).reshape(batch.mask.shape)
-    if operation != "ppo_loss" and by_row(candidate, operation):
+    if by_row(candidate, operation):
         first[:] = first[:, :1]
     total = zeros(operation, batch)
     for mask in (batch.mask & first, batch.mask & ~first):
@@ -405,7 +397,7 @@ def released(candidate, batch):
 @given(predictions())
 def test_the_value_loss_is_the_mean_square_of_the_error_that_counts(candidate, batch):
     loss, _ = candidate.value_loss(*batch.arguments)
-    n, factor = divisor(candidate, "value_loss", batch.mask), weight(candidate, "value_loss")
+    n, factor = divisors_of(candidate, "value_loss", batch.mask), weight(candidate, "value_loss")
     agree(loss, factor * masked(batch, squares(candidate, batch) / n), **batch.judged)
 
 
@@ -516,7 +508,7 @@ def test_the_actor_critic_loss_is_the_mean_of_its_three_terms(candidate, batch):
     value_coef = exactly(batch.value_coef) * weight(candidate, "actor_critic_loss")
     bonus = exactly(batch.entropy_coef) * rationals(batch.entropies)
     cost = value_coef * advantage**2 - advantage * rationals(batch.logp) - bonus
-    expected = masked(batch, cost / divisor(candidate, "actor_critic_loss", batch.mask))
+    expected = masked(batch, cost / divisors_of(candidate, "actor_critic_loss", batch.mask))
     loss, *_ = candidate.actor_critic_loss(*batch.arguments)
     agree(loss, expected, **batch.judged)
 
@@ -524,7 +516,7 @@ def test_the_actor_critic_loss_is_the_mean_of_its_three_terms(candidate, batch):
 def check_derivative(candidate, batch, which, expected):
     """Check one of the derivatives against the sum's, for each step that counts."""
     slopes = candidate.actor_critic_loss(*batch.arguments)[which]
-    n = divisor(candidate, "actor_critic_loss", batch.mask)
+    n = divisors_of(candidate, "actor_critic_loss", batch.mask)
     agree(slopes, np.where(batch.mask, expected / n, 0), **batch.judged)
 
 

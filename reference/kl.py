@@ -131,7 +131,7 @@ def kl_loss(
 ) -> tuple[Any, ...]:
     """The mean of rho k over the tokens where the mask is set, rho = exp(logp - old_logp) (KL-20), and its derivatives.
 
-    logp, ref_logp, old_logp, mask: [B][T].  reduction, empty_rows, count: which mean it is (KL-22).  form: where the
+    logp, ref_logp, old_logp, mask: [B][T].  reduction, empty_rows, count: which mean it is (RED-8).  form: where the
     ratio stands and what is differentiated (KL-23).  clamp: which estimates are kept near zero (KL-8).
     Returns the loss and its derivatives, [B][T].
     """

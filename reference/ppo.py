@@ -37,7 +37,7 @@ def ppo_loss(
     """L = -mean of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - old_logp), and dL/dlogp (PPO-1).
 
     dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
-    is (PPO-14).  log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
+    is (RED-8 to RED-10).  log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
     """
     require(log_ratio, *LIMITS)
 
@@ -180,32 +180,3 @@ def _weight(factor: str) -> Number:
     """The number that a factor is (PPO-27)."""
     _, number = shape_of(factor, "F")
     return number if isinstance(number, int) else Fraction(number)
-
-
-def size(mask: Mask, aggregation: str) -> int:
-    """What a sum over steps is divided by: the number of steps, of rows or of rows that have a step, or 1 (PPO-14)."""
-    sizes = {
-        "mean over steps": sum(map(sum, mask)),
-        "mean over rows": len(mask),
-        "mean over rows with a step": sum(map(any, mask)),
-        "sum": 1,
-    }
-    return int(sizes[aggregation]) or 1
-
-
-def _mean(
-    step: Callable[..., tuple[Number, ...]],
-    tables: Sequence[Matrix],
-    mask: Mask,
-    aggregation: str = "mean over steps",
-    derivatives: int = 0,
-) -> list[Any]:
-    """The mean of what step(...) gives first, and tables of the rest divided alike; 0 for what is not counted."""
-    divisor, nothing = size(mask, aggregation), (0,) * (1 + derivatives)
-    cells = [
-        [tuple(part / divisor for part in step(*numbers)) if counts else nothing
-         for counts, *numbers in zip(*row, strict=True)]
-        for row in zip(mask, *tables, strict=True)
-    ]  # fmt: skip
-    terms, *slopes = ([[cell[part] for cell in row] for row in cells] for part in range(1 + derivatives))
-    return [sum(map(sum, terms)), *slopes]

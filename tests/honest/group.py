@@ -6,11 +6,26 @@ from .advantages import divided
 from .catalogue import way
 
 
-def alone(style, choices, reward, scale):
+def alone(style, choices, baseline, reward, scale, variance):
     """What a sample is worth that is alone in its group."""
-    if choices["alone"] != "its reward" or scale == "none":
-        return reward if choices["alone"] == "its reward" else style.dtype(0)
-    return divided(style, choices["eps"], reward, style.dtype(1))
+    if choices["alone" if baseline == "mean" else "alone_left_out"] == "zero":
+        return np.zeros_like(reward)
+    return divided(style, choices["eps"], reward, variance) if scale == "std" else reward
+
+
+def variance_of(style, numbers, ddof):
+    """The mean square of the differences from the mean, taken for 1 if there is one number."""
+    if len(numbers) == 1:
+        return style.dtype(1)
+    centred = numbers - style.whole(numbers) / style.dtype(len(numbers))
+    return style.whole(centred * centred) / style.dtype(len(numbers) - ddof)
+
+
+def stretched(style, choices, baseline, sizes):
+    """By how much larger squares around the others' means are than those around the mean of all."""
+    if choices["spread"] != "around the baselines" or baseline == "mean":
+        return style.dtype(1)
+    return ((sizes / np.maximum(sizes - 1, 1)) ** 2).astype(style.dtype)
 
 
 def baseline_of(style, members, baseline):
@@ -27,12 +42,12 @@ def group_advantages(style, choices, rewards, groups, baseline, scale):
     for name in set(groups.tolist()):
         places = np.flatnonzero(groups == name)
         members = rewards[places]
+        variance = variance_of(style, rewards if choices["spread"] == "of the batch" else members, ddof)
         if len(places) == 1:
-            advantages[places] = alone(style, choices, members, scale)
+            advantages[places] = alone(style, choices, baseline, members, scale, variance)
         elif np.ptp(members) > 0:
             above = members - baseline_of(style, members, baseline)
-            centred = members - baseline_of(style, members, "mean")
-            variance = style.whole(centred * centred) / style.dtype(len(places) - ddof)
+            variance = variance * stretched(style, choices, baseline, np.array(len(places)))
             advantages[places] = divided(style, choices["eps"], above, variance) if scale == "std" else above
     return advantages
 
@@ -47,12 +62,17 @@ def group_advantages(style, choices, rewards, groups, baseline, scale):
     np.maximum.at(most, index, rewards)
     above = np.where((least == most)[index], style.dtype(0), rewards - means[index])
     variance = np.bincount(index, above * above).astype(style.dtype) / np.maximum(counts - ddof, 1)
+    variance = np.where(counts == 1, 1, variance)[index] * stretched(style, choices, baseline, size)
+    if choices["spread"] == "of the batch":
+        variance = np.full_like(rewards, variance_of(style, rewards, ddof))
     if baseline == "leave-one-out":
         above = above * (size / np.maximum(size - 1, 1)).astype(style.dtype)
+    one = np.where(rewards == 0, style.dtype(1), variance).astype(style.dtype)
+    worth = alone(style, choices, baseline, rewards, scale, one)
     if scale == "std":
-        spread = np.where(above == 0, style.dtype(1), variance[index]).astype(style.dtype)
+        spread = np.where(above == 0, style.dtype(1), variance).astype(style.dtype)
         above = divided(style, choices["eps"], above, spread)
-    return np.where(size == 1, alone(style, choices, rewards, scale), above)
+    return np.where(size == 1, worth, above)
 
 
 @way("group by group, then over the batch")
