@@ -35,6 +35,10 @@ WHERE_RIGHT = " where right"
 """What an inferred precision ends with if some answers are not right at all."""
 
 
+LONG = 0.01
+"""Seconds that a call lasts at least, if the processor time of the next one is to be measured."""
+
+
 class NotLoaded(Exception):
     """A candidate that cannot be had; the message says why and what to do."""
 
@@ -164,6 +168,7 @@ class Candidate:
         """Forget what the last property left behind."""
         self.computed = self.lasted = 0.0
         """Seconds of processor time that the calls took, and seconds that passed meanwhile."""
+        self.last_call = 0.0
         self.insists = False
         """Whether an operation is asked although it has answered nothing at all."""
         self.answers = self.declined = self.unanswered = 0
@@ -335,7 +340,9 @@ class Candidate:
         """What the candidate returns; raises like ``answer``."""
         operation = call.operation
         patience = self.limits.patience * (1 if operation.name in self.asked_before else FIRST)
-        begun, computed = time.monotonic(), time.process_time()
+        # To ask for the processor time takes as long as a short call, whose time is that on the clock, more or less.
+        clock = time.process_time if self.last_call > LONG else time.monotonic
+        begun, computed = time.monotonic(), clock()
         try:
             with (
                 self.note.asking(call, patience) if self.note else nullcontext(),
@@ -358,8 +365,9 @@ class Candidate:
             raise violation from error
         finally:
             self.asked_before.add(operation.name)
-            self.lasted += time.monotonic() - begun
-            self.computed += time.process_time() - computed
+            self.last_call = time.monotonic() - begun
+            self.lasted += self.last_call
+            self.computed += clock() - computed
 
     def _given_up(self, operation: Operation) -> list[Violation]:
         """The calls of an operation that were lost, if there are too many to ask it again."""

@@ -108,7 +108,8 @@ class Trial:
         """What a property found, from what became of its run."""
         asking = "candidate" in getattr(item, "fixturenames", ())
         on_trial = self._candidate if asking else None
-        tally, reason = (on_trial.tally(), on_trial.reason) if on_trial else ({}, "")
+        tally: dict[str, Any] = on_trial.tally() if on_trial else {}
+        reason = on_trial.reason if on_trial else ""
 
         def found(status: str, message: str = "", **evidence: str) -> Outcome:
             return replace(Outcome(item.name, _clauses(item), status, message=message, evidence=evidence), **tally)
