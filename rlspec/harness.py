@@ -209,7 +209,9 @@ class Trial:
     def told_once(self, failed: list[pytest.TestReport]) -> list[pytest.TestReport]:
         """The reports of violations that are to be printed: what no other clause names last, and only that."""
         formulas = self.verdicts()[FORMULAS]
-        shown = {formulas.property, *(one.property for one in formulas.also)}
+        shown = (
+            {formulas.property, *(one.property for one in formulas.also)} if formulas.verdict == "violated" else set()
+        )
         of_formulas = {one.property for one in self.outcomes if one.clauses == (FORMULAS,)}
         others = [one for one in failed if one.location[2] not in of_formulas]
         return others + [one for one in failed if one.location[2] in of_formulas & shown]
