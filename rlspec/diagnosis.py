@@ -1,31 +1,38 @@
-"""Which known mistakes a candidate makes: the fewest that together answer every question as the candidate does."""
+"""What a candidate gets wrong: the fewest edits, or known mistakes, that answer all questions as the candidate does."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .candidate import Candidate, Declined
+from .behaviour import Asked, Behaviour, behaviour
+from .candidate import Candidate
 from .candidates import reference
 from .conventions import drawn
+from .edits import Inner
 from .faults import Fault, museum, right
-from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call, Violation, each
+from .kinds import kind
+from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
+from .repair import SECONDS, Deadline, Explanation, Repair, as_inner
 from .spec.clauses import conventions_of
 from .spec.operations import OPERATIONS, Operation
-
-LAST_DIGITS = 2.0**-48
-"""By how much two answers that should be the same to the last digit may differ, relatively."""
 
 FRESH = 60
 """Questions of each kind, plain ones and any, that mistakes have to answer like the candidate."""
 
 ENOUGH = 20
 """Fresh questions that have to be answered before any mistake is named."""
+
+CONFIRMING = 40
+"""How many more questions of each kind an edit has to answer like the candidate, before it is said."""
+
+CONFIRMED = 8
+"""How many of the plainest edits are held against these."""
 
 MOST = 4
 """How many mistakes at once are looked for."""
@@ -39,58 +46,38 @@ Stack = tuple[Fault, ...]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One known defect, or several at once."""
+    """What a candidate gets wrong: an edit of what is right, known defects, or what kind of thing it is."""
 
-    faults: tuple[Fault, ...]
+    faults: tuple[Fault, ...] = ()
+    """The museum's, which all together do what the candidate does."""
     conventions: dict[str, str] = field(default_factory=dict)
     """The choices beside which it shows, where they are not those in force."""
+    explanation: Explanation | None = None
+    """The plainest edit, or edits, of what is right that do what the candidate does."""
+    answers: Inner | None = field(default=None, repr=False, compare=False)
+    """What is right with these edits, as a function of the arguments by name."""
+    kind: str = ""
+    """What kind of thing is wrong, where nothing explains it."""
 
-    def as_json(self) -> list[dict[str, Any]]:
-        """What is known of each of the defects."""
-        under = {"conventions": self.conventions} if self.conventions else {}
-        return [
-            {"id": fault.id, "slug": fault.slug, "effect": fault.effect, "seen": list(fault.seen), **under}
-            for fault in self.faults
-        ]
+    @property
+    def words(self) -> str:
+        """What is wrong, in a sentence."""
+        if self.explanation:
+            return str(self.explanation)
+        return self.kind or " ".join(fault.effect for fault in self.faults)
 
-
-@dataclass(frozen=True)
-class Behaviour:
-    """What came of one call: the results, or why there are none, and which arguments were written to."""
-
-    results: tuple[np.ndarray, ...] | None
-    modified: tuple[str, ...] = ()
-    failure: str = ""
-    """``declines``, ``raises`` or ``no usable answer``."""
-
-    def like(self, other: "Behaviour", slack: float) -> bool:
-        """Whether the two are the same, but for the last digits and for differences no larger than the slack."""
-        if self.results is None or other.results is None:
-            return self.results is other.results and self.failure == other.failure
-        return self.modified == other.modified and all(
-            mine.shape == its.shape and np.allclose(mine, its, rtol=LAST_DIGITS, atol=slack, equal_nan=True)
-            for mine, its in zip(self.results, other.results, strict=True)
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A call, what the candidate did, and how many unit roundoffs two evaluations of one formula may differ by."""
-
-    arguments: tuple[Any, ...]
-    answered: Behaviour
-    roundoffs: float
-
-
-def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
-    """What the candidate does when it is asked."""
-    try:
-        answers = each(candidate.answer(operation, *arguments))
-    except Declined:
-        return Behaviour(None, failure="declines")
-    except Violation as violation:
-        return Behaviour(None, failure="raises" if violation.__cause__ else "no usable answer")
-    return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
+    def as_json(self) -> dict[str, Any]:
+        """What is known of it."""
+        found: dict[str, Any] = {
+            "words": self.words,
+            "explained": not self.kind,
+            "edited": bool(self.explanation),
+            "faults": [
+                {"id": fault.id, "slug": fault.slug, "effect": fault.effect, "seen": list(fault.seen)}
+                for fault in self.faults
+            ],
+        }
+        return found | ({"conventions": self.conventions} if self.conventions else {})
 
 
 class Diagnosis:
@@ -102,51 +89,132 @@ class Diagnosis:
         self.conventions = candidate.conventions(operation) if conventions is None else conventions
         self.faults = [fault for fault in museum().values() if fault.operation == operation]
         self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
+        self.deadline = Deadline(SECONDS)
         self._done = cache(self._done)  # type: ignore[method-assign]
         self._mistaken = cache(self._mistaken)  # type: ignore[method-assign]
 
     def mistakes(self, call: Call) -> list[Mistake]:
-        """The known mistakes that do on this call, and on every fresh one, what the candidate does.
+        """What explains this call and every fresh one: edits of what is right, or known mistakes, or both together.
 
-        The fewest that do, to as many digits as any do; of several at once, those that show on this call first.  Where
-        no choices explain what the candidate does, one mistake is looked for beside those that explain the most, and
-        beside each that differs from them in one convention.
+        The fewest that do, and to as many digits as any do; of several at once, those that show on this call first.
+        Where no choices explain what the candidate does, one mistake is looked for beside those that explain the most,
+        and beside each that differs from them in one convention.  Where nothing explains it, what kind of thing is
+        wrong.
         """
+        self.deadline = Deadline(SECONDS)
         calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
-        if len(self.battery) < ENOUGH:
-            return []
         if not _finite(call.arguments):
             calls += self.poisoned
-        for roundoff in self.precisions:
-            if self._explained(calls, (), roundoff) == len(calls):
-                return [Mistake((museum()[IMPRECISE],))] if roundoff == SINGLE and self._imprecise(calls) else []
-            if found := self._explanations(calls, roundoff):
-                here = self._showing(calls[0], roundoff)
-                return [Mistake(tuple(sorted(stack, key=lambda fault: fault not in here))) for stack in found]
-        return [] if self.candidate.explained(self.operation.name) else self._beside_other_choices(calls)
+        if len(self.battery) < ENOUGH:
+            return [Mistake(kind=self._kind(calls))]
+        by_number = self._by_number(calls)
+        found = next(by_number)
+        if not found and not self.candidate.explained(self.operation.name):
+            found = self._beside_other_choices(calls)
+        return found or next(filter(None, by_number), []) or [Mistake(kind=self._kind(calls))]
+
+    def _by_number(self, calls: list[Asked]) -> Iterator[list[Mistake]]:
+        """What explains all calls beside the choices in force: single mistakes, then two at once, and so on."""
+        levels = {roundoff: self._levels(calls, roundoff) for roundoff in self.precisions}
+        repair = cache(partial(self._repair, calls))
+        for many in range(1, MOST + 1):
+            found: list[Mistake] = []
+            for roundoff in self.precisions:
+                if self._explained(calls, (), roundoff) == len(calls):
+                    imprecise = roundoff == SINGLE and self._imprecise(calls)
+                    yield found or [Mistake((museum()[IMPRECISE],))] if imprecise else found
+                    return
+                stacks = next(levels[roundoff], [])
+                explanations = [] if found or (stacks and many > 1) else self._edits(repair, many, roundoff)
+                found = found or self._together(calls, stacks, explanations, roundoff)
+            yield found
+
+    def _edits(self, repair: Callable[[float], Repair], many: int, roundoff: float) -> list[Explanation]:
+        """The edits, so many, that explain all calls and more; as far as rounding in float64 lets them, at least."""
+        if many > 2:
+            return []
+        search = repair(max(roundoff, float(DOUBLE)))
+        return self._confirmed(search.single() if many == 1 else search.double(), max(roundoff, float(DOUBLE)))
+
+    def _repair(self, calls: Sequence[Asked], roundoff: float) -> Repair:
+        chosen = last_names(self.conventions)
+        return Repair.of(
+            self.operation, getattr(reference, self.operation.name), chosen, calls, roundoff, self.deadline
+        )
+
+    def _together(
+        self, calls: Sequence[Asked], stacks: Sequence[Stack], explanations: Sequence[Explanation], roundoff: float
+    ) -> list[Mistake]:
+        """Known mistakes with the words of the edit that does the same; or the edit alone."""
+        plainest = min(explanations, key=lambda one: one.cost, default=None)
+        answers = (
+            plainest.around(as_inner(getattr(reference, self.operation.name), self.operation.parameters))
+            if plainest
+            else None
+        )
+        here = self._showing(calls[0], roundoff)
+        ordered = [tuple(sorted(stack, key=lambda fault: fault not in here)) for stack in stacks]
+        if plainest is None:
+            return [Mistake(faults) for faults in ordered]
+        return [Mistake(faults, {}, plainest, answers) for faults in ordered or [()]]
+
+    def _confirmed(self, explanations: Sequence[Explanation], roundoff: float) -> list[Explanation]:
+        """Those of the plainest explanations that hold on more questions, too."""
+        if not explanations:
+            return []
+        repair = self._repair(self.confirming, roundoff)
+        return [one for one in explanations[:CONFIRMED] if repair.holds(one)]
+
+    def _kind(self, calls: Sequence[Asked]) -> str:
+        """What kind of thing is wrong."""
+        return kind(self.candidate, self.operation, self._repair(calls, self.precisions[-1]), calls)
 
     def _beside_other_choices(self, calls: list[Asked]) -> list[Mistake]:
-        """The single mistakes that explain all calls beside choices that are not in force, the first such choices."""
+        """What single mistakes explain all calls beside choices that are not in force, the first such choices.
+
+        Known mistakes first, beside any choices, and then edits.
+        """
         free = conventions_of(self.operation.name)
-        for convention, choice in ((convention, choice) for convention, known in free.items() for choice in known):
-            chosen = self.conventions | {convention: choice}
-            other = Diagnosis(self.candidate, self.operation.name, chosen)
-            for roundoff in self.precisions:
-                found = [
-                    fault
-                    for fault in self.faults
-                    if fault.wraps and other._explained(calls, (fault,), roundoff) == len(calls)
-                ]
-                if found:
-                    differing = dict(chosen.items() - self.conventions.items())
-                    return [Mistake((fault,), differing) for fault in found]
+        others = [(convention, choice) for convention, known in free.items() for choice in known]
+        beside = [
+            ({convention: choice}, self._with(convention, choice))
+            for convention, choice in others
+            if self.conventions.get(convention) != choice
+        ]
+        for known in (True, False):
+            for chosen, other in beside:
+                for roundoff in self.precisions:
+                    if found := other._single(calls, roundoff, known):
+                        return [replace(mistake, conventions=chosen) for mistake in found]
         return []
+
+    def _with(self, convention: str, choice: str) -> "Diagnosis":
+        """The same beside another choice."""
+        other = Diagnosis(self.candidate, self.operation.name, self.conventions | {convention: choice})
+        other.deadline = self.deadline
+        return other
+
+    def _single(self, calls: list[Asked], roundoff: float, known: bool) -> list[Mistake]:
+        """The single mistakes, known ones or edits, that explain all calls."""
+        wrapping = [fault for fault in self.faults if known and fault.wraps]
+        stacks = [(fault,) for fault in wrapping if self._explained(calls, (fault,), roundoff) == len(calls)]
+        if self.deadline.over or (known and not stacks):
+            return self._together(calls, stacks, [], roundoff)
+        return self._together(calls, stacks, self._edits(partial(self._repair, calls), 1, roundoff), roundoff)
+
+    @cached_property
+    def confirming(self) -> list[Asked]:
+        """More fresh calls, and what the candidate did, to tell an explanation from one that only seems to be."""
+        return self._of_questions(FRESH + CONFIRMING)
 
     @cached_property
     def battery(self) -> list[Asked]:
         """Fresh calls, and what the candidate did."""
+        return self._of_questions(FRESH)
+
+    def _of_questions(self, count: int) -> list[Asked]:
         name = self.operation.name
-        questions = [*drawn(PLAIN_QUESTIONS[name], FRESH), *drawn(QUESTIONS[name], FRESH)]
+        questions = [*drawn(PLAIN_QUESTIONS[name], count), *drawn(QUESTIONS[name], count)]
         asked = (self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions)
         return [call for calls in asked for call in calls]
 
@@ -193,8 +261,8 @@ class Diagnosis:
         again = behaviour(self.candidate, self.operation, calls[0].arguments)
         return again.like(calls[0].answered, 0) and all(self._explains((), asked, float(DOUBLE)) for asked in plain)
 
-    def _explanations(self, calls: list[Asked], roundoff: float) -> list[Stack]:
-        """The smallest stacks that explain all calls, one for each set of faults.
+    def _levels(self, calls: list[Asked], roundoff: float) -> Iterator[list[Stack]]:
+        """The stacks of one fault that explain all calls, of two, and so on; one for each set of faults.
 
         A stack grows by a fault that shows on the first call that it does not explain, and has to explain that call
         then; only the first two faults may come together.  Calls on which few faults show come first.
@@ -205,9 +273,7 @@ class Diagnosis:
         stacks: dict[frozenset[Fault], tuple[Stack, int]] = {frozenset(): ((), -1)}
         for _ in range(MOST):
             stacks = self._grown(stacks.values(), calls, roundoff)
-            if found := [stack for stack, explained in stacks.values() if explained == len(calls)]:
-                return found
-        return []
+            yield [stack for stack, explained in stacks.values() if explained == len(calls)]
 
     def _grown(
         self, stacks: Iterable[tuple[Stack, int]], calls: Sequence[Asked], roundoff: float

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, find, settings
 from hypothesis.errors import NoSuchExample
 
 from . import report
+from .behaviour import Behaviour, behaviour
 from .candidate import Candidate, NotLoaded, load
-from .diagnosis import Behaviour, behaviour
 from .drawing import same_everywhere
 from .faults import museum
 from .power import faulty

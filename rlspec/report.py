@@ -53,16 +53,22 @@ def violation(outcome: Outcome) -> str:
 
 
 def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
-    """Which known mistakes do the same, a line for each; without any, that there is none.
+    """What the candidate does wrong, a line for each possible mistake; or what kind of thing is wrong.
 
-    links: whether to say where they were seen.
+    links: whether to say where known mistakes were seen.
     """
-    if not (mistakes := evidence.get("diagnosis")):
-        return ["behaves like no known mistake, nor like several at once"] if "diagnosis" in evidence else []
-    return [
-        f"behaves exactly like {' and '.join(_named(fault, links) for fault in faults)}{_beside(faults)}"
-        for faults in mistakes
-    ]
+    return [_said(mistake, links) for mistake in evidence.get("diagnosis", [])]
+
+
+def _said(mistake: Mapping[str, Any], links: bool) -> str:
+    """One mistake in a sentence, with the museum's faults that do the same."""
+    if not mistake["explained"]:
+        return f"no known mistake, and no small change of what is right, does the same: {mistake['words']}"
+    known = " and ".join(_named(fault, links) for fault in mistake["faults"])
+    if not mistake["edited"]:
+        return f"behaves exactly like {known}{_beside(mistake)}"
+    exactly = "behaves exactly " if mistake["words"].startswith("as if") else ""
+    return f"{exactly}{mistake['words']}{_beside(mistake)}{f': {known}' if known else ''}"
 
 
 def _named(fault: Mapping[str, Any], links: bool) -> str:
@@ -70,10 +76,9 @@ def _named(fault: Mapping[str, Any], links: bool) -> str:
     return f"fault `{fault['slug']}`" + (f" ({seen})" if links else "")
 
 
-def _beside(faults: list[dict[str, Any]]) -> str:
-    """The choices beside which the faults show, if they are to be declared."""
-    choices = faults[0].get("conventions", {})
-    listed = ", ".join(f"{name} = {choice}" for name, choice in choices.items())
+def _beside(mistake: Mapping[str, Any]) -> str:
+    """The choices beside which a mistake shows, if they are to be declared."""
+    listed = ", ".join(f"{name} = {choice}" for name, choice in mistake.get("conventions", {}).items())
     return f" with {listed} (declare it under CONVENTIONS)" if listed else ""
 
 

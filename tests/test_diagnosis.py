@@ -31,7 +31,9 @@ def mistakes(candidate, *clauses):
     """The mistakes that explain the first violation, as tuples of slugs."""
     violation = first_violation(candidate, *clauses)
     diagnosis = Diagnosis(candidate, violation.call.operation.name)
-    return [tuple(fault.slug for fault in mistake.faults) for mistake in diagnosis.mistakes(violation.call)]
+    found = diagnosis.mistakes(violation.call)
+    assert all(mistake.words for mistake in found), "something is always said"
+    return [tuple(fault.slug for fault in mistake.faults) for mistake in found if mistake.faults]
 
 
 def sets(explanations):
@@ -73,7 +75,8 @@ def test_a_defect_in_other_code_is_recognised_with_where_it_was_seen():
     candidate = candidate_with(gae=gae)
     [mistake] = Diagnosis(candidate, "gae").mistakes(first_violation(candidate, "ADV-3").call)
     assert [fault.slug for fault in mistake.faults] == ["truncation-as-termination"]
-    assert "pytorch/rl#1661" in mistake.as_json()[0]["seen"]
+    assert mistake.words == "as if `terminated` were `terminated or truncated`"
+    assert "pytorch/rl#1661" in mistake.as_json()["faults"][0]["seen"]
 
 
 def test_two_defects_at_once_are_recognised():

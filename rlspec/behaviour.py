@@ -1,0 +1,62 @@
+"""What a candidate does when it is asked, and when two of them do the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .candidate import Candidate, Declined
+from .properties.checking import Violation, each
+from .spec.operations import Operation
+
+LAST_DIGITS = 2.0**-48
+"""By how much two answers that should be the same to the last digit may differ, relatively."""
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What came of one call: the results, or why there are none, and which arguments were written to."""
+
+    results: tuple[np.ndarray, ...] | None
+    modified: tuple[str, ...] = ()
+    failure: str = ""
+    """``declines``, ``raises`` or ``no usable answer``."""
+    said: str = ""
+    """Why there is no usable answer, in words."""
+
+    def like(self, other: "Behaviour", slack: float) -> bool:
+        """Whether the two are the same, but for the last digits and for differences no larger than the slack."""
+        if self.results is None or other.results is None:
+            return self.results is other.results and self.failure == other.failure
+        return self.modified == other.modified and all(
+            mine.shape == its.shape and bool(same(mine, its, slack).all())
+            for mine, its in zip(self.results, other.results, strict=True)
+        )
+
+
+def same(mine: np.ndarray, its: np.ndarray, slack: float) -> np.ndarray:
+    """Where two arrays of one shape are the same, but for the last digits and for differences within the slack."""
+    with np.errstate(all="ignore"):
+        near = np.abs(mine - its) <= slack + LAST_DIGITS * np.abs(its)
+    return (near & np.isfinite(its)) | (mine == its) | (np.isnan(mine) & np.isnan(its))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A call, what the candidate did, and how many unit roundoffs two evaluations of one formula may differ by."""
+
+    arguments: tuple[Any, ...]
+    answered: Behaviour
+    roundoffs: float
+
+
+def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:
+    """What the candidate does when it is asked."""
+    try:
+        answers = each(candidate.answer(operation, *arguments))
+    except Declined:
+        return Behaviour(None, failure="declines")
+    except Violation as violation:
+        return Behaviour(None, failure="raises" if violation.__cause__ else "no usable answer", said=str(violation))
+    return Behaviour(tuple(answer.value for answer in answers), answers[0].modified)
