@@ -12,12 +12,16 @@ import numpy as np
 from .behaviour import Asked, same
 from .conditions import Condition, of_a_call, of_places, spread
 from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, edits_of, of_one_result
+from .limits import Overdue, within
 from .properties.checking import each
 from .source_edits import functions_run, source_edits
 from .spec.operations import Operation
 
 SECONDS = 3.0
 """Processor time that the search may take for one operation."""
+
+PATIENCE = 0.5
+"""Seconds that one call of an edited operation may take."""
 
 WIDEST = 16
 """How many edits that explain some wrong answer are tried together with others."""
@@ -108,12 +112,12 @@ def outcome(inner: Inner, arguments: Arguments) -> Results | None:
     """The results, or None where the operation raises or answers something else than finite numbers."""
     try:
         with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-            results = tuple(np.asarray(part, dtype=float) for part in inner(arguments))
+            results = tuple(np.asarray(part, dtype=float) for part in within(PATIENCE, inner, arguments))
             if all(np.isfinite(part).all() for part in results):
                 return results
             given = [v for v in arguments.values() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
             return None if all(np.isfinite(array).all() for array in given) else results
-    except Exception:  # an edit may make nonsense of an operation
+    except (Exception, Overdue):  # an edit may make nonsense of an operation
         return None
 
 
