@@ -105,13 +105,17 @@ class Diagnosis:
         calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
         if not _finite(call.arguments):
             calls += self.poisoned
-        if len(self.battery) < ENOUGH:
+        if len(self.battery) < ENOUGH or not self._repeats(calls[0]):
             return [Mistake(kind=self._kind(calls))]
         by_number = self._by_number(calls)
         found = next(by_number)
         if not found and not self.candidate.explained(self.operation.name):
             found = self._beside_other_choices(calls)
         return found or next(filter(None, by_number), []) or [Mistake(kind=self._kind(calls))]
+
+    def _repeats(self, asked: Asked) -> bool:
+        """Whether the candidate does the same when it is asked the same again."""
+        return behaviour(self.candidate, self.operation, asked.arguments).like(asked.answered, 0.0)
 
     def _by_number(self, calls: list[Asked]) -> Iterator[list[Mistake]]:
         """What explains all calls beside the choices in force: single mistakes, then two at once, and so on."""

@@ -68,7 +68,7 @@ def _said(mistake: Mapping[str, Any], links: bool) -> str:
     if not mistake["edited"]:
         return f"behaves exactly like {known}{_beside(mistake)}"
     exactly = "behaves exactly " if mistake["words"].startswith("as if") else ""
-    return f"{exactly}{mistake['words']}{_beside(mistake)}{f': {known}' if known else ''}"
+    return f"{exactly}{mistake['words']}{_beside(mistake)}{f', the {known}' if known else ''}"
 
 
 def _named(fault: Mapping[str, Any], links: bool) -> str:
@@ -89,7 +89,7 @@ def called(operation: str, arguments: Mapping[str, str]) -> list[str]:
 
 
 def _indented(text: str) -> str:
-    return fill(text, width=100, initial_indent="  ", subsequent_indent="  ")
+    return fill(text, width=100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def as_json(about: Mapping[str, Any], run: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
