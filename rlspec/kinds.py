@@ -7,7 +7,8 @@ import numpy as np
 from .behaviour import Asked, behaviour
 from .candidate import Candidate
 from .conditions import Condition, spread
-from .repair import Observed, Repair, Results, outcome
+from .edits import Results
+from .repair import Observed, Repair, outcome
 from .spec.operations import Operation
 
 FEW = 3
@@ -129,7 +130,7 @@ def _near(call: Observed, mine: np.ndarray, its: np.ndarray) -> bool:
 
 def _proportional(call: Observed, right: np.ndarray, its: np.ndarray) -> bool:
     if right.size < 2:
-        return right.size == 0 or right.all()
+        return bool(right.all())
     size = float((right * right).sum())
     return size > 0 and _near(call, right * float((right * its).sum()) / size, its)
 

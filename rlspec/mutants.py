@@ -121,7 +121,7 @@ def _loaded(file: Path, code: str) -> Implementations:
 
 def _variants(file: Path, code: str) -> Implementations:
     sys.path[:0] = [] if str(ROOT / "tests") in sys.path else [str(ROOT / "tests")]
-    from variants import registry  # type: ignore[import-not-found]
+    from variants import registry
 
     module, before = ModuleType(f"variants.{file.stem}"), list(registry.VARIANTS)
     vars(module)["__package__"] = "variants"

@@ -298,13 +298,13 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
                 yield PLAIN, ast.AugAssign(target, usual(), value)
         case ast.Constant(bool()):
             yield PLAIN, ast.Constant(not node.value)
-        case ast.Constant(int()):
-            for number in dict.fromkeys((node.value + 1, node.value - 1, 0, 2 * node.value)):
-                if number != node.value:
+        case ast.Constant(int() as whole):
+            for number in dict.fromkeys((whole + 1, whole - 1, 0, 2 * whole)):
+                if number != whole:
                     yield PLAIN, ast.Constant(number)
-        case ast.Constant(float()):
+        case ast.Constant(float() as real):
             for factor in (2, 0.5, 0, -1, 10, 0.1):
-                yield PLAIN, ast.Constant(node.value * factor)
+                yield PLAIN, ast.Constant(real * factor)
         case ast.Call(function, arguments, keywords):
             yield from _instead_of_a_call(function, arguments, keywords)
             yield ODD, ast.UnaryOp(ast.USub(), node)
