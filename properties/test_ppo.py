@@ -380,7 +380,7 @@ def squares(candidate, batch):
     of_a_choice = {
         "larger of both": np.maximum(errors, limited),
         "clipped only": limited,
-        "square at most clip": np.minimum(errors, exactly(batch.clip)),
+        "square at most clip": np.minimum(errors, np.array(exactly(batch.clip), dtype=object)),
     }
     return of_a_choice[clipping]
 

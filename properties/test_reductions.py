@@ -1,6 +1,7 @@
 """Properties of reductions (spec/reductions.md)."""
 
 from fractions import Fraction
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -36,6 +37,7 @@ def arguments_of(operation, drawn, reduction, divisor, rows):
 
 def expected_aggregate(candidate, operation, drawn, reduction, divisor):
     """What a reduction makes of a batch, as a sum of the rows' sums, each divided by what the chapter lists."""
+    sizes: Any
     if reduction == "fixed divisor":
         sizes = Fraction(divisor)
     elif reduction == "mean of sums over a fixed divisor":
@@ -76,7 +78,7 @@ def test_a_batch_twice_over_has_the_same_means_and_twice_the_sums(candidate, dra
     once = exactly(candidate.aggregate(*drawn, reduction, 1.0).value)
     twice = drawn.rows([*range(len(drawn.mask))] * 2)
     tokens, more = max(int(drawn.mask.sum()), 1), added_to_a_count(candidate, "aggregate")
-    factors = {"sum": 2, "fixed divisor": 2, "token-mean": 2 * (tokens + more) / (2 * tokens + more)}
+    factors: dict[str, Any] = {"sum": 2, "fixed divisor": 2, "token-mean": 2 * (tokens + more) / (2 * tokens + more)}
     agree(candidate.aggregate(*twice, reduction, 1.0), factors.get(reduction, 1) * once, **aggregate_judged(twice))
 
 

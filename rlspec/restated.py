@@ -22,8 +22,8 @@ def restated(violation: Violation, candidate: Candidate) -> Violation:
     rounding can tell, the two answers are shown side by side.
     """
     named = [told for told in violation.calls if told.call is violation.call and told.values]
-    if not named:
-        return violation  # there is no answer
+    if not named or _asked_again(violation):
+        return violation  # there is no answer, or there are two to one question
     right = {id(told): _specified(candidate, told.call) for told in violation.calls if told.values}
     if violation.expected is not None and not _own(violation, violation.calls, right[id(named[0])]):
         return violation
@@ -32,6 +32,12 @@ def restated(violation: Violation, candidate: Candidate) -> Violation:
             if place := _first_off(told.values[name], specified, told.call, candidate):
                 return _shown(violation, told, name, specified, place[0])
     return _compared(violation)
+
+
+def _asked_again(violation: Violation) -> bool:
+    """Whether the candidate was asked the very same before, and answered something else."""
+    same = [told.values for told in violation.calls if told.values and str(told.call) == str(violation.call)]
+    return any(not np.array_equal(values[name], same[0][name]) for values in same for name in values)
 
 
 def _specified(candidate: Candidate, call: Call) -> dict[str, np.ndarray]:

@@ -144,9 +144,9 @@ def test_a_call_that_does_not_return_is_a_violation_and_ends_its_property(check,
     begun = time.monotonic()
     result = check(HANGING[how], "--jobs=0", "--patience=1")
     assert result.status == 1
-    assert result.verdicts == {"OPS-1": "violated", "RET-2": "violated", "ADV-1": "holds"}
-    assert result.clauses["OPS-1"]["message"] == "reward_to_go did not return within 1 s"
-    assert result.clauses["RET-2"]["arguments"].keys() == {"rewards", "gamma"}
+    assert result.verdicts == {"OPS-1": "violated", "ADV-1": "holds"}
+    assert result.clauses["OPS-1"]["message"] == "reward_to_go did not return within 6 s"  # a first call
+    assert result.clauses["OPS-1"]["arguments"].keys() == {"rewards", "gamma"}
     assert time.monotonic() - begun < 60
 
 
