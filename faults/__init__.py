@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
+from types import CodeType
 from typing import Any
 
 from rlspec.candidates import reference
@@ -34,7 +35,13 @@ class Fault:
     @property
     def wraps(self) -> bool:
         """Whether it only changes what goes into the right operation, or what comes out of it."""
-        return "right" in self.implementation.__code__.co_names
+        return "right" in _names_in(self.implementation.__code__)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """The names in a function's code, and in that of the functions and comprehensions inside it."""
+    inside = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*map(_names_in, inside))
 
 
 class Right:

@@ -34,6 +34,8 @@ class Edit:
     around: Callable[[Inner], Inner]
     """The operation with the change, from the operation without it."""
     stage: int = ARGUMENT
+    follows: "Edit | None" = None
+    """The edit of whose value this one has the derivatives, found by differences."""
 
     @property
     def words(self) -> str:

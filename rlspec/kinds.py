@@ -95,6 +95,9 @@ def _how(repair: Repair, operation: Operation) -> str:
     if len(names) == 1:
         return f"the result {what}"
     alone = f", and {_listed(good)} right" if good else ""
+    if len(bad) > 1:
+        verb, _, rest = what.partition(" ")
+        what = f"{'are' if verb == 'is' else 'have'} {rest}"
     return f"{_listed([names[r] for r in bad])} {what}{alone}"
 
 

@@ -226,7 +226,8 @@ def _how(candidate: Candidate, operation: str, mistake: Mistake) -> str:
         does = partial(_of_faults, faulty, operation)
     else:
         chosen = last_names(candidate.conventions(operation) | mistake.conventions)
-        does = partial(_of_edits, answers, operation, chosen)
+        follows = bool(mistake.explanation and mistake.explanation.follows)
+        does = partial(_of_edits, answers, operation, chosen, follows)
     unit = float(max(ROUNDOFFS[candidate.precision(operation)], DOUBLE))
     for question in _questions(operation, JUDGING):
         largest = float(abs(question.magnitude).max()) if hasattr(question.magnitude, "max") else question.magnitude
@@ -242,10 +243,18 @@ def _of_faults(faulty: Candidate, operation: str, question: Question, its: Behav
 
 
 def _of_edits(
-    answers: Any, operation: str, chosen: dict[str, str], question: Question, its: Behaviour, slack: float
+    answers: Any,
+    operation: str,
+    chosen: dict[str, str],
+    follows: bool,
+    question: Question,
+    its: Behaviour,
+    slack: float,
 ) -> bool:
     arguments = {**dict(zip(OPERATIONS[operation].parameters, question.arguments, strict=True)), **chosen}
-    return Observed(arguments, its.results, slack).explained(outcome(answers, arguments))
+    return Observed(arguments, its.results, slack).explained(
+        outcome(answers, arguments, 1 if follows else None), follows
+    )
 
 
 def table(rows: Sequence[Judged], drawn_of: int) -> str:

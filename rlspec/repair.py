@@ -11,6 +11,7 @@ import numpy as np
 
 from .behaviour import Asked, same
 from .conditions import Condition, of_a_call, of_places, spread
+from .derivatives import close, differentiated, has_derivatives
 from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, edits_of, of_one_result
 from .limits import Overdue, within
 from .properties.checking import each
@@ -22,6 +23,9 @@ SECONDS = 3.0
 
 PATIENCE = 0.5
 """Seconds that one call of an edited operation may take."""
+
+DIFFERENTIATED = 10
+"""In how many calls derivatives are found by differences."""
 
 WIDEST = 16
 """How many edits that explain some wrong answer are tried together with others."""
@@ -46,6 +50,11 @@ class Explanation:
     def cost(self) -> float:
         """How far from plain it is."""
         return sum(edit.cost for edit in self.edits) + len(self.edits)
+
+    @property
+    def follows(self) -> bool:
+        """Whether derivatives are those of a changed value, found by differences."""
+        return any(edit.follows for edit in self.edits)
 
     def around(self, right: Inner) -> Inner:
         """The operation with all of the edits."""
@@ -100,20 +109,30 @@ class Observed:
             return None
         return tuple(same(mine, its, self.slack) for mine, its in zip(results, self.results, strict=True))
 
-    def explained(self, results: Results | None) -> bool:
-        """Whether the results are those observed, or there are none, as was observed."""
-        if self.results is None:
-            return results is None
+    def explained(self, results: Results | None, follows: bool = False) -> bool:
+        """Whether the results are those observed, or there are none, as was observed.
+
+        follows: whether all but the first are derivatives found by differences, which are compared as such.
+        """
+        if self.results is None or results is None:
+            return results is self.results
+        if follows:
+            slopes = zip(results[1:], self.results[1:], strict=True)
+            value = same(results[0], self.results[0], self.slack)
+            return bool(value.all()) and all(bool(close(mine, its).all()) for mine, its in slopes)
         agreement = self.agreement(results)
         return agreement is not None and all(part.all() for part in agreement)
 
 
-def outcome(inner: Inner, arguments: Arguments) -> Results | None:
-    """The results, or None where the operation raises or answers something else than finite numbers."""
+def outcome(inner: Inner, arguments: Arguments, finite: int | None = None) -> Results | None:
+    """The results, or None where the operation raises or answers something else than finite numbers.
+
+    finite: how many of the results have to be finite numbers; all, unless it is given.
+    """
     try:
         with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
             results = tuple(np.asarray(part, dtype=float) for part in within(PATIENCE, inner, arguments))
-            if all(np.isfinite(part).all() for part in results):
+            if all(np.isfinite(part).all() for part in results[:finite]):
                 return results
             given = [v for v in arguments.values() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
             return None if all(np.isfinite(array).all() for array in given) else results
@@ -192,6 +211,9 @@ class Repair:
 
     def holds(self, explanation: Explanation) -> bool:
         """Whether an explanation holds on all that was observed."""
+        if explanation.follows:  # their values are enough; derivatives take long
+            plain = stacked([edit.follows or edit for edit in explanation.edits], self.right)
+            return all(self._gives_the_value(plain, i) for i in range(len(self.observed)))
         inner = explanation.around(self.right)
         return all(self._explains(inner, i) for i in range(len(self.observed)))
 
@@ -216,6 +238,8 @@ class Repair:
             return [Explanation((*self.base, edit)) for edit in self._failing()]
         suspects = [edit for edit in self.edits if self._mends(edit, self.first)]
         found = [narrowed for edit in suspects if not self.deadline.over for narrowed in self._narrowed(edit)]
+        if not found and has_derivatives(self.operation):
+            found = list(self._differentiated())
         explained = [Explanation((*self.base, edit)) for edit in found]
         return sorted(explained, key=lambda explanation: explanation.cost)
 
@@ -231,6 +255,34 @@ class Repair:
             if not condition.axes and all(self._holds(condition, i) == (i in wrong) for i in range(len(self.observed))):
                 words = f"{what} where {condition.words}"
                 yield Edit(words, 1 + condition.cost, _failing_where(condition), FAILURE)
+
+    def _differentiated(self) -> Iterator[Edit]:
+        """Edits that explain the first result of all that was observed, and the others as its derivatives."""
+        answered = [i for i in self.wrong if self.observed[i].results is not None]
+        first = next((i for i in answered if self._off(i)[0].any()), None)
+        if first is None or len(answered) < len(self.wrong):
+            return
+        order = [first, *(i for i in answered if i != first), *self._sane]
+        for edit in self.edits:
+            inner = self.changed(edit)
+            if self.deadline.over:
+                return
+            if edit.stage < RESULT and all(self._gives_the_value(inner, i) for i in order):
+                following = differentiated(self.operation, edit)
+                inner = self.changed(following)
+                if all(self._follows(inner, i) for i in order[:DIFFERENTIATED]):
+                    yield following
+                    return
+
+    def _gives_the_value(self, inner: Inner, i: int) -> bool:
+        """Whether the first result is as observed."""
+        agreement = self.observed[i].agreement(outcome(inner, self.observed[i].arguments))
+        return agreement is not None and bool(agreement[0].all())
+
+    def _follows(self, inner: Inner, i: int) -> bool:
+        """Whether the first result is as observed, and the others as far as differences tell."""
+        call = self.observed[i]
+        return call.explained(outcome(inner, call.arguments, finite=1), follows=True)
 
     def _mends(self, edit: Edit, i: int) -> bool:
         """Whether the edit makes right what is wrong in an answer, whatever it does to the rest of it."""

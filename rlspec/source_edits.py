@@ -308,6 +308,10 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
         case ast.Call(function, arguments, keywords):
             yield from _instead_of_a_call(function, arguments, keywords)
             yield ODD, ast.UnaryOp(ast.USub(), node)
+        case ast.Subscript(ast.Name(), ast.UnaryOp() | ast.Constant() | ast.Name(), ast.Load()):
+            for name in names:
+                yield OTHER_NAME, ast.Name(name, ast.Load())
+            yield ODD, ast.Constant(0)
         case ast.Subscript(value, ast.Slice(lower, upper, None)):
             yield PLAIN, value
             if lower is None or upper is None:  # [1:] for [:-1], and the other way round

@@ -136,6 +136,23 @@ def test_an_argument_may_be_another_for_one_result_alone():
     assert explained("dpo_loss", wrong) == "as if `label_smoothing` were 0, in `d_chosen` and `d_rejected` alone"
 
 
+def test_whoever_lets_a_library_differentiate_makes_a_mistake_once():
+    """The value is that of a changed formula, and the derivatives are those of the value."""
+
+    def value(presquash, mean, log_std):
+        z = (presquash - mean) / np.exp(log_std)
+        correction = np.log1p(-(np.tanh(presquash) ** 2))
+        return (-z * z / 2 - log_std - np.log(2 * np.pi) / 2 + correction).sum(axis=-1)
+
+    def wrong(presquash, mean, log_std):
+        z = (presquash - mean) / np.exp(log_std)
+        return value(presquash, mean, log_std), -z / np.exp(log_std) - 2 * np.tanh(presquash)
+
+    with np.errstate(all="ignore"):
+        said = explained("squashed_gaussian_logp", wrong)
+    assert said.endswith("in the reference's `squashed_gaussian_logp`, and the derivatives followed")
+
+
 def test_a_mistake_shows_beside_a_convention_that_is_not_the_default():
     def wrong(logp, advantages, mask):
         return reference.policy_gradient_loss(-logp, advantages, mask, reduction="sum")
