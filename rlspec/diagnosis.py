@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,9 @@ FRESH = 60
 
 ENOUGH = 20
 """Fresh questions that have to be answered before any mistake is named."""
+
+BESIDE = 200
+"""How many other combinations of choices known mistakes are looked for beside."""
 
 CONFIRMING = 40
 """How many more questions of each kind an edit has to answer like the candidate, before it is said."""
@@ -109,8 +113,8 @@ class Diagnosis:
             return [Mistake(kind=self._kind(calls))]
         by_number = self._by_number(calls)
         found = next(by_number)
-        if not found and not self.candidate.explained(self.operation.name):
-            found = self._beside_other_choices(calls)
+        if not self.candidate.explained(self.operation.name) and not any(mistake.faults for mistake in found):
+            found = self._beside_other_choices(calls, known=True) or found or self._beside_other_choices(calls)
         return found or next(filter(None, by_number), []) or [Mistake(kind=self._kind(calls))]
 
     def _repeats(self, asked: Asked) -> bool:
@@ -173,28 +177,25 @@ class Diagnosis:
         """What kind of thing is wrong."""
         return kind(self.candidate, self.operation, self._repair(calls, self.precisions[-1]), calls)
 
-    def _beside_other_choices(self, calls: list[Asked]) -> list[Mistake]:
-        """What single mistakes explain all calls beside choices that are not in force, the first such choices.
+    def _beside_other_choices(self, calls: list[Asked], known: bool = False) -> list[Mistake]:
+        """What single mistakes, known ones or edits, explain all calls beside choices that are not in force.
 
-        Known mistakes first, beside any choices, and then edits.
+        Those that differ in the fewest conventions come first; edits are sought beside those that differ in one.
         """
         free = conventions_of(self.operation.name)
-        others = [(convention, choice) for convention, known in free.items() for choice in known]
-        beside = [
-            ({convention: choice}, self._with(convention, choice))
-            for convention, choice in others
-            if self.conventions.get(convention) != choice
-        ]
-        for known in (True, False):
-            for chosen, other in beside:
-                for roundoff in self.precisions:
-                    if found := other._single(calls, roundoff, known):
-                        return [replace(mistake, conventions=chosen) for mistake in found]
+        combined = (dict(zip(free, taken, strict=True)) for taken in product(*free.values()))
+        others = [dict(taken.items() - self.conventions.items()) for taken in combined]
+        beside = [(chosen, self._with(chosen)) for chosen in sorted(others, key=len)
+                  if len(chosen) == 1 or (chosen and known)][:BESIDE]  # fmt: skip
+        for chosen, other in beside:
+            for roundoff in self.precisions:
+                if found := other._single(calls, roundoff, known):
+                    return [replace(mistake, conventions=chosen) for mistake in found]
         return []
 
-    def _with(self, convention: str, choice: str) -> "Diagnosis":
-        """The same beside another choice."""
-        other = Diagnosis(self.candidate, self.operation.name, self.conventions | {convention: choice})
+    def _with(self, chosen: dict[str, str]) -> "Diagnosis":
+        """The same beside other choices."""
+        other = Diagnosis(self.candidate, self.operation.name, self.conventions | chosen)
         other.deadline = self.deadline
         return other
 

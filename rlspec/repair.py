@@ -15,7 +15,7 @@ from .derivatives import close, differentiated, has_derivatives
 from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, edits_of, of_one_result
 from .limits import Overdue, within
 from .properties.checking import each
-from .source_edits import functions_run, source_edits
+from .source_edits import functions_run, restore, source_edits
 from .spec.operations import Operation
 
 SECONDS = 3.0
@@ -136,7 +136,10 @@ def outcome(inner: Inner, arguments: Arguments, finite: int | None = None) -> Re
                 return results
             given = [v for v in arguments.values() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
             return None if all(np.isfinite(array).all() for array in given) else results
-    except (Exception, Overdue):  # an edit may make nonsense of an operation
+    except Exception:  # an edit may make nonsense of an operation
+        return None
+    except Overdue:
+        restore()
         return None
 
 

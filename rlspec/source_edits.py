@@ -7,6 +7,7 @@ tree, for whoever calls it.  Nothing is compiled before it is tried.
 
 import ast
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def _edits_of(function: FunctionType) -> tuple[Edit, ...]:
     tree = _definition(function)
     if tree is None:
         return ()
+    _ORIGINAL[function] = function.__code__
     source = _Source(function, tree)
     return tuple(
         Edit(change.words, cost, _with_code(function, change.code), SOURCE) for cost, change in source.changes()
@@ -110,13 +112,32 @@ def _edits_of(function: FunctionType) -> tuple[Edit, ...]:
 
 def _with_code(function: FunctionType, compiled: Callable[[], CodeType]) -> Callable[[Inner], Inner]:
     def around(inner: Inner) -> Inner:
+        try:
+            code = compiled()  # not while it is asked: what takes too long is interrupted
+        except (SyntaxError, ValueError):
+            return _nonsense
+
         def changed(arguments: Arguments) -> Results:
-            with _replaced(function, compiled()):
+            with _replaced(function, code):
                 return inner(arguments)
 
         return changed
 
     return around
+
+
+def _nonsense(arguments: Arguments) -> Results:
+    raise SyntaxError("the change leaves no function")
+
+
+_ORIGINAL: dict[FunctionType, CodeType] = {}
+"""The code of every function of which there are edits."""
+
+
+def restore() -> None:
+    """Give every function its own code again; for when an edited one was interrupted, perhaps while doing so."""
+    for function, code in _ORIGINAL.items():
+        function.__code__ = code
 
 
 @contextmanager
@@ -245,6 +266,10 @@ class _Source:
 
     def compiled(self) -> CodeType:
         """The code of the function that the tree now defines.  Raises ValueError if it cannot stand in for it."""
+        with warnings.catch_warnings(action="ignore"):  # an edit may make nonsense
+            return self._code()
+
+    def _code(self) -> CodeType:
         name = self.function.__code__.co_filename
         if isinstance(self.tree, ast.Lambda):
             module = compile(ast.fix_missing_locations(ast.Expression(self.tree)), name, "eval")
