@@ -141,8 +141,14 @@ class Diagnosis:
         """The edits, so many, that explain all calls and more; as far as rounding in float64 lets them, at least."""
         if many > 2:
             return []
-        search = repair(max(roundoff, float(DOUBLE)))
-        return self._confirmed(search.single() if many == 1 else search.double(), max(roundoff, float(DOUBLE)))
+        unit = max(roundoff, float(DOUBLE))
+        search = repair(unit)
+        found = search.single() if many == 1 else search.double()
+        if not found:
+            return []
+        fresh = self._repair(self.confirming, unit)
+        confirmed = [one for one in found[:CONFIRMED] if fresh.holds(one)]
+        return confirmed or (search.together_with(fresh).single() if many == 1 else [])
 
     def _repair(self, calls: Sequence[Asked], roundoff: float) -> Repair:
         chosen = last_names(self.conventions)
@@ -165,13 +171,6 @@ class Diagnosis:
         if plainest is None:
             return [Mistake(faults) for faults in ordered]
         return [Mistake(faults, {}, plainest, answers) for faults in ordered or [()]]
-
-    def _confirmed(self, explanations: Sequence[Explanation], roundoff: float) -> list[Explanation]:
-        """Those of the plainest explanations that hold on more questions, too."""
-        if not explanations:
-            return []
-        repair = self._repair(self.confirming, roundoff)
-        return [one for one in explanations[:CONFIRMED] if repair.holds(one)]
 
     def _kind(self, calls: Sequence[Asked]) -> str:
         """What kind of thing is wrong."""

@@ -226,6 +226,11 @@ class Repair:
             self.operation, self.right, self.observed, self.edits, self.conditions, self.deadline, (*self.base, edit)
         )
 
+    def together_with(self, other: "Repair") -> "Repair":
+        """The same search among the calls of both."""
+        observed = [*self.observed, *other.observed]
+        return Repair(self.operation, self.right, observed, self.edits, self.conditions, self.deadline, self.base)
+
     @cached_property
     def first(self) -> int | None:
         """The smallest call that is answered wrong, with numbers."""

@@ -144,8 +144,8 @@ def test_a_random_mistake_is_called_none():
 
 def test_where_hardly_anything_is_answered_no_mistake_is_named():
     def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
-        if rewards.size > 1 or gamma < 1:
-            raise NotImplementedError("several steps, discounted")
+        if rewards.size > 1:
+            raise NotImplementedError("several steps")
         return right.gae(rewards, values, next_values, terminated | truncated, truncated, gamma, lam)
 
     assert mistakes(candidate_with(gae=gae), "ADV-3") == []
@@ -255,5 +255,5 @@ def test_two_defects_of_a_loss_are_recognised_each_where_it_shows():
 
     candidate = candidate_with(kl_loss=kl_loss)
     candidate.inferred["kl_loss.form"] = "plain"
-    assert {"kl-gradient-masked-by-multiplication"} in sets(mistakes(candidate, "OPS-11"))
-    assert {"kl-of-no-tokens"} in sets(mistakes(candidate, "OPS-12"))
+    assert any("kl-gradient-masked-by-multiplication" in found for found in mistakes(candidate, "OPS-11"))
+    assert any("kl-of-no-tokens" in found for found in mistakes(candidate, "OPS-12"))
