@@ -423,7 +423,7 @@ def _ratios(log_ratio, rho_clip, c_clip):
 @fault(
     id="V01",
     slug="next-trajectorys-target",
-    clause="ADV-26",
+    clause="ADV-24",
     seen=("pytorch/rl#4209", "pytorch/rl#4210"),
     effect="At a truncation inside a batch the advantage bootstraps from the first target of the next episode.",
 )
@@ -439,7 +439,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="R05",
     slug="targets-without-advantages",
-    clause="ADV-24",
+    clause="ADV-22",
     seen=("vwxyzjn/cleanrl#337", "vwxyzjn/cleanrl@95fcdd75"),
     effect="The targets are the values that were to be corrected, because the corrections are still zero.",
 )
@@ -453,7 +453,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-14",
     slug="ratio-upside-down",
-    clause="ADV-27",
+    clause="ADV-25",
     effect="The ratio is mu over pi, and the critic follows neither policy.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -463,7 +463,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-15",
     slug="clips-exchanged",
-    clause="ADV-22",
+    clause="ADV-20",
     effect="The clip that was meant for the speed decides which policy is evaluated.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -473,7 +473,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-16",
     slug="trace-one-step-late",
-    clause="ADV-22",
+    clause="ADV-20",
     effect="The product of c begins after the step: one that the policy never takes still learns from what follows.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -485,7 +485,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-17",
     slug="advantage-not-weighed",
-    clause="ADV-23",
+    clause="ADV-21",
     effect="The advantages lack the ratio, and the policy's gradient is that of the old one.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -498,7 +498,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-18",
     slug="target-minus-value-as-advantage",
-    clause="ADV-23",
+    clause="ADV-21",
     effect="v_t - V_t is used, which has lam and c in the place of the ratio.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -511,7 +511,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-19",
     slug="vtrace-truncation-as-termination",
-    clause="ADV-25",
+    clause="ADV-23",
     effect="A time limit cuts the bootstrap as if nothing followed.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -522,7 +522,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-20",
     slug="ratio-exponentiated-unclipped",
-    clause="ADV-28",
+    clause="ADV-26",
     effect="The clip is taken by multiplying flags, and an overflowing ratio times 0 is NaN.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -535,7 +535,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-21",
     slug="ratio-never-zero",
-    clause="ADV-28",
+    clause="ADV-26",
     effect="The log-ratio is kept above -1, so actions that the policy never takes go on teaching.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -546,7 +546,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-22",
     slug="vtrace-errors-clipped",
-    clause="ADV-29",
+    clause="ADV-27",
     effect="Rewards beyond 1 are clipped inside, as the paper's experiments did outside.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -557,7 +557,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-23",
     slug="vtrace-termination-bootstraps",
-    clause="ADV-30",
+    clause="ADV-28",
     effect="The value of a state that does not exist is added to every final reward.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -568,7 +568,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="M-ADV-24",
     slug="vtrace-nan-times-zero",
-    clause="ADV-31",
+    clause="ADV-29",
     effect="A flag multiplies the successor's value, and 0 * NaN is NaN.",
 )
 def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip):
@@ -580,7 +580,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="V51",
     slug="vtrace-nan-across-episodes",
-    clause="ADV-31",
+    clause="ADV-29",
     seen=("torchrl 0.14.1",),
     effect="Flags are multiplied in: NaN runs back through the targets of the row, and into what bootstraps from them.",
 )
@@ -597,7 +597,7 @@ def vtrace(rewards, values, next_values, terminated, truncated, log_ratio, gamma
 @fault(
     id="V52",
     slug="vtrace-nan-in-all-that-precedes",
-    clause="ADV-31",
+    clause="ADV-29",
     seen=("rlax 0.1.9",),
     effect="A termination is a discount of 0: 0 * NaN runs back through all targets and advantages of the row.",
 )
@@ -637,7 +637,7 @@ def _where_counted(mask, entries):
 @fault(
     id="P17",
     slug="deviation-of-one-number",
-    clause="ADV-17",
+    clause="ADV-15",
     seen=("DLR-RM/stable-baselines3#325", "DLR-RM/stable-baselines3#1028", "thu-ml/tianshou#1298"),
     effect="The standard deviation of a single entry, with N - 1 in the denominator, is NaN.",
 )
@@ -743,7 +743,7 @@ def normalize_advantages(advantages, mask):
 @fault(
     id="M-ADV-29",
     slug="residue-divided-by-residue",
-    clause="ADV-18",
+    clause="ADV-16",
     effect="Nothing is added to the standard deviation, and what rounding leaves of equal entries is blown up.",
 )
 def normalize_advantages(advantages, mask):
@@ -842,7 +842,7 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
 @fault(
     id="S14",
     slug="last-step-bootstraps-on-itself",
-    clause="ADV-22",
+    clause="ADV-20",
     seen=("micdoh/XLRON#50",),
     effect="The last step of a row bootstraps from its own value, that of the state after it being at hand nowhere.",
 )
@@ -865,7 +865,7 @@ def normalize_advantages(advantages, mask):
 @fault(
     id="A72",
     slug="fewer-than-two-advantages-refused",
-    clause="ADV-17",
+    clause="ADV-15",
     seen=("verl 0.9.1",),
     effect="A batch in which one token counts, or none, has no sample variance, and the call raises.",
 )

@@ -113,7 +113,7 @@ def entropy(logits, legal):
 @fault(
     id="M-PG-27",
     slug="naive-softmax-in-the-entropy",
-    clause="DIST-4",
+    clause="DIST-3",
     effect="Logits are exponentiated as they are: infinity over infinity for large ones.",
 )
 def entropy(logits, legal):
@@ -127,7 +127,7 @@ def entropy(logits, legal):
 @fault(
     id="M-PG-28",
     slug="probabilities-clipped-in-the-entropy",
-    clause="DIST-4",
+    clause="DIST-3",
     effect="Probabilities are kept above 1e-6 lest the logarithm fail: the impossible gets a share of the entropy.",
 )
 def entropy(logits, legal):
@@ -154,7 +154,7 @@ def entropy(logits, legal):
 @fault(
     id="M-DIST-1",
     slug="entropy-as-a-difference-of-large-numbers",
-    clause="DIST-18",
+    clause="DIST-5",
     effect="Probabilities are exponentials of differences of large logits, and are multiplied with these once more.",
 )
 def entropy(logits, legal):
@@ -172,7 +172,7 @@ _CONSTANT = np.log(2 * np.pi) / 2
 @fault(
     id="D03",
     slug="deviation-for-the-variance",
-    clause="DIST-5",
+    clause="DIST-6",
     seen=("hill-a/stable-baselines#1059", "hill-a/stable-baselines#1060", "takuseno/d3rlpy#192"),
     effect="The deviation stands where its square belongs, and half of its logarithm where all of it does.",
 )
@@ -184,7 +184,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="S01",
     slug="deviation-exponentiated-twice",
-    clause="DIST-5",
+    clause="DIST-6",
     seen=("hill-a/stable-baselines#1058",),
     effect="What is passed on as a logarithm is the deviation already, and is exponentiated again.",
 )
@@ -221,7 +221,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="S03",
     slug="density-of-the-clipped-action",
-    clause="DIST-5",
+    clause="DIST-6",
     seen=("kuds/mesozoic-labs#408",),
     effect="The action is clipped to its bounds before its density is taken: that of another action.",
 )
@@ -232,7 +232,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="S04",
     slug="action-stored-in-fewer-digits",
-    clause="DIST-5",
+    clause="DIST-6",
     seen=("PufferAI/PufferLib#584",),
     effect="The action is rounded to bfloat16 before its density is taken: the ratio is not 1 before the first update.",
 )
@@ -244,7 +244,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="S05",
     slug="stretched-without-being-squashed",
-    clause="DIST-5",
+    clause="DIST-6",
     seen=("hwang-ua/inac_pytorch#1",),
     effect="The mean is squashed and not the action, and the action's density is corrected all the same.",
 )
@@ -257,7 +257,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="M-PG-37",
     slug="derivative-in-the-deviation-itself",
-    clause="DIST-6",
+    clause="DIST-7",
     effect="The derivative is that in the deviation, and the network's output is its logarithm.",
 )
 def gaussian_logp(actions, mean, log_std):
@@ -268,7 +268,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="M-PG-38",
     slug="constant-of-the-density-left-out",
-    clause="DIST-7",
+    clause="DIST-8",
     effect="The root of 2 pi is left out, as it cancels in ratios: entropies that are estimated from it are off.",
 )
 def gaussian_logp(actions, mean, log_std):
@@ -279,7 +279,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="M-PG-39",
     slug="normaliser-not-differentiated",
-    clause="DIST-12",
+    clause="DIST-13",
     effect="The deviation that the density is divided by is detached: every action drawn makes the policy wider.",
 )
 def gaussian_logp(actions, mean, log_std):
@@ -290,7 +290,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="S06",
     slug="deviation-clipped-in-one-formula-of-several",
-    clause="DIST-16",
+    clause="DIST-17",
     seen=("yaacovpariente/POMDPPlanners#154",),
     effect="The logarithm of the deviation is kept within -5 and 2 here and nowhere else: another policy's numbers.",
 )
@@ -302,7 +302,7 @@ def gaussian_logp(actions, mean, log_std):
 @fault(
     id="S07",
     slug="half-of-the-logarithm-in-gaussian-entropy",
-    clause="DIST-9",
+    clause="DIST-10",
     seen=("ray-project/ray#6393", "ray-project/ray#6475", "ray-project/ray#2920"),
     effect="The factor that belongs to the logarithm of the variance is put before that of the deviation.",
 )
@@ -314,7 +314,7 @@ def gaussian_entropy(log_std):
 @fault(
     id="S08",
     slug="twice-the-gaussian-entropy",
-    clause="DIST-9",
+    clause="DIST-10",
     seen=("Unity-Technologies/ml-agents#4319",),
     effect="The factor of one half is missing before the whole: the bonus is twice what was asked for.",
 )
@@ -325,7 +325,7 @@ def gaussian_entropy(log_std):
 @fault(
     id="S09",
     slug="sum-for-the-product-in-the-logarithm",
-    clause="DIST-9",
+    clause="DIST-10",
     seen=("andrewliao11/pytorch-a3c-mujoco#2",),
     effect="The logarithm is that of 2 pi plus the variance, not times: narrow policies hardly notice the bonus.",
 )
@@ -338,7 +338,7 @@ def gaussian_entropy(log_std):
 @fault(
     id="S10",
     slug="constant-once-for-all-axes",
-    clause="DIST-8",
+    clause="DIST-9",
     seen=("JuliaReinforcementLearning/ReinforcementLearningZoo.jl#169",),
     effect="The constant of the entropy is added once, whatever the number of axes.",
 )
@@ -350,7 +350,7 @@ def gaussian_entropy(log_std):
 @fault(
     id="D13",
     slug="variance-outside-of-the-bracket",
-    clause="DIST-10",
+    clause="DIST-11",
     seen=("PacktPublishing/Deep-Reinforcement-Learning-Hands-On#17",),
     effect="Only the distance of the means is divided by the variance: a policy lies at a distance from itself.",
 )
@@ -363,7 +363,7 @@ def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
 @fault(
     id="S11",
     slug="gaussian-policies-swapped",
-    clause="DIST-10",
+    clause="DIST-11",
     seen=("tensorforce/tensorforce#107", "openai/spinningup#264"),
     effect="The divergence is that of the reference from the policy: what bounds it bounds something else.",
 )
@@ -377,7 +377,7 @@ def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
 @fault(
     id="M-PG-40",
     slug="gradient-of-the-reference",
-    clause="DIST-11",
+    clause="DIST-12",
     effect="The derivative is that in the reference's mean: the policy is led away from it.",
 )
 def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
@@ -388,7 +388,7 @@ def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
 @fault(
     id="M-PG-41",
     slug="epsilon-beside-the-variance",
-    clause="DIST-16",
+    clause="DIST-17",
     effect="1e-8 is added to the reference's variance: where that is nearly certain nothing else is left of it.",
 )
 def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
@@ -399,7 +399,7 @@ def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
 @fault(
     id="D09",
     slug="density-of-what-was-squashed",
-    clause="DIST-13",
+    clause="DIST-14",
     seen=("automl/Mighty#118",),
     effect="The density is that before squashing: a ratio with one that was stretched explodes towards the bounds.",
 )
@@ -411,7 +411,7 @@ def squashed_gaussian_logp(presquash, mean, log_std):
 @fault(
     id="D10",
     slug="presquash-computed-from-the-action",
-    clause="DIST-15",
+    clause="DIST-16",
     seen=("ray-project/ray#14878", "ray-project/ray#65036"),
     effect="The action is clamped and led back through the inverse: at its bounds that of another action.",
 )
@@ -424,7 +424,7 @@ def squashed_gaussian_logp(presquash, mean, log_std):
 @fault(
     id="S12",
     slug="epsilon-beside-the-stretch",
-    clause="DIST-15",
+    clause="DIST-16",
     seen=("rlworkgroup/garage#1174", "ray-project/ray#14878"),
     effect="1e-6 is added to 1 - tanh(u)^2: from |u| = 8 on it is all that is left of it.",
 )
@@ -438,7 +438,7 @@ def squashed_gaussian_logp(presquash, mean, log_std):
 @fault(
     id="M-PG-42",
     slug="stretch-not-differentiated",
-    clause="DIST-14",
+    clause="DIST-15",
     effect="The stretch is part of the log-density and not of its gradient: nothing pulls actions from their bounds.",
 )
 def squashed_gaussian_logp(presquash, mean, log_std):

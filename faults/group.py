@@ -93,7 +93,7 @@ def group_advantages(rewards, groups, baseline, scale):
 @fault(
     id="A15",
     slug="scale-not-forwarded",
-    clause="GRP-15",
+    clause="GRP-16",
     seen=("volcengine/verl#7893", "axolotl-ai-cloud/axolotl#3731"),
     effect="Whether to divide by the spread is not passed on: whoever switches it off trains with it all the same.",
 )
@@ -207,7 +207,7 @@ def group_advantages(rewards, groups, baseline, scale):
 @fault(
     id="M-GRP-61",
     slug="standard-error-for-the-spread",
-    clause="GRP-16",
+    clause="GRP-17",
     effect="The spread is that of the group's mean: the larger the group, the larger the step.",
 )
 def group_advantages(rewards, groups, baseline, scale):
@@ -237,7 +237,7 @@ def group_advantages(rewards, groups, baseline, scale):
 @fault(
     id="M-GRP-10",
     slug="advantages-cut-to-one",
-    clause="GRP-15",
+    clause="GRP-16",
     effect="Advantages are cut to [-1, 1], and their mean is that of no reward.",
 )
 def group_advantages(rewards, groups, baseline, scale):
@@ -251,7 +251,7 @@ def _centred(rewards, groups, baseline):
 @fault(
     id="A23b",
     slug="whole-batch-in-shards",
-    clause="GRP-19",
+    clause="GRP-20",
     seen=("THUDM/slime#2235", "radixark/miles#3229"),
     effect="Each shard is normalised by its own statistics: two transformations of one batch.",
 )
@@ -265,7 +265,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 @fault(
     id="M-GRP-11",
     slug="group-spread-for-the-batch",
-    clause="GRP-18",
+    clause="GRP-19",
     effect="Groups are normalised one by one, as GRPO does, and what is called global is not.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
@@ -275,7 +275,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 @fault(
     id="M-GRP-12",
     slug="batch-not-centred",
-    clause="GRP-19",
+    clause="GRP-20",
     effect="The batch is divided by its spread, and its mean is left in.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
@@ -286,7 +286,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 @fault(
     id="M-GRP-13",
     slug="baseline-that-nobody-asked-for",
-    clause="GRP-18",
+    clause="GRP-19",
     effect="The group's mean is subtracted whether or not it is the baseline.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
@@ -362,7 +362,7 @@ def _grpo_terms(logp, old_logp, ref_logp, advantages, mask, clip_low, clip_high,
 @fault(
     id="N09",
     slug="kl-over-tokens-and-surrogate-over-rows",
-    clause="GRP-21",
+    clause="GRP-22",
     seen=("huggingface/trl#2995", "huggingface/trl#2881", "huggingface/trl#3187"),
     effect="The surrogate is a mean of means and the KL one over tokens: the coefficient depends on the lengths.",
 )
@@ -411,7 +411,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-14",
     slug="kl-the-other-way-round",
-    clause="GRP-21",
+    clause="GRP-22",
     effect="k3 takes the ratio of the policy to the reference: the tokens that the reference likes are forgotten.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -423,7 +423,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-15",
     slug="kl-with-a-gradient-of-its-own",
-    clause="GRP-21",
+    clause="GRP-22",
     effect="The value of the KL term is k3 and its gradient that of k2.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -436,7 +436,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-16",
     slug="kl-without-its-coefficient",
-    clause="SUR-21",
+    clause="SUR-17",
     effect="The coefficient decides only whether there is a KL term, or not even that.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -471,7 +471,7 @@ def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="N07",
     slug="sum-over-rows",
-    clause="GRP-22",
+    clause="GRP-23",
     seen=("volcengine/verl#3741",),
     effect="The sum is divided by the fixed length and not by the number of rows: the step grows with the batch.",
 )
@@ -485,7 +485,7 @@ def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, c
 @fault(
     id="N12",
     slug="divided-by-the-rows-own-length",
-    clause="GRP-39",
+    clause="GRP-31",
     seen=("huggingface/trl#3138", "volcengine/verl#2435", "stanford-cs336/assignment5-alignment#10"),
     effect="A row is divided by its own length: what a token is worth depends on how many there are.",
 )
@@ -543,7 +543,7 @@ def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-22",
     slug="tokens-averaged-in-their-rows",
-    clause="GRP-23",
+    clause="GRP-24",
     effect="Rows are averaged first: the tokens of a long answer count for less, which is what DAPO undoes.",
 )
 def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -606,7 +606,7 @@ def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-27",
     slug="far-ratios-taken-for-one",
-    clause="SUR-20",
+    clause="SUR-16",
     effect="A log-ratio beyond 20 is taken for a mistake and set to 0: what has gone furthest is pushed on.",
 )
 def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -637,7 +637,7 @@ def _sum_of_log_ratios(logp, old_logp, mask):
 @fault(
     id="M-GRP-29",
     slug="ratio-of-the-whole-row",
-    clause="GRP-24",
+    clause="GRP-25",
     effect="The row's ratio is the product of its tokens' and not their geometric mean: a long row is always clipped.",
 )
 def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -649,7 +649,7 @@ def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-30",
     slug="ratio-of-each-token",
-    clause="GRP-24",
+    clause="GRP-25",
     effect="GRPO's loss under another name: each token has its own ratio.",
 )
 def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -682,7 +682,7 @@ def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="I03d",
     slug="dapo-under-the-name-of-cispo",
-    clause="GRP-28",
+    clause="GRP-30",
     seen=("huggingface/trl#4499", "huggingface/trl@97ca1a256"),
     effect="The other half of the inverted condition: tokens beyond the clip are forgotten after all.",
 )
@@ -709,7 +709,7 @@ def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-34",
     slug="clipped-ratio-without-the-log-probability",
-    clause="GRP-28",
+    clause="GRP-30",
     effect="The loss is the clipped ratio times the advantage: beyond the clip, on either side, nothing moves.",
 )
 def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -724,7 +724,7 @@ def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-35",
     slug="weights-without-a-clip",
-    clause="GRP-28",
+    clause="GRP-30",
     effect="The ratio is not clipped: one token that has become likely outweighs the batch.",
 )
 def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -734,7 +734,7 @@ def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-36",
     slug="cispo-averaged-in-rows",
-    clause="GRP-25",
+    clause="GRP-26",
     effect="Tokens are averaged in their rows first: those of a long answer count for less.",
 )
 def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -756,7 +756,7 @@ def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-38",
     slug="gspo-without-a-clip",
-    clause="GRP-24",
+    clause="GRP-25",
     effect="The row's ratio is not clipped: a row that has become likely is made likelier still.",
 )
 def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -766,7 +766,7 @@ def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-39",
     slug="kl-coefficient-twice",
-    clause="SUR-21",
+    clause="SUR-17",
     effect="The coefficient is multiplied in where the KL term is made and where it is added: it counts squared.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -983,7 +983,7 @@ def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="S21",
     slug="divergence-maximised",
-    clause="GRP-21",
+    clause="GRP-22",
     seen=("Unakar/Logic-RL#58", "volcengine/verl@a65c9157"),
     effect="The divergence is subtracted from the loss: the policy is paid for leaving the reference.",
 )
@@ -1036,7 +1036,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 @fault(
     id="M-GRP-44",
     slug="batch-variance-by-cancellation",
-    clause="GRP-18",
+    clause="GRP-19",
     effect="The variance is the mean square less the squared mean, of which nothing is left where rewards are large.",
 )
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
@@ -1050,7 +1050,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 @fault(
     id="M-GRP-45",
     slug="at-least-the-longest-row",
-    clause="GRP-22",
+    clause="GRP-23",
     effect="A length below that of the longest row is taken for a mistake: the divisor depends on the answers again.",
 )
 def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
@@ -1063,7 +1063,7 @@ def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, c
 @fault(
     id="M-GRP-46",
     slug="row-ratio-as-a-product",
-    clause="SUR-20",
+    clause="SUR-16",
     effect="The row's ratio is a root of the product of its tokens' ratios, which overflows before the root is taken.",
 )
 def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1079,7 +1079,7 @@ def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-47",
     slug="weights-of-two-at-most",
-    clause="GRP-25",
+    clause="GRP-26",
     effect="An upper clip beyond 1 is cut to 1: no weight is above 2, whatever was asked for.",
 )
 def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1089,7 +1089,7 @@ def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-48",
     slug="reference-kept-within-a-factor-of-twenty",
-    clause="GRP-21",
+    clause="GRP-22",
     effect="The log-ratio to the reference is clamped at 3 before k3 is taken: who drifted far is hardly pulled back.",
 )
 def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1112,7 +1112,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 @fault(
     id="M-GRP-50",
     slug="luspo-without-the-lengths",
-    clause="GRP-42",
+    clause="GRP-27",
     effect="Rows are averaged over their tokens: the loss is GSPO's under another name.",
 )
 def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1122,7 +1122,7 @@ def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-51",
     slug="luspo-over-all-tokens",
-    clause="GRP-42",
+    clause="GRP-27",
     effect="The sums of the rows are divided by the number of tokens, and not by that of the rows.",
 )
 def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1134,7 +1134,7 @@ def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 @fault(
     id="M-GRP-52",
     slug="gmpo-clipped-after-the-mean",
-    clause="GRP-43",
+    clause="GRP-28",
     effect="The mean of the logarithms is clipped, and not each of them: a token that ran away takes its row along.",
 )
 def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1147,7 +1147,7 @@ def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-53",
     slug="gmpo-clipped-as-ratios",
-    clause="GRP-43",
+    clause="GRP-28",
     effect="The clips are taken for widths around the ratio 1, and not around its logarithm 0.",
 )
 def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
@@ -1158,7 +1158,7 @@ def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
 @fault(
     id="M-GRP-54",
     slug="dapo-over-the-largest-group",
-    clause="GRP-23",
+    clause="GRP-24",
     effect="All tokens are divided by the number of those of the group that has the most.",
 )
 def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):

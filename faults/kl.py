@@ -257,7 +257,7 @@ def _weighted(logp, ref_logp, old_logp, estimator, moving=("k1", "k3")):
 @fault(
     id="K02",
     slug="k1-with-a-ratio-that-is-held-fast",
-    clause="KL-24",
+    clause="KL-23",
     seen=("allenai/open-instruct#534", "allenai/open-instruct#535", "marin-community/marin#5943"),
     effect="The derivative of k1 alone is 1: the reference drops out, and what is left is noise.",
 )
@@ -279,7 +279,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="K20",
     slug="k2-with-a-ratio-that-moves",
-    clause="KL-24",
+    clause="KL-23",
     seen=("THUDM/slime#1039",),
     effect="The ratio is differentiated for k2 as well: the gradient of the mean of k2, which is no KL.",
 )
@@ -305,7 +305,7 @@ def kl_loss(logp, ref_logp, old_logp, mask, estimator):
 @fault(
     id="K22",
     slug="clamped-after-the-overflow",
-    clause="KL-29",
+    clause="KL-25",
     seen=("OpenRLHF/OpenRLHF#1335",),
     effect="The estimate is clamped, and finite; its derivative is 0 times the infinity that was clamped.",
 )
@@ -457,7 +457,7 @@ def kl_divergence(logits, ref_logits):
 @fault(
     id="M-kl-23",
     slug="log-ratios-of-the-loss-clamped-at-5",
-    clause="KL-28",
+    clause="KL-24",
     effect="Beyond a factor of 150 a token's estimate is that of a token nearer to the reference.",
 )
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):

@@ -197,7 +197,7 @@ def _behind_first(ends):
 @fault(
     id="M07",
     slug="padding-of-what-never-ended",
-    clause="LANG-17",
+    clause="LANG-16",
     seen=("volcengine/verl#3805",),
     effect="Whatever no EOS has gone before counts: an answer that was cut off trains on all padding behind it.",
 )
@@ -208,7 +208,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 @fault(
     id="M10",
     slug="last-column-trimmed",
-    clause="LANG-16",
+    clause="LANG-15",
     seen=("huggingface/trl#2332",),
     effect="Trimming empty columns takes one too many: the longest answer of a batch loses its last token.",
 )
@@ -221,7 +221,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 @fault(
     id="M11",
     slug="eos-is-no-action",
-    clause="LANG-16",
+    clause="LANG-15",
     seen=("OpenRLHF/OpenRLHF#181",),
     effect="The answer counts up to its EOS and without it: nobody learns when to stop.",
 )
@@ -232,7 +232,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 @fault(
     id="M11b",
     slug="whatever-is-not-padding",
-    clause="LANG-16",
+    clause="LANG-15",
     seen=("huggingface/trl#5303", "huggingface/trl#4970"),
     effect="What is not padding counts; where padding is EOS, the answer's end is padding.",
 )
@@ -243,7 +243,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 @fault(
     id="M-LANG-11",
     slug="last-eos",
-    clause="LANG-18",
+    clause="LANG-17",
     effect="The answer reaches to its last EOS, and over all that the engine said after the first.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
@@ -255,7 +255,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 @fault(
     id="M-LANG-12",
     slug="eos-of-the-prompt",
-    clause="LANG-19",
+    clause="LANG-18",
     effect="The first EOS of the row ends the answer, even if it is one of a turn before.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
@@ -265,7 +265,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 @fault(
     id="M-LANG-13",
     slug="left-padding-counted-twice",
-    clause="LANG-20",
+    clause="LANG-19",
     effect="Padding on the left is added to a length that it is part of: the answer begins too late.",
 )
 def completion_mask(tokens, prompt_length, eos, pad):
@@ -281,7 +281,7 @@ def _last(mask):
 @fault(
     id="M04",
     slug="score-behind-the-last-token",
-    clause="LANG-21",
+    clause="LANG-20",
     seen=("wyf3/llm_related#37", "microsoft/DeepSpeedExamples#672"),
     effect="The score is written one place behind the last token that counts, where the mask removes it.",
 )
@@ -293,7 +293,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M04b",
     slug="score-at-the-number-of-tokens",
-    clause="LANG-21",
+    clause="LANG-20",
     effect="The number of tokens that count is taken for the place of the last of them, as it would be without holes.",
     seen=("microsoft/DeepSpeedExamples#672",),
 )
@@ -306,7 +306,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M-LANG-14",
     slug="score-at-every-token",
-    clause="LANG-23",
+    clause="LANG-22",
     effect="Every token is paid the score, which then is earned as often as there are tokens.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
@@ -316,7 +316,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M-LANG-15",
     slug="penalty-with-the-wrong-sign",
-    clause="LANG-22",
+    clause="LANG-21",
     effect="Distance from the reference is rewarded.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
@@ -326,7 +326,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="M-LANG-16",
     slug="score-over-the-penalty",
-    clause="LANG-22",
+    clause="LANG-21",
     effect="The score is assigned, and not added: the last token pays no penalty.",
 )
 def token_rewards(scores, logp, ref_logp, mask, kl_coef):
@@ -383,7 +383,7 @@ def outcome_score(token_rewards, mask):
 @fault(
     id="M-LANG-19",
     slug="mean-for-the-outcome",
-    clause="LANG-26",
+    clause="LANG-24",
     effect="The rewards are averaged: an outcome is worth less in a long answer.",
 )
 def outcome_score(token_rewards, mask):
@@ -393,7 +393,7 @@ def outcome_score(token_rewards, mask):
 @fault(
     id="M-LANG-20",
     slug="last-reward-for-the-outcome",
-    clause="LANG-26",
+    clause="LANG-24",
     effect="The last reward is taken for all of them: what was paid on the way is forgotten.",
 )
 def outcome_score(token_rewards, mask):
@@ -423,7 +423,7 @@ def _backwards(terms, mask, discount, behind=None):
 @fault(
     id="M12",
     slug="return-reset-at-a-tools-answer",
-    clause="LANG-29",
+    clause="LANG-26",
     seen=("volcengine/verl#7278", "volcengine/verl#7300"),
     effect="The running return is multiplied by the mask: what came before a tool's answer earns nothing after it.",
 )
@@ -445,7 +445,7 @@ def token_returns(token_rewards, mask, gamma):
 @fault(
     id="M-LANG-22",
     slug="discounted-over-tools-answers",
-    clause="LANG-29",
+    clause="LANG-26",
     effect="Tokens that nobody chose are steps: a long answer of a tool discounts the credit of asking for it.",
 )
 def token_returns(token_rewards, mask, gamma):
@@ -455,7 +455,7 @@ def token_returns(token_rewards, mask, gamma):
 @fault(
     id="M-LANG-23",
     slug="past-rewards-for-the-return",
-    clause="LANG-28",
+    clause="LANG-25",
     effect="The sum runs forward: a token is credited with what came before it.",
 )
 def token_returns(token_rewards, mask, gamma):
@@ -465,7 +465,7 @@ def token_returns(token_rewards, mask, gamma):
 @fault(
     id="M-LANG-24",
     slug="score-shared-out",
-    clause="LANG-30",
+    clause="LANG-27",
     effect="The return is divided among the tokens, as if one score were so much less for each of many.",
 )
 def token_returns(token_rewards, mask, gamma):
@@ -499,7 +499,7 @@ def _gae(rewards, values, following, mask, gamma, lam, behind=None):
 @fault(
     id="R08",
     slug="value-of-padding",
-    clause="LANG-32",
+    clause="LANG-29",
     seen=("PKU-Alignment/safe-rlhf#88", "volcengine/verl#50", "alibaba/ROLL#447"),
     effect="What the critic says of padding is the value after the last token: advantages depend on padding.",
 )
@@ -513,7 +513,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="M-LANG-26",
     slug="value-of-a-tools-answer",
-    clause="LANG-29",
+    clause="LANG-26",
     effect="The value at the next place is the bootstrap, even if that is a token which nobody chose.",
 )
 def token_gae(token_rewards, values, mask, gamma, lam):
@@ -525,7 +525,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="M12b",
     slug="advantage-reset-at-a-tools-answer",
-    clause="LANG-29",
+    clause="LANG-26",
     seen=("volcengine/verl#6376",),
     effect="The running advantage is multiplied by the mask: credit does not pass a tool's answer.",
 )
@@ -536,7 +536,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="M-LANG-27",
     slug="carry-without-gamma",
-    clause="LANG-31",
+    clause="LANG-28",
     effect="Later errors are weighed by lambda alone.",
 )
 def token_gae(token_rewards, values, mask, gamma, lam):
@@ -547,7 +547,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="M-LANG-28",
     slug="lambda-not-forwarded",
-    clause="LANG-33",
+    clause="LANG-30",
     effect="Lambda is 0.95, whatever is asked for.",
 )
 def token_gae(token_rewards, values, mask, gamma, lam):
@@ -557,7 +557,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="M-LANG-29",
     slug="bootstrap-without-gamma",
-    clause="LANG-34",
+    clause="LANG-31",
     effect="The next value is not discounted: the true values leave an advantage.",
 )
 def token_gae(token_rewards, values, mask, gamma, lam):
@@ -595,7 +595,7 @@ def token_logp(logits, tokens, temperature):
 @fault(
     id="K09",
     slug="penalty-that-was-switched-off",
-    clause="LANG-22",
+    clause="LANG-21",
     seen=("volcengine/verl#644",),
     effect="Where the one KL term is switched off the other sets in: a penalty that nobody asked for is subtracted.",
 )
@@ -606,7 +606,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef):
 @fault(
     id="S19",
     slug="rewards-for-returns",
-    clause="LANG-31",
+    clause="LANG-28",
     seen=("natolambert/rlhf-book#216",),
     effect="An advantage is a token's own reward less its value: all but the last learn nothing of the score.",
 )
@@ -617,7 +617,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 @fault(
     id="S22",
     slug="tools-answers-taken-for-steps",
-    clause="LANG-29",
+    clause="LANG-26",
     seen=("radixark/miles#1827",),
     effect="What a tool said has rewards and values and discounts like the rest: credit fades on the way past it.",
 )

@@ -38,7 +38,7 @@ def _estimate(logits, states, actions, weights):
 @fault(
     id="G04",
     slug="mean-logp-times-sum-return",
-    clause="PG-11",
+    clause="PG-13",
     seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336", "Farama-Foundation/Gymnasium#1337"),
     effect="The mean log-probability is multiplied by the sum of the returns, and every action gets the same credit.",
 )
@@ -50,7 +50,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="G05",
     slug="mean-over-the-steps-of-an-episode",
-    clause="PG-11",
+    clause="PG-13",
     seen=("KaiyangZhou/pytorch-vsumm-reinforce#48",),
     effect="Steps are averaged within an episode, so that those of a long episode count less.",
 )
@@ -62,7 +62,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-1",
     slug="sum-over-episodes",
-    clause="PG-11",
+    clause="PG-13",
     effect="Episodes are summed instead of averaged: the step grows with the batch.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -72,7 +72,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-2",
     slug="mean-over-all-tokens",
-    clause="PG-11",
+    clause="PG-13",
     effect="The batch's sum is divided by its number of steps: an episode counts for less among long ones.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -82,7 +82,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-3",
     slug="descends",
-    clause="PG-11",
+    clause="PG-13",
     effect="The gradient of the loss is returned for that of the return; whoever ascends it makes the policy worse.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -92,7 +92,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-4",
     slug="own-reward-left-out",
-    clause="PG-11",
+    clause="PG-13",
     effect="An action is credited with what follows its own reward, and not with that.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -104,7 +104,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-5",
     slug="score-without-the-policy",
-    clause="PG-11",
+    clause="PG-13",
     effect="Logits are taken for log-probabilities: without the normalisation whatever is tried is pushed up.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -115,7 +115,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-6",
     slug="repeated-visits-overwritten",
-    clause="PG-11",
+    clause="PG-13",
     effect="Credit is scattered with an indexed assignment, so that of several visits to a pair only one counts.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -128,7 +128,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-7",
     slug="returns-standardised-in-the-batch",
-    clause="PG-14",
+    clause="PG-16",
     effect="Returns are centred and scaled by the batch's own statistics, which contain the action's own return.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -163,7 +163,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-10",
     slug="discounted-twice",
-    clause="PG-12",
+    clause="PG-14",
     effect="gamma^t multiplies a return that already counts from the episode's beginning.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -174,7 +174,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-11",
     slug="naive-softmax-in-the-estimate",
-    clause="PG-16",
+    clause="PG-17",
     effect="Logits are exponentiated as they are: infinity over infinity for large ones.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -189,7 +189,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
 @fault(
     id="M-PG-12",
     slug="logits-clipped-in-the-estimate",
-    clause="PG-9",
+    clause="PG-11",
     effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
@@ -219,7 +219,7 @@ def _theorem(policy, steps):
 @fault(
     id="M-PG-13",
     slug="exact-gradient-of-undiscounted-visits",
-    clause="PG-8",
+    clause="PG-10",
     effect="States are weighed by how often they are visited, without gamma^t: the gradient of no function.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -233,7 +233,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 @fault(
     id="M-PG-14",
     slug="exact-gradient-of-a-normalised-occupancy",
-    clause="PG-8",
+    clause="PG-10",
     effect="The occupancy is a distribution, and the factor 1 / (1 - gamma) that belongs with it is forgotten.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -245,7 +245,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 @fault(
     id="M-PG-15",
     slug="one-table-of-action-values-for-all-steps",
-    clause="PG-8",
+    clause="PG-10",
     effect="The action values of the first step serve all others, although less of the horizon is left to them.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -257,7 +257,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 @fault(
     id="M-PG-16",
     slug="gradient-in-probabilities",
-    clause="PG-9",
+    clause="PG-11",
     effect="J is differentiated by the probabilities and not by the logits: the softmax is left out.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -268,7 +268,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 @fault(
     id="M-PG-17",
     slug="exact-gradient-descends",
-    clause="PG-10",
+    clause="PG-12",
     effect="The gradient of a loss is returned for that of the return: a step along it loses.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -278,7 +278,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 @fault(
     id="M-PG-18",
     slug="naive-softmax-in-the-exact-gradient",
-    clause="PG-16",
+    clause="PG-17",
     effect="Logits are exponentiated as they are: infinity over infinity for large ones.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -291,7 +291,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 @fault(
     id="M-PG-19",
     slug="logits-clipped-in-the-exact-gradient",
-    clause="PG-9",
+    clause="PG-11",
     effect="Logits are clipped to a range before the softmax, so that a shift changes the policy.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
@@ -311,7 +311,7 @@ def _steps_in(mask):
 @fault(
     id="G04b",
     slug="mean-logp-times-sum-of-advantages",
-    clause="PG-32",
+    clause="PG-18",
     seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336"),
     effect="The mean log-probability is multiplied by the sum of the advantages: all actions get the same credit.",
 )
@@ -335,7 +335,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="P23",
     slug="advantages-for-the-mask",
-    clause="PG-32",
+    clause="PG-18",
     seen=("volcengine/verl#2506", "volcengine/verl#2513"),
     effect="The advantages stand where the mask belongs: they weigh themselves, and their sum is divided by.",
 )
@@ -347,7 +347,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-30",
     slug="loss-ascends",
-    clause="PG-36",
+    clause="PG-21",
     effect="The sign is forgotten: the optimiser makes what paid less probable.",
 )
 def policy_gradient_loss(logp, advantages, mask):
@@ -357,7 +357,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-31",
     slug="gradient-of-the-sum-with-the-mean-as-loss",
-    clause="PG-33",
+    clause="PG-19",
     effect="What is shown is a mean, and what is followed is the gradient of a sum.",
 )
 def policy_gradient_loss(logp, advantages, mask):
@@ -368,7 +368,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-32",
     slug="advantages-normalised-in-the-loss",
-    clause="PG-34",
+    clause="PG-20",
     effect="The loss normalises its advantages, which have been normalised already or should not be.",
 )
 def policy_gradient_loss(logp, advantages, mask):
@@ -379,7 +379,7 @@ def policy_gradient_loss(logp, advantages, mask):
 @fault(
     id="M-PG-33",
     slug="sampled-entropy-bonus-in-the-loss",
-    clause="PG-34",
+    clause="PG-20",
     effect="A hundredth of the mean log-probability is added as a bonus, and learning goes on without advantages.",
 )
 def policy_gradient_loss(logp, advantages, mask):

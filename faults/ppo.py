@@ -277,7 +277,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="M-PPO-08",
     slug="log-ratio-clamped-to-3",
-    clause="PPO-16",
+    clause="PPO-15",
     effect="Log-ratios are clamped more tightly than anyone is told.",
 )
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
@@ -290,7 +290,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="P58",
     slug="zero-times-an-infinite-ratio",
-    clause="PPO-17",
+    clause="PPO-16",
     seen=("THUDM/slime#2198", "radixark/miles#1363", "OpenRLHF/OpenRLHF#1293"),
     effect="The branch that was not taken has the derivative 0 times the ratio: not a number for an infinite one.",
 )
@@ -381,7 +381,7 @@ def _further(values, old_values, returns, clip):
 @fault(
     id="G15",
     slug="every-value-regressed-on-every-return",
-    clause="PPO-21",
+    clause="PPO-17",
     seen=("thu-ml/tianshou#40", "RLinf/RLinf#1568", "automl/Mighty#126"),
     effect="Columns less rows are a square: all values learn the mean of all returns.",
 )
@@ -396,7 +396,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-11",
     slug="half-of-the-loss-and-all-of-its-gradient",
-    clause="PPO-22",
+    clause="PPO-18",
     effect="The loss is halved where it is shown, and not where it is differentiated.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -407,7 +407,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="P61",
     slug="old-values-computed-anew",
-    clause="PPO-23",
+    clause="PPO-19",
     seen=("tensorflow/agents#352",),
     effect="The old values are those of the network as it is now, and no value is ever far from them.",
 )
@@ -418,7 +418,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="P12",
     slug="larger-signed-error-squared",
-    clause="PPO-24",
+    clause="PPO-20",
     seen=("MadryLab/implementation-matters#1", "implementation-matters/code-for-paper#6"),
     effect="The larger of two signed errors is squared, which is the smaller one for values that are too low.",
 )
@@ -430,7 +430,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-12",
     slug="values-clipped-around-zero",
-    clause="PPO-24",
+    clause="PPO-20",
     effect="Values are clipped instead of their change: fine for returns near 0, and for no others.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -440,7 +440,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-13",
     slug="clip-as-a-share-of-the-old-value",
-    clause="PPO-25",
+    clause="PPO-21",
     effect="The clip is multiplied with the old value, as the ratio's is with the old probability.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -451,7 +451,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="P60",
     slug="smaller-of-both-errors",
-    clause="PPO-26",
+    clause="PPO-22",
     seen=("ray-project/ray#2233",),
     effect="The smaller error counts: a value that went past its return is not called back.",
 )
@@ -464,7 +464,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-14",
     slug="clip-that-shrinks-every-change",
-    clause="PPO-26",
+    clause="PPO-22",
     effect="Changes are squashed by a hyperbolic tangent in the place of the clip, and none is what it was.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -515,7 +515,7 @@ def _three_terms(logp, values, entropies, returns, value_coef, entropy_coef):
 @fault(
     id="G04c",
     slug="mean-logp-times-mean-advantage",
-    clause="PPO-31",
+    clause="PPO-24",
     seen=("Farama-Foundation/Gymnasium#1335", "Farama-Foundation/Gymnasium#1336"),
     effect="Means are multiplied in the place of steps: all decisions get the same credit.",
 )
@@ -529,7 +529,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="G01",
     slug="advantage-not-detached",
-    clause="PPO-32",
+    clause="PPO-25",
     seen=(
         "keras-team/keras-io#194",
         "icoxfog417/baby-steps-of-rl-ja#16",
@@ -549,7 +549,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="M-PPO-18",
     slug="actor-descends",
-    clause="PPO-33",
+    clause="PPO-26",
     effect="The advantage is the value less the return, which squares do not notice.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
@@ -560,7 +560,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="P62",
     slug="entropy-penalised",
-    clause="PPO-34",
+    clause="PPO-27",
     seen=("PKU-Alignment/omnisafe#133", "DLR-RM/stable-baselines3#127", "google-deepmind/open_spiel#962"),
     effect="The bonus is added to the loss: the policy decides as fast as it can.",
 )
@@ -571,7 +571,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="N09b",
     slug="one-divisor-for-each-term",
-    clause="PPO-35",
+    clause="PPO-28",
     seen=("huggingface/trl#2995", "huggingface/trl#2881"),
     effect="The bonus is a mean over rows and the rest one over steps: its weight depends on how long episodes are.",
 )
@@ -619,7 +619,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="D17",
     slug="ratio-for-its-logarithm-in-k3",
-    clause="PPO-40",
+    clause="PPO-30",
     seen=("Rolv-Arild/rocket-learn#12",),
     effect="exp(r) - 1 - r is 0.718 for a policy that has not moved, and training stops at once.",
 )
@@ -631,7 +631,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="P19",
     slug="mean-of-minus-the-ratio",
-    clause="PPO-40",
+    clause="PPO-30",
     seen=("OpenRLHF/OpenRLHF@feeb0283",),
     effect="The logarithm had been exponentiated in the meantime: the divergence of a policy from itself is -1.",
 )
@@ -642,7 +642,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-22",
     slug="mean-size-of-the-log-ratio",
-    clause="PPO-41",
+    clause="PPO-31",
     effect="Absolute values are averaged, which are no estimate of any divergence.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -652,7 +652,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-23",
     slug="divergence-with-the-wrong-sign",
-    clause="PPO-43",
+    clause="PPO-33",
     effect="log r - (r - 1) is never positive, and no threshold is ever passed.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -662,7 +662,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-24",
     slug="policies-swapped-in-k3",
-    clause="PPO-44",
+    clause="PPO-34",
     effect="With the inverse ratio tokens of the new policy would be needed for an unbiased estimate.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -703,7 +703,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="P20",
     slug="what-was-clipped-is-compared-with-the-clip",
-    clause="PPO-45",
+    clause="PPO-35",
     seen=("volcengine/verl#972", "pytorch/rl#2021", "RLinf/RLinf#1529"),
     effect="The clipped ratio is never outside of the clip: the fraction is always 0.",
 )
@@ -715,7 +715,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-PPO-28",
     slug="ratio-for-its-distance-from-one",
-    clause="PPO-47",
+    clause="PPO-37",
     effect="The ratio itself is compared with the width of the clip, and everything counts.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -783,7 +783,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-32",
     slug="lower-clip-on-both-sides-of-the-fraction",
-    clause="PPO-45",
+    clause="PPO-35",
     effect="With two clips the fraction counts tokens that the upper one leaves alone.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -793,7 +793,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="S23",
     slug="share-of-the-rows",
-    clause="PPO-45",
+    clause="PPO-35",
     seen=("RLinf/RLinf#1471",),
     effect="Tokens are counted and divided by the number of rows, the mask having one entry for each: a share of 31.",
 )
@@ -826,7 +826,7 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
 @fault(
     id="M-PPO-35",
     slug="clip-of-zero-is-none",
-    clause="PPO-21",
+    clause="PPO-17",
     effect="A value clip of 0 is taken for one that was not given, and values go where they like.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -836,7 +836,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-36",
     slug="errors-limited-to-a-hundred",
-    clause="PPO-25",
+    clause="PPO-21",
     effect="Returns are cut to within a hundred of the values: where rewards are large the critic learns too slowly.",
 )
 def value_loss(values, old_values, returns, mask, clip):
@@ -846,7 +846,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="M-PPO-37",
     slug="entropies-cut-off-at-zero",
-    clause="PPO-31",
+    clause="PPO-24",
     effect="The entropy of a density may be negative, and counts as 0: a Gaussian that is narrow costs nothing.",
 )
 def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef):
@@ -857,7 +857,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 @fault(
     id="M-PPO-38",
     slug="quotient-of-probabilities-in-the-divergence",
-    clause="PPO-41",
+    clause="PPO-31",
     effect="The ratio is a quotient of probabilities, which is 0/0 for tokens that are long shots to both policies.",
 )
 def approx_kl(logp, old_logp, mask):
@@ -869,7 +869,7 @@ def approx_kl(logp, old_logp, mask):
 @fault(
     id="M-PPO-39",
     slug="quotient-of-probabilities-in-the-fraction",
-    clause="PPO-45",
+    clause="PPO-35",
     effect="The ratio is a quotient of probabilities: where it is 0/0 it is outside of no clip.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
@@ -881,7 +881,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 @fault(
     id="M-PPO-40",
     slug="clip-between-logarithms",
-    clause="PPO-45",
+    clause="PPO-35",
     effect="The log-ratio is held against the logarithm of the upper edge on both sides: 4/5 counts as outside of 3/4.",
 )
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):

@@ -84,7 +84,7 @@ def completion_logp(token_logp, mask):
 @fault(
     id="X51",
     slug="dpo-sign-inverted",
-    clause="PREF-9",
+    clause="PREF-6",
     seen=("linkedin/Liger-Kernel#481",),
     effect="The loss is negative, and the policy learns to prefer what was rejected.",
 )
@@ -96,7 +96,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="X52",
     slug="dpo-without-reference",
-    clause="PREF-10",
+    clause="PREF-7",
     seen=("linkedin/Liger-Kernel#387",),
     effect="The reference's log-probabilities are left out: nothing keeps the policy close to it.",
 )
@@ -108,7 +108,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="X53",
     slug="logarithm-of-a-sigmoid-that-vanished",
-    clause="PREF-41",
+    clause="PREF-34",
     seen=("thinking-machines-lab/tinker-cookbook#188",),
     effect="The sigmoid is rounded to 0 before its logarithm is taken: an infinite loss, and no number for a gradient.",
 )
@@ -124,7 +124,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="X12",
     slug="penalty-for-losing-the-chosen-answer-subtracted",
-    clause="PREF-13",
+    clause="PREF-10",
     seen=("abacusai/smaug#2", "hiyouga/LLaMA-Factory#2587"),
     effect="A penalty is subtracted, not added: the loss falls when the chosen answer becomes improbable.",
 )
@@ -139,7 +139,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-04",
     slug="beta-forgotten",
-    clause="PREF-8",
+    clause="PREF-5",
     effect="The margin is not multiplied by beta: the distance that is kept to the reference cannot be set.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -150,7 +150,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-05",
     slug="log-ratios-clipped-apart",
-    clause="PREF-11",
+    clause="PREF-8",
     effect="Each log-ratio is clipped before their difference is taken: what both have in common begins to count.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -163,7 +163,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-06",
     slug="large-mistakes-cut-off",
-    clause="PREF-12",
+    clause="PREF-9",
     effect="Margins are clipped from below: where the policy is most wrong it is told that it is less so.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -175,7 +175,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-07",
     slug="smoothing-shared-by-both-labels",
-    clause="PREF-14",
+    clause="PREF-11",
     effect="Smoothing is spread over both labels, as in classification: a pair is swapped with half the probability.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -186,7 +186,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-08",
     slug="every-pair-pulls-alike",
-    clause="PREF-16",
+    clause="PREF-13",
     effect="The gradient is that at the reference, whatever the policy already believes: it has no place to stop.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -198,7 +198,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-09",
     slug="mean-of-the-margins",
-    clause="PREF-36",
+    clause="PREF-32",
     effect="The margins are averaged before the sigmoid: one pair's surplus pays for another pair's mistake.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -210,7 +210,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-31",
     slug="reference-of-the-next-row",
-    clause="PREF-36",
+    clause="PREF-32",
     effect="The reference's log-probabilities are in another order: each pair is compared with its neighbour's.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -221,7 +221,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-10",
     slug="rows-that-do-not-count-cost-log-two",
-    clause="PREF-38",
+    clause="PREF-33",
     effect="The margins of rows that do not count are set to 0, of which the loss is log 2, and not 0.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -257,7 +257,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-13",
     slug="both-answers-of-a-pair-counted",
-    clause="PREF-10",
+    clause="PREF-7",
     effect="Chosen and rejected answers lie in one batch, and its size is divided by: twice the number of pairs.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -268,7 +268,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="M-PREF-14",
     slug="softplus-made-straight",
-    clause="PREF-41",
+    clause="PREF-34",
     effect="Beyond 20 the softplus is taken for a straight line, as frameworks do: an error of 2e-9, in float64.",
 )
 def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid):
@@ -283,7 +283,7 @@ def dpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, bet
 @fault(
     id="X54",
     slug="ipo-runs-dpo",
-    clause="PREF-17",
+    clause="PREF-14",
     seen=("modelscope/ms-swift#10167",),
     effect="The name of the loss is not passed on, and its default, DPO's, is what is trained.",
 )
@@ -294,7 +294,7 @@ def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau
 @fault(
     id="M-PREF-15",
     slug="tau-multiplies-the-margin",
-    clause="PREF-18",
+    clause="PREF-15",
     effect="(tau h - 1/2)^2 has the same minimum, and a gradient that is smaller by the square of tau.",
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
@@ -305,7 +305,7 @@ def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau
 @fault(
     id="M-PREF-16",
     slug="ipo-never-turns-round",
-    clause="PREF-18",
+    clause="PREF-15",
     effect="Only what the margin lacks is squared: beyond its target nothing leads it back.",
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
@@ -317,7 +317,7 @@ def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau
 @fault(
     id="M-PREF-17",
     slug="ipo-target-doubled",
-    clause="PREF-19",
+    clause="PREF-16",
     effect="The margin is led to 1/tau, and log-ratios to twice the winning rates.",
 )
 def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
@@ -340,7 +340,7 @@ def _gains(logp, ref_logp, valid):
 @fault(
     id="M-PREF-18",
     slug="kto-without-reference-point",
-    clause="PREF-20",
+    clause="PREF-17",
     effect="The reference point is taken to be 0, and an answer has only to beat the reference.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -350,7 +350,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 @fault(
     id="M-PREF-19",
     slug="gradient-flows-into-the-reference-point",
-    clause="PREF-21",
+    clause="PREF-18",
     effect="The reference point is a mean over the batch and is not detached: answers pay for one another.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -361,7 +361,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 @fault(
     id="M-PREF-20",
     slug="kto-with-a-logarithm",
-    clause="PREF-22",
+    clause="PREF-19",
     effect="The logarithm of the sigmoid stands for the sigmoid: what is hopeless is pulled at most of all.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -373,7 +373,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 @fault(
     id="M-PREF-21",
     slug="bad-answers-learned-as-good-ones",
-    clause="PREF-23",
+    clause="PREF-20",
     effect="The sign of undesirable answers is lost, and only their weight tells them from the others.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -385,7 +385,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 @fault(
     id="M-PREF-22",
     slug="reference-point-not-scaled",
-    clause="PREF-24",
+    clause="PREF-21",
     effect="The reference point is subtracted after beta has been multiplied: it lies beta times too far.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -395,7 +395,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 @fault(
     id="M-PREF-23",
     slug="weights-of-good-and-bad-exchanged",
-    clause="PREF-25",
+    clause="PREF-22",
     effect="Each kind of answer has the other's weight: what is rare counts even less.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -405,7 +405,7 @@ def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_
 @fault(
     id="M-PREF-32",
     slug="weights-that-share-one",
-    clause="PREF-25",
+    clause="PREF-22",
     effect="The weights are divided by their sum: one takes from the other, and their size does nothing.",
 )
 def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid):
@@ -436,7 +436,7 @@ def _orpo(means, lengths, lam, valid, doubt=lambda mean: -np.expm1(mean), likeli
 @fault(
     id="X16",
     slug="orpo-outside-of-what-is-differentiated",
-    clause="PREF-27",
+    clause="PREF-24",
     seen=("Goekdeniz-Guelmez/mlx-lm-lora#65",),
     effect="The log-probabilities are computed before differentiation begins: losses vary, and nothing is learned.",
 )
@@ -448,7 +448,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="X16b",
     slug="orpo-without-likelihood",
-    clause="PREF-28",
+    clause="PREF-25",
     seen=("Goekdeniz-Guelmez/mlx-lm-lora#68", "Goekdeniz-Guelmez/mlx-lm-lora#69"),
     effect="The supervised term is missing: what should replace fine-tuning never sees an answer to imitate.",
 )
@@ -461,7 +461,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="X55",
     slug="ratio-of-probabilities-for-that-of-odds",
-    clause="PREF-26",
+    clause="PREF-23",
     seen=("huggingface/diffusers#7465",),
     effect="The denominators 1 - p are left out: a ratio of likelihoods goes by the name of an odds ratio.",
 )
@@ -475,7 +475,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="X56",
     slug="one-minus-p-cancelled",
-    clause="PREF-30",
+    clause="PREF-26",
     seen=("huggingface/trl#2564", "huggingface/trl#3237"),
     effect="1 - exp(m) loses its digits where an answer is all but certain, and at last all: infinite odds.",
 )
@@ -487,7 +487,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="X57",
     slug="a-little-more-than-one-minus-p",
-    clause="PREF-30",
+    clause="PREF-26",
     seen=("hpcaitech/ColossalAI#6407",),
     effect="1.0001 - p keeps the logarithm finite, and biases odds and gradient wherever p is large.",
 )
@@ -499,7 +499,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="M-PREF-34",
     slug="one-minus-sigmoid",
-    clause="PREF-30",
+    clause="PREF-26",
     effect="1 - sigmoid(z) stands for sigmoid(-z), and what rounding left of it is divided by 1 - p.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
@@ -513,7 +513,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="M-PREF-24",
     slug="odds-of-whole-answers",
-    clause="PREF-35",
+    clause="PREF-31",
     effect="The odds are those of the whole answer's probability: nobody's 1 - p differs from 1.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
@@ -526,7 +526,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="M-PREF-25",
     slug="lambda-on-the-likelihood",
-    clause="PREF-28",
+    clause="PREF-25",
     effect="The weight of the contrast is put on the other term: 0 leaves the contrast alone.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
@@ -538,7 +538,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="M-PREF-33",
     slug="lambda-in-the-sigmoid",
-    clause="PREF-28",
+    clause="PREF-25",
     effect="The contrast's weight is used as a temperature: 0 leaves log 2, and 2 is not twice as much.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
@@ -552,7 +552,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="M-PREF-26",
     slug="odds-differentiated-as-probabilities",
-    clause="PREF-27",
+    clause="PREF-24",
     effect="The factor 1 / (1 - p) is missing in the gradient: what is nearly certain is not contrasted enough.",
 )
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):
@@ -565,7 +565,7 @@ def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, v
 @fault(
     id="M-PREF-27",
     slug="simpo-as-a-hinge",
-    clause="PREF-31",
+    clause="PREF-27",
     effect="A hinge stands for the log sigmoid: nothing is learned from a pair once the lead is kept.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
@@ -578,7 +578,7 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
 @fault(
     id="M-PREF-28",
     slug="gradient-of-the-mean-not-divided",
-    clause="PREF-32",
+    clause="PREF-28",
     effect="The loss has means over tokens, and its gradient is that of sums: long answers move further.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
@@ -591,7 +591,7 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
 @fault(
     id="M-PREF-29",
     slug="gamma-added",
-    clause="PREF-34",
+    clause="PREF-30",
     effect="Gamma is added to the lead and not wanted of it: pairs pass that should not.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
@@ -601,7 +601,7 @@ def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta,
 @fault(
     id="M-PREF-30",
     slug="simpo-without-lengths",
-    clause="PREF-35",
+    clause="PREF-31",
     effect="Sums stand for means, and there is no reference to correct them: the shorter answer wins.",
 )
 def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
@@ -618,7 +618,7 @@ def _nearly_certain(logp, length):
 @fault(
     id="X71",
     slug="branch-not-taken-at-near-certainty",
-    clause="PREF-30",
+    clause="PREF-26",
     seen=("trl 1.16.0",),
     effect="log(1 - p) has two branches; where p is 1 in float32 the one not taken has 0 times an infinite derivative.",
 )
@@ -639,7 +639,7 @@ def _gains_of(logps, target, other, valid):
 @fault(
     id="X06",
     slug="beta-multiplies-the-log-ratio",
-    clause="PREF-42",
+    clause="PREF-35",
     seen=("huggingface/trl#1615", "huggingface/trl@75de236c0"),
     effect="(beta a - 1/2)^2 has the same minimum, and a gradient that is smaller by the square of beta.",
 )
@@ -651,7 +651,7 @@ def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, be
 @fault(
     id="M-PREF-35",
     slug="answers-led-apart-and-no-further",
-    clause="PREF-43",
+    clause="PREF-36",
     effect="The margin is led to 1/beta and not each log-ratio to its half: both answers may become improbable.",
 )
 def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
@@ -661,7 +661,7 @@ def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, be
 @fault(
     id="M-PREF-36",
     slug="loser-left-where-it-was",
-    clause="PREF-44",
+    clause="PREF-37",
     effect="The loser's label is taken for its target: it should not become less probable, only the winner more.",
 )
 def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid):
@@ -671,7 +671,7 @@ def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, be
 @fault(
     id="X07",
     slug="alpha-on-the-contrast",
-    clause="PREF-47",
+    clause="PREF-40",
     seen=("huggingface/trl#1904", "huggingface/trl#1868", "huggingface/trl@6faf4c0d8"),
     effect="The weight of the likelihood multiplies the other term: with 0 it is supervised learning, and not DPO.",
 )
@@ -684,7 +684,7 @@ def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, cho
 @fault(
     id="M-PREF-37",
     slug="likelihood-of-whole-answers",
-    clause="PREF-45",
+    clause="PREF-38",
     effect="The likelihood is a sum over tokens: for answers of a hundred tokens it drowns the contrast.",
 )
 def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):
@@ -695,7 +695,7 @@ def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, cho
 @fault(
     id="M-PREF-38",
     slug="likelihood-reported-and-not-learned",
-    clause="PREF-46",
+    clause="PREF-39",
     effect="The likelihood is detached: it is part of the loss that is logged, and of no gradient.",
 )
 def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid):

@@ -258,7 +258,7 @@ def test_entries_in_another_order_have_the_same_normalised_advantages_in_that_or
     agree(answer, where(shuffled.mask, same, answer), **normalized_terms(batch, divisor(candidate, batch)))
 
 
-@clause("ADV-17")
+@clause("ADV-15")
 @given(lone_advantages())
 def test_a_single_advantage_becomes_zero_or_stays_as_it_is(candidate, batch):
     answer = candidate.normalize_advantages(*batch.arrays)
@@ -266,7 +266,7 @@ def test_a_single_advantage_becomes_zero_or_stays_as_it_is(candidate, batch):
     agree(answer, where(batch.mask, batch.advantages if unchanged else 0, answer), magnitude=0, roundings=1)
 
 
-@clause("ADV-18")
+@clause("ADV-16")
 @given(equal_advantages())
 def test_equal_advantages_become_zero(candidate, batch):
     answer = candidate.normalize_advantages(*batch.arrays)
@@ -310,7 +310,7 @@ def clipped_sums(rollout, gamma, lam, rho_clip, c_clip):
     return targets
 
 
-@clause("ADV-22")
+@clause("ADV-20")
 @given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_a_vtrace_target_is_the_value_and_the_clipped_sum_of_td_errors(
     candidate, rollout, gamma, lam, rho_clip, c_clip
@@ -330,7 +330,7 @@ def vtrace_terms(candidate, rollout, rho_clip, c_clip):
     return off_policy_terms(rollout, max(rho_clip, policy_clip(candidate, rho_clip)), c_clip)
 
 
-@clause("ADV-23")
+@clause("ADV-21")
 @given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
     candidate, rollout, gamma, lam, rho_clip, c_clip
@@ -344,7 +344,7 @@ def test_a_vtrace_advantage_is_the_clipped_error_towards_the_next_target(
     agree(advantages, weights * errors, **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
-@clause("ADV-24")
+@clause("ADV-22")
 @given(uninterrupted(), discounts, mixings, st.sampled_from([1.0, 2.0]), st.sampled_from([1.0, 2.0]))
 def test_between_equal_policies_the_vtrace_target_is_the_lambda_return(
     candidate, rollout, gamma, lam, rho_clip, c_clip
@@ -359,7 +359,7 @@ def test_between_equal_policies_the_vtrace_target_is_the_lambda_return(
     agree(targets, expected, **off_policy_terms(rollout, 1, 1))
 
 
-@clause("ADV-25")
+@clause("ADV-23")
 @given(endings(off_policy=True), discounts, mixings, clips, trace_clips)
 def test_the_last_step_of_vtrace_bootstraps_at_a_truncation_and_not_at_a_termination(
     candidate, rollout, gamma, lam, rho_clip, c_clip
@@ -373,7 +373,7 @@ def test_the_last_step_of_vtrace_bootstraps_at_a_truncation_and_not_at_a_termina
     agree(advantages, where(rollout.ended, of_advantages, advantages), **terms)
 
 
-@clause("ADV-25")
+@clause("ADV-23")
 @given(endings(off_policy=True), discounts, mixings, clips, trace_clips)
 def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     candidate, rollout, gamma, lam, rho_clip, c_clip
@@ -384,7 +384,7 @@ def test_to_vtrace_a_truncation_is_a_cut_and_a_termination_a_cut_before_nothing(
     agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
-@clause("ADV-26")
+@clause("ADV-24")
 @given(one_way_or_any(off_policy=True), discounts, mixings, clips, trace_clips)
 def test_vtrace_of_several_episodes_is_that_of_each_taken_apart(candidate, rollout, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout, gamma, lam, rho_clip, c_clip)
@@ -432,7 +432,7 @@ def evaluations(draw, gamma, rho_clip):
     return Rollout(rewards, before, after, never, never, ratio), chances
 
 
-@clause("ADV-27", examples=25)
+@clause("ADV-25", examples=25)
 @given(st.data(), st.sampled_from([1.0, 0.5, 0.9]), discounts, clips, trace_clips)
 def test_the_expected_vtrace_target_of_the_clipped_policys_value_is_that_value(
     candidate, data, gamma, lam, rho_clip, c_clip
@@ -449,7 +449,7 @@ def test_the_expected_vtrace_target_of_the_clipped_policys_value_is_that_value(
         law(abs(mean / total - exactly(value)) <= allowed, targets, said)
 
 
-@clause("ADV-28")
+@clause("ADV-26")
 @given(off_policy(inside=False, at_end=False), discounts, mixings, clips, trace_clips)
 def test_where_the_policy_never_goes_vtrace_keeps_the_value(candidate, rollout, gamma, lam, rho_clip, c_clip):
     never = rollout.ratio == 0
@@ -460,7 +460,7 @@ def test_where_the_policy_never_goes_vtrace_keeps_the_value(candidate, rollout, 
     agree(advantages, np.where(never, 0, advantages.value), **terms)
 
 
-@clause("ADV-28")
+@clause("ADV-26")
 @given(off_policy(), discounts, mixings, clips, trace_clips, st.sampled_from([1000.0, 100.0, 1e300]))
 def test_a_ratio_beyond_the_clips_counts_as_the_clips(candidate, rollout, gamma, lam, rho_clip, c_clip, log_ratio):
     limit = max(rho_clip, c_clip, policy_clip(candidate, rho_clip))
@@ -474,7 +474,7 @@ def test_a_ratio_beyond_the_clips_counts_as_the_clips(candidate, rollout, gamma,
     agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
-@clause("ADV-29")
+@clause("ADV-27")
 @given(off_policy(copies=2), factors, discounts, mixings, clips, trace_clips)
 def test_vtrace_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, lam, rho_clip, c_clip):
     x, y = (rollout.tidied for rollout in pair)
@@ -485,7 +485,7 @@ def test_vtrace_is_linear_in_rewards_and_values(candidate, pair, factor, gamma, 
     agree(answers, tuple(factor * a + b for a, b in zip(*apart, strict=True)), **terms)
 
 
-@clause("ADV-30")
+@clause("ADV-28")
 @given(off_policy(), whatever, discounts, mixings, clips, trace_clips)
 def test_vtrace_never_reads_what_follows_a_termination(candidate, rollout, junk, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout.overwritten(junk), gamma, lam, rho_clip, c_clip)
@@ -493,7 +493,7 @@ def test_vtrace_never_reads_what_follows_a_termination(candidate, rollout, junk,
     agree(answers, values_of(same), **vtrace_terms(candidate, rollout, rho_clip, c_clip))
 
 
-@clause("ADV-31")
+@clause("ADV-29")
 @given(off_policy(), not_numbers, discounts, mixings, clips, trace_clips)
 def test_vtrace_survives_nan_and_infinity_after_a_termination(candidate, rollout, junk, gamma, lam, rho_clip, c_clip):
     answers = vtrace(candidate, rollout.overwritten(junk), gamma, lam, rho_clip, c_clip)

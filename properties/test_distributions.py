@@ -106,7 +106,7 @@ def test_the_derivatives_of_a_rows_logits_add_up_to_zero(candidate, drawn):
     law(all(abs(total) <= allowed for total in sums), slopes, f"the rows sum to {[float(x) for x in sums]}, not to 0")
 
 
-@clause("DIST-4")
+@clause("DIST-3")
 @given(choices(), st.sampled_from([1000.0, -1000.0]), st.integers(0, 5))
 def test_an_action_that_is_all_but_impossible_changes_nothing(candidate, drawn, distance, place):
     kept = np.arange(drawn.logits.shape[1]) != place % drawn.logits.shape[1]
@@ -117,7 +117,7 @@ def test_an_action_that_is_all_but_impossible_changes_nothing(candidate, drawn, 
     agree(answer, candidate.entropy(*without.arrays), **lowered.judged)
 
 
-@clause("DIST-17")
+@clause("DIST-4")
 @given(choices())
 def test_minus_infinity_as_a_logit_says_that_an_action_is_illegal(candidate, drawn):
     hidden = drawn.overwritten(-np.inf)
@@ -125,7 +125,7 @@ def test_minus_infinity_as_a_logit_says_that_an_action_is_illegal(candidate, dra
     agree(answer, candidate.entropy(*drawn.arrays), **drawn.judged)
 
 
-@clause("DIST-18")
+@clause("DIST-5")
 @given(choices(), st.sampled_from([1000.0, -1000.0, 20_000.0]))
 def test_large_logits_cost_the_entropy_no_digits_but_their_own(candidate, drawn, shift):
     far = drawn.but(logits=drawn.logits + shift)
@@ -235,19 +235,19 @@ def is_right(candidate, operation, drawn):
     return all(first_miss(part.value, wanted, roundoff=part.roundoff, **judged) is None for part, wanted in pairs)
 
 
-@clause("DIST-5", examples=60)
+@clause("DIST-6", examples=60)
 @given(gaussians())
 def test_the_log_density_is_the_logarithm_of_the_density(candidate, drawn):
     has_its_values(candidate, "gaussian_logp", drawn)
 
 
-@clause("DIST-6", examples=60)
+@clause("DIST-7", examples=60)
 @given(gaussians())
 def test_the_derivatives_of_the_log_density_are_its_derivatives(candidate, drawn):
     has_its_slopes(candidate, "gaussian_logp", drawn)
 
 
-@clause("DIST-7", examples=40)
+@clause("DIST-8", examples=40)
 @given(gaussians())
 def test_the_density_integrates_to_one(candidate, drawn):
     mean, log_std = drawn.mean[0, 0], drawn.log_std[0, 0]
@@ -266,7 +266,7 @@ def test_the_density_integrates_to_one(candidate, drawn):
 
 
 @every_gaussian
-@clause("DIST-8", examples=40)
+@clause("DIST-9", examples=40)
 @given(drawn=gaussians())
 def test_independent_axes_add_up(candidate, operation, drawn):
     alone = [drawn.axes([axis]) for axis in range(drawn.mean.shape[1])]
@@ -278,14 +278,14 @@ def test_independent_axes_add_up(candidate, operation, drawn):
     agree(ask_gaussian(candidate, operation, drawn), (values, *slopes), **judged)
 
 
-@clause("DIST-9", examples=60)
+@clause("DIST-10", examples=60)
 @given(gaussians())
 def test_gaussian_entropy_is_the_mean_surprise(candidate, drawn):
     has_its_values(candidate, "gaussian_entropy", drawn)
     has_its_slopes(candidate, "gaussian_entropy", drawn)
 
 
-@clause("DIST-9", examples=40)
+@clause("DIST-10", examples=40)
 @given(gaussians(), st.sampled_from([1.0, -0.5, 4.0]))
 def test_gaussian_entropy_grows_with_the_logarithm_of_each_deviation(candidate, drawn, more):
     wider = drawn.but(log_std=drawn.log_std + more)
@@ -296,13 +296,13 @@ def test_gaussian_entropy_grows_with_the_logarithm_of_each_deviation(candidate, 
     agree(after, expected, **{name: sum(one[name] for one in each) for name in ("magnitude", "roundings")})
 
 
-@clause("DIST-10", examples=60)
+@clause("DIST-11", examples=60)
 @given(gaussians())
 def test_gaussian_divergence_is_the_mean_log_ratio(candidate, drawn):
     has_its_values(candidate, "gaussian_kl", drawn)
 
 
-@clause("DIST-10", examples=40)
+@clause("DIST-11", examples=40)
 @given(gaussians())
 def test_gaussian_divergence_is_zero_between_equals_and_nowhere_negative(candidate, drawn):
     values, *_ = ask_gaussian(candidate, "gaussian_kl", drawn)
@@ -313,13 +313,13 @@ def test_gaussian_divergence_is_zero_between_equals_and_nowhere_negative(candida
     agree(values, np.zeros(len(same.mean)), **same.judged("gaussian_kl"))
 
 
-@clause("DIST-11", examples=60)
+@clause("DIST-12", examples=60)
 @given(gaussians())
 def test_the_derivatives_of_gaussian_divergence_are_its_derivatives(candidate, drawn):
     has_its_slopes(candidate, "gaussian_kl", drawn)
 
 
-@clause("DIST-12", examples=60)
+@clause("DIST-13", examples=60)
 @given(gaussians())
 def test_scores_of_a_gaussian_have_mean_zero(candidate, drawn):
     deviation = np.exp(drawn.log_std)
@@ -334,19 +334,19 @@ def test_scores_of_a_gaussian_have_mean_zero(candidate, drawn):
         law((abs(means) <= allowed).all(), slopes, message)
 
 
-@clause("DIST-13", examples=60)
+@clause("DIST-14", examples=60)
 @given(gaussians())
 def test_the_density_of_a_squashed_action_is_stretched(candidate, drawn):
     has_its_values(candidate, "squashed_gaussian_logp", drawn)
 
 
-@clause("DIST-14", examples=60)
+@clause("DIST-15", examples=60)
 @given(gaussians())
 def test_the_derivative_of_the_squashed_log_density_is_its_derivative(candidate, drawn):
     has_its_slopes(candidate, "squashed_gaussian_logp", drawn)
 
 
-@clause("DIST-15", examples=60)
+@clause("DIST-16", examples=60)
 @given(gaussians(places=FAR_PLACES))
 def test_an_action_at_its_bound_has_a_density(candidate, drawn):
     drawn = drawn.but(mean=drawn.actions)
@@ -356,7 +356,7 @@ def test_an_action_at_its_bound_has_a_density(candidate, drawn):
 
 
 @pytest.mark.parametrize("operation", [name for name in GAUSSIAN_OPERATIONS if "squashed" not in name])
-@clause("DIST-16", examples=60)
+@clause("DIST-17", examples=60)
 @given(drawn=gaussians(log_stds=FAR_LOG_STDS))
 def test_a_gaussian_may_be_narrow_or_wide(candidate, operation, drawn):
     near = drawn.but(log_std=drawn.log_std / 16, ref_log_std=drawn.ref_log_std / 16)

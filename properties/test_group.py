@@ -368,7 +368,7 @@ def same_direction(answer, actual, expected, largest):
 group_sizes = st.sampled_from([2, 3, 4])
 
 
-@clause("GRP-15", examples=25)
+@clause("GRP-16", examples=25)
 @given(speeches(on_policy=True), group_sizes, baselines)
 def test_the_expected_gradient_is_that_of_the_reward_or_a_fixed_part_of_it(candidate, speech, size, baseline):
     answer, actual, rewards = expected_by_groups(candidate, speech, size, (baseline, "none"), speech.score)
@@ -384,7 +384,7 @@ def verdict(speech):
     return lambda prompt, said: Fraction(int(speech.score(prompt, said) == RIGHT))
 
 
-@clause("GRP-16", examples=25)
+@clause("GRP-17", examples=25)
 @given(speeches(on_policy=True), group_sizes, baselines)
 def test_divided_by_its_spread_a_group_follows_the_gradient_that_its_rate_of_success_weighs(
     candidate, speech, size, baseline
@@ -412,7 +412,7 @@ def test_divided_by_its_spread_a_group_follows_the_gradient_that_its_rate_of_suc
     same_direction(answer, actual, np.array(expected, dtype=object), 8 * size)
 
 
-@clause("GRP-17")
+@clause("GRP-18")
 @given(st.fractions(0, 1, max_denominator=64).filter(lambda p: 0 < p < 1), st.integers(2, 24))
 def test_the_weight_of_a_success_rate_grows_with_the_group_towards_that_of_the_arcsine(p, size):
     def weight(size):
@@ -445,7 +445,7 @@ def less_their_means(candidate, drawn, baseline):
     return drawn.centred(alone) if baseline == "mean" else [exactly(reward) for reward in drawn.rewards]
 
 
-@clause("GRP-18", "GRP-20", "GRP-14", examples=60)
+@clause("GRP-19", "GRP-21", "GRP-14", examples=60)
 @given(samples(), whole_batch_baselines)
 def test_over_the_whole_batch_rewards_are_centred_and_divided_by_their_spread(candidate, drawn, baseline):
     known = less_their_means(candidate, drawn, baseline)
@@ -455,7 +455,7 @@ def test_over_the_whole_batch_rewards_are_centred_and_divided_by_their_spread(ca
     agree(answer, expected, **drawn.judged_as_one(scale))
 
 
-@clause("GRP-18", examples=60)
+@clause("GRP-19", examples=60)
 @given(samples())
 def test_without_a_baseline_groups_do_not_matter_to_the_whole_batch(candidate, drawn):
     other = drawn.but(groups=np.arange(len(drawn.rewards)))
@@ -464,7 +464,7 @@ def test_without_a_baseline_groups_do_not_matter_to_the_whole_batch(candidate, d
     agree(answer, candidate.reinforce_plus_plus_advantages(*drawn.arrays, "none"), **terms)
 
 
-@clause("GRP-19", examples=60)
+@clause("GRP-20", examples=60)
 @given(samples(), whole_batch_baselines, st.randoms(use_true_random=False))
 def test_the_whole_batch_is_a_set_of_samples(candidate, drawn, baseline, random):
     order = list(range(len(drawn.rewards)))
@@ -474,7 +474,7 @@ def test_the_whole_batch_is_a_set_of_samples(candidate, drawn, baseline, random)
     agree(answer, same, **drawn.judged_as_one(spread_over_all(candidate, drawn, baseline)))
 
 
-@clause("GRP-18", examples=60)
+@clause("GRP-19", examples=60)
 @given(samples(PLAIN, sizes=(1.0,)).map(not_alone), whole_batch_baselines, st.sampled_from([1.0, 2.0**30]))
 def test_a_number_added_to_all_rewards_changes_nothing_in_the_whole_batch(candidate, drawn, baseline, number):
     moved = drawn.but(rewards=drawn.rewards + number)
@@ -487,7 +487,7 @@ def test_a_number_added_to_all_rewards_changes_nothing_in_the_whole_batch(candid
     agree(candidate.reinforce_plus_plus_advantages(*moved.arrays, baseline), expected, **terms)
 
 
-@clause("GRP-19", examples=60)
+@clause("GRP-20", examples=60)
 @given(samples(), whole_batch_baselines)
 def test_the_whole_batch_has_mean_zero(candidate, drawn, baseline):
     answer = candidate.reinforce_plus_plus_advantages(*drawn.arrays, baseline)
@@ -513,49 +513,49 @@ def is_its_term(candidate, operation, drawn):
     is_its_point(candidate, operation, only_token(drawn))
 
 
-@clause("GRP-21", examples=40)
+@clause("GRP-22", examples=40)
 @given(credited())
 def test_the_grpo_loss_of_one_token_is_minus_the_clipped_surrogate_plus_k3(candidate, drawn):
     is_its_term(candidate, "grpo_loss", drawn)
 
 
-@clause("GRP-21", examples=40)
+@clause("GRP-22", examples=40)
 @given(credited())
 def test_the_grpo_loss_is_a_mean_over_rows_of_means_over_tokens(candidate, drawn):
     is_its_point(candidate, "grpo_loss", drawn)
 
 
-@clause("GRP-22", examples=40)
+@clause("GRP-23", examples=40)
 @given(credited())
 def test_the_dr_grpo_loss_of_one_token_is_that_over_the_length(candidate, drawn):
     is_its_term(candidate, "dr_grpo_loss", drawn)
 
 
-@clause("GRP-22", examples=40)
+@clause("GRP-23", examples=40)
 @given(credited())
 def test_the_dr_grpo_loss_is_a_sum_over_rows_times_a_fixed_length(candidate, drawn):
     is_its_point(candidate, "dr_grpo_loss", drawn)
 
 
-@clause("GRP-23", examples=40)
+@clause("GRP-24", examples=40)
 @given(credited())
 def test_the_dapo_loss_of_one_token_is_minus_the_clipped_surrogate(candidate, drawn):
     is_its_term(candidate, "dapo_loss", drawn)
 
 
-@clause("GRP-23", "GRP-44", examples=40)
+@clause("GRP-24", "GRP-29", examples=40)
 @given(credited())
 def test_the_dapo_loss_is_a_mean_over_all_tokens(candidate, drawn):
     is_its_point(candidate, "dapo_loss", drawn)
 
 
-@clause("GRP-24", examples=40)
+@clause("GRP-25", examples=40)
 @given(credited())
 def test_the_gspo_loss_of_one_token_is_minus_the_clipped_surrogate(candidate, drawn):
     is_its_term(candidate, "gspo_loss", drawn)
 
 
-@clause("GRP-24", examples=40)
+@clause("GRP-25", examples=40)
 @given(credited())
 def test_the_gspo_loss_is_a_mean_over_rows_of_what_their_geometric_means_say(candidate, drawn):
     is_its_point(candidate, "gspo_loss", drawn)
@@ -565,37 +565,37 @@ clips_of_weights = st.sampled_from([1.0, 0.25, 0.03125, 0.875, 0.0])
 """How far below 1 CISPO's weights may be; with 1 there is no lower bound."""
 
 
-@clause("GRP-25", examples=80)
+@clause("GRP-26", examples=80)
 @given(credited(), clips_of_weights)
 def test_the_cispo_loss_of_one_token_is_clipped_ratio_times_advantage_times_log_probability(candidate, drawn, low):
     is_its_term(candidate, "cispo_loss", drawn.but(clip_low=low))
 
 
-@clause("GRP-25", "GRP-44", examples=40)
+@clause("GRP-26", "GRP-29", examples=40)
 @given(credited(), clips_of_weights)
 def test_the_cispo_loss_is_a_mean_over_all_tokens(candidate, drawn, low):
     is_its_point(candidate, "cispo_loss", drawn.but(clip_low=low))
 
 
-@clause("GRP-42", examples=40)
+@clause("GRP-27", examples=40)
 @given(credited())
 def test_the_luspo_loss_is_a_mean_over_rows_of_sums_over_their_tokens(candidate, drawn):
     is_its_point(candidate, "luspo_loss", drawn)
 
 
-@clause("GRP-43", examples=40)
+@clause("GRP-28", examples=40)
 @given(credited())
 def test_the_gmpo_loss_of_one_token_is_advantage_times_the_ratio_that_is_clipped_in_its_logarithm(candidate, drawn):
     is_its_term(candidate, "gmpo_loss", drawn)
 
 
-@clause("GRP-43", examples=40)
+@clause("GRP-28", examples=40)
 @given(credited())
 def test_the_gmpo_loss_is_a_mean_over_rows_of_the_geometric_means_of_clipped_ratios(candidate, drawn):
     is_its_point(candidate, "gmpo_loss", drawn)
 
 
-@clause("GRP-28", examples=40)
+@clause("GRP-30", examples=40)
 @given(credited(coefs=no_kl), clips_of_weights)
 def test_cispo_forgets_no_token_and_follows_none_too_far(candidate, drawn, low):
     case = drawn.at("cispo_loss").but(clip_low=low)
@@ -610,7 +610,7 @@ def test_cispo_forgets_no_token_and_follows_none_too_far(candidate, drawn, low):
     law(slopes.value[case.mask & (case.advantages != 0)[:, None]].all(), slopes, "a token is forgotten")
 
 
-@clause("GRP-39", examples=20)
+@clause("GRP-31", examples=20)
 @given(speeches(on_policy=True), st.sampled_from([0, 1, -2]), st.integers(3, 5))
 def test_the_expected_gradient_of_the_dr_grpo_loss_is_that_of_the_reward(candidate, speech, baseline, length):
     logp = speech.logp(speech.policy)
@@ -623,7 +623,7 @@ def test_the_expected_gradient_of_the_dr_grpo_loss_is_that_of_the_reward(candida
     same_direction(slopes, actual, expected, np.abs(credit).max())
 
 
-@clause("GRP-39", examples=15)
+@clause("GRP-31", examples=15)
 @given(speeches(on_policy=True), st.sampled_from([2, 3]), st.integers(3, 5))
 def test_with_the_mean_of_its_group_an_answer_has_a_part_of_that_gradient(candidate, speech, size, length):
     prompts = range(len(speech.language.prompts))

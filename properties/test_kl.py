@@ -509,7 +509,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts_by_what_they_count(candida
     agree(answered(candidate, batch, estimator), expected, **judged | {"magnitude": 3 * judged["magnitude"]})
 
 
-@clause("KL-21", "KL-23")
+@clause("KL-21", "KL-22")
 @given(completions(), estimators)
 def test_the_second_result_is_the_derivative_that_the_form_names(candidate, batch, estimator):
     form, (_, ratio_counts) = candidate.convention("kl_loss.form"), weighed(candidate)
@@ -568,7 +568,7 @@ def follows(candidate, speech, estimator, direction):
     law(off <= allowed, slopes, f"by context the expected gradient is {got}, and should be {wanted}")
 
 
-@clause("KL-24")
+@clause("KL-23")
 @given(speeches(on_policy=True), estimators)
 def test_for_the_policys_own_tokens_the_loss_follows_the_divergence_of_its_form(candidate, speech, estimator):
     plain = candidate.convention("kl_loss.form") == "plain"
@@ -583,7 +583,7 @@ def test_for_the_policys_own_tokens_the_loss_follows_the_divergence_of_its_form(
     follows(candidate, speech, estimator, direction)
 
 
-@clause("KL-24")
+@clause("KL-23")
 @given(speeches(), estimators)
 def test_for_the_tokens_of_another_policy_the_ratio_makes_it_the_reverse_kl(candidate, speech, estimator):
     form, (_, ratio_counts) = candidate.convention("kl_loss.form"), weighed(candidate)
@@ -595,7 +595,7 @@ def test_for_the_tokens_of_another_policy_the_ratio_makes_it_the_reverse_kl(cand
     follows(candidate, speech, estimator, direction)
 
 
-@clause("KL-28")
+@clause("KL-24")
 @given(completions(ratios=far_token_ratios), estimators)
 def test_far_apart_the_loss_and_its_gradient_are_those_that_the_formula_says(candidate, batch, estimator):
     assume(batch.mask.any())
@@ -607,7 +607,7 @@ def test_far_apart_the_loss_and_its_gradient_are_those_that_the_formula_says(can
     agree(answer, exact_loss(batch, estimator, **by), **loss_terms(batch, estimator))
 
 
-@clause("KL-29", examples=40)
+@clause("KL-25", examples=40)
 @given(completions(ratios=far_token_ratios), estimators, st.sampled_from([800.0, -800.0]))
 def test_what_is_clamped_is_held_where_no_float_holds_it(candidate, batch, estimator, log_ratio):
     assume(batch.mask.any() and most(candidate, "kl_loss", estimator) < float("inf"))

@@ -411,7 +411,7 @@ def ended(drawn):
     return (drawn.behind_prompt & (drawn.tokens == EOS)).any(axis=1)
 
 
-@clause("LANG-16")
+@clause("LANG-15")
 @given(answers())
 def test_an_answer_counts_from_the_prompts_end_to_its_first_eos(candidate, drawn):
     drawn = tidied(some_of(drawn, ended(drawn)))
@@ -419,7 +419,7 @@ def test_an_answer_counts_from_the_prompts_end_to_its_first_eos(candidate, drawn
     agree(candidate.completion_mask(*drawn.arguments), expected.astype(int), **EXACTLY)
 
 
-@clause("LANG-17")
+@clause("LANG-16")
 @given(answers())
 def test_an_answer_that_never_ended_counts_up_to_its_padding(candidate, drawn):
     drawn = some_of(drawn, ~ended(drawn))
@@ -427,7 +427,7 @@ def test_an_answer_that_never_ended_counts_up_to_its_padding(candidate, drawn):
     agree(candidate.completion_mask(*drawn.arguments), expected.astype(int), **EXACTLY)
 
 
-@clause("LANG-18", examples=60)
+@clause("LANG-17", examples=60)
 @given(answers(), some_tokens)
 def test_whatever_stands_behind_the_end_counts_for_nothing(candidate, drawn, tokens):
     assume(drawn.behind_end.any())
@@ -436,7 +436,7 @@ def test_whatever_stands_behind_the_end_counts_for_nothing(candidate, drawn, tok
     agree(candidate.completion_mask(*other.arguments), same, **EXACTLY)
 
 
-@clause("LANG-19")
+@clause("LANG-18")
 @given(answers(), some_tokens)
 def test_the_prompts_tokens_change_nothing(candidate, drawn, tokens):
     assume(not drawn.behind_prompt.all())
@@ -447,7 +447,7 @@ def test_the_prompts_tokens_change_nothing(candidate, drawn, tokens):
     agree(candidate.completion_mask(*other.arguments), same, **EXACTLY)
 
 
-@clause("LANG-20")
+@clause("LANG-19")
 @given(answers(), columns, columns, st.sampled_from([PAD, int(ORDINARY[0])]))
 def test_columns_on_either_side_move_the_mask_and_do_no_more(candidate, drawn, left, right, token):
     drawn = tidied(drawn)
@@ -481,7 +481,7 @@ def behind(mask):
 scored_rows = scored_completions(NUMBERS)
 
 
-@clause("LANG-21", examples=60)
+@clause("LANG-20", examples=60)
 @given(scored_rows)
 def test_without_a_penalty_the_score_is_paid_at_the_last_token_that_counts_and_nowhere_else(candidate, pair):
     scores, drawn = with_tokens(*pair)
@@ -511,7 +511,7 @@ def paid_for(candidate, scores, drawn, kl_coef):
     return rewards_judged(scores, drawn, kl_coef, candidate.convention("token_rewards.estimator"))
 
 
-@clause("LANG-22", examples=60)
+@clause("LANG-21", examples=60)
 @given(scored_rows, kl_coefs)
 def test_every_token_pays_for_its_distance_from_the_reference(candidate, pair, kl_coef):
     nothing, drawn = np.zeros(len(pair[0])), pair[1]
@@ -520,7 +520,7 @@ def test_every_token_pays_for_its_distance_from_the_reference(candidate, pair, k
     agree(answer, expected, **paid_for(candidate, nothing, drawn, kl_coef))
 
 
-@clause("LANG-23", examples=60)
+@clause("LANG-22", examples=60)
 @given(scored_rows, kl_coefs)
 def test_the_rewards_of_a_row_add_up_to_its_score_less_its_penalties(candidate, pair, kl_coef):
     scores, drawn = with_tokens(*pair)
@@ -541,7 +541,7 @@ def sums(drawn):
     return judged | {"magnitude": judged["magnitude"][:, 0]}
 
 
-@clause("LANG-26", examples=60)
+@clause("LANG-24", examples=60)
 @given(marked())
 def test_the_outcome_is_the_sum_of_the_rewards_of_the_tokens_that_count(candidate, drawn):
     drawn = drawn.padded(0, 0, 0.0)
@@ -568,7 +568,7 @@ def errors(rewards, values, gamma):
     return rewards + exactly(gamma) * following - values
 
 
-@clause("LANG-28", examples=60)
+@clause("LANG-25", examples=60)
 @given(marked(), discounts)
 def test_a_tokens_return_is_the_discounted_sum_of_what_is_still_to_come(candidate, drawn, gamma):
     drawn = whole(drawn)
@@ -586,7 +586,7 @@ def without_the_others(ask, drawn):
     return expected
 
 
-@clause("LANG-29")
+@clause("LANG-26")
 @given(marked(), discounts, columns, columns)
 def test_tokens_that_do_not_count_are_no_steps_for_the_returns(candidate, drawn, gamma, left, right):
     wide = drawn.padded(left, right, 0.0)
@@ -596,7 +596,7 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_returns(candidate, drawn,
     agree(answer, where(wide.mask, expected, answer), **sum_judged(wide, gamma))
 
 
-@clause("LANG-29")
+@clause("LANG-26")
 @given(marked(2), discounts, mixings, columns, columns)
 def test_tokens_that_do_not_count_are_no_steps_for_the_advantages(candidate, drawn, gamma, lam, left, right):
     wide = drawn.padded(left, right, 0.0)
@@ -606,7 +606,7 @@ def test_tokens_that_do_not_count_are_no_steps_for_the_advantages(candidate, dra
     agree(answer, where(wide.mask, expected, answer), **sum_judged(wide, gamma * lam))
 
 
-@clause("LANG-30", examples=60)
+@clause("LANG-27", examples=60)
 @given(marked())
 def test_one_score_reaches_every_token_undiminished(candidate, drawn):
     scores = drawn.arrays[0][:, :1]
@@ -615,7 +615,7 @@ def test_one_score_reaches_every_token_undiminished(candidate, drawn):
     agree(answer, where(drawn.mask, scores, answer), **sum_judged(paid))
 
 
-@clause("LANG-31", examples=60)
+@clause("LANG-28", examples=60)
 @given(marked(2), discounts, mixings)
 def test_a_tokens_advantage_is_the_discounted_sum_of_the_errors_still_to_come(candidate, drawn, gamma, lam):
     drawn = whole(drawn)
@@ -624,7 +624,7 @@ def test_a_tokens_advantage_is_the_discounted_sum_of_the_errors_still_to_come(ca
     agree(candidate.token_gae(*drawn, gamma, lam), expected, **sum_judged(drawn, gamma * lam))
 
 
-@clause("LANG-32", examples=60)
+@clause("LANG-29", examples=60)
 @given(marked(2), discounts, mixings, whatever)
 def test_the_last_tokens_advantage_is_its_reward_less_its_value(candidate, drawn, gamma, lam, junk):
     rewards, values = drawn.arrays
@@ -634,7 +634,7 @@ def test_the_last_tokens_advantage_is_its_reward_less_its_value(candidate, drawn
     agree(answer, where(ends, exact(rewards) - exact(values), answer), **sum_judged(drawn, gamma * lam))
 
 
-@clause("LANG-33", examples=60)
+@clause("LANG-30", examples=60)
 @given(marked(2), discounts)
 def test_with_lambda_one_the_advantage_is_the_return_less_the_value(candidate, drawn, gamma):
     rewards, values = map(exact, whole(drawn).arrays)
@@ -642,7 +642,7 @@ def test_with_lambda_one_the_advantage_is_the_return_less_the_value(candidate, d
     agree(candidate.token_gae(*whole(drawn), gamma, 1.0), expected, **sum_judged(whole(drawn), gamma))
 
 
-@clause("LANG-33", examples=60)
+@clause("LANG-30", examples=60)
 @given(marked(2), discounts)
 def test_with_lambda_zero_the_advantage_is_the_td_error(candidate, drawn, gamma):
     rewards, values = map(exact, drawn.arrays)
@@ -650,7 +650,7 @@ def test_with_lambda_zero_the_advantage_is_the_td_error(candidate, drawn, gamma)
     agree(candidate.token_gae(*whole(drawn), gamma, 0.0), expected, **sum_judged(whole(drawn)))
 
 
-@clause("LANG-34", examples=60)
+@clause("LANG-31", examples=60)
 @given(marked(1, DYADIC), dyadic_discounts, mixings)
 def test_values_that_are_the_returns_leave_no_advantage(candidate, drawn, gamma, lam):
     returns = np.zeros(drawn.mask.shape)

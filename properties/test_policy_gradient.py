@@ -119,7 +119,7 @@ def test_occupancy_times_action_value_times_score_is_the_gradient(task):
     assert exact_policy_gradient(task.mdp, task.pi) == derivative_of_return(task)
 
 
-@clause("PG-17", examples=60)
+@clause("PG-8", examples=60)
 @given(either)
 def test_the_gain_of_another_policy_is_its_occupancy_times_the_advantages_of_the_old_one(task):
     new = [list(reversed(row)) for row in task.pi]
@@ -134,7 +134,7 @@ def test_the_gain_of_another_policy_is_its_occupancy_times_the_advantages_of_the
     assert gain == expected_return(task.mdp, new) - expected_return(task.mdp, task.pi)
 
 
-@clause("PG-23", examples=60)
+@clause("PG-9", examples=60)
 @given(finite, behaviours)
 def test_rewards_weighed_by_the_ratios_of_earlier_decisions_have_the_gradient_as_their_mean(task, data):
     behaviour = other_policy(task, data)
@@ -142,7 +142,7 @@ def test_rewards_weighed_by_the_ratios_of_earlier_decisions_have_the_gradient_as
     assert expected_gradient(task.mdp, task.pi, estimate, behaviour) == derivative_of_return(task)
 
 
-@clause("PG-23", examples=60)
+@clause("PG-9", examples=60)
 @given(finite, behaviours)
 def test_returns_weighed_by_the_ratio_of_the_trajectory_have_the_gradient_as_their_mean(task, data):
     behaviour = other_policy(task, data)
@@ -153,14 +153,14 @@ def test_returns_weighed_by_the_ratio_of_the_trajectory_have_the_gradient_as_the
 # What `exact_policy_gradient` owes.
 
 
-@clause("PG-8")
+@clause("PG-10")
 @given(either)
 def test_the_exact_gradient_is_the_derivative_of_the_return(candidate, task):
     answer = ask(candidate, "exact_policy_gradient", task)
     agree(answer, fractions(derivative_of_return(task)), **task.judged("exact_policy_gradient"))
 
 
-@clause("PG-9", examples=60)
+@clause("PG-11", examples=60)
 @given(either)
 def test_the_gradients_of_a_states_logits_sum_to_zero(candidate, task):
     answer = ask(candidate, "exact_policy_gradient", task)
@@ -206,19 +206,19 @@ shifts = st.tuples(*[st.sampled_from([0, 1, -1, 4, -4])] * MOST_STATES)
 large_shifts = st.tuples(*[st.sampled_from([0, 1024, -1024])] * MOST_STATES)
 
 
-@clause("PG-9", examples=60)
+@clause("PG-11", examples=60)
 @given(either, shifts)
 def test_raising_all_logits_of_a_state_leaves_the_exact_gradient_as_it_is(candidate, task, shift):
     exact_gradient_after(shift, candidate, task)
 
 
-@clause("PG-9", examples=60)
+@clause("PG-11", examples=60)
 @given(episodes(), shifts)
 def test_raising_all_logits_of_a_state_leaves_the_estimate_as_it_is(candidate, batch, shift):
     estimate_after(shift, candidate, batch)
 
 
-@clause("PG-16", examples=60)
+@clause("PG-17", examples=60)
 @given(either, large_shifts)
 def test_the_exact_gradient_is_accurate_for_logits_in_the_thousands(candidate, task, shift):
     large = task.arguments("exact_policy_gradient", logits=raised(task.logits, shift))
@@ -226,7 +226,7 @@ def test_the_exact_gradient_is_accurate_for_logits_in_the_thousands(candidate, t
     exact_gradient_after(shift, candidate, task)
 
 
-@clause("PG-16", examples=60)
+@clause("PG-17", examples=60)
 @given(episodes(), large_shifts)
 def test_the_estimate_is_accurate_for_logits_in_the_thousands(candidate, batch, shift):
     candidate.demand(OPERATIONS["policy_gradient"], raised(batch.logits, shift), *batch.arguments[1:])
@@ -234,7 +234,7 @@ def test_the_estimate_is_accurate_for_logits_in_the_thousands(candidate, batch, 
 
 
 def smoothness(task):
-    """L, a bound on the second derivative of J in the logits (PG-10)."""
+    """L, a bound on the second derivative of J in the logits (PG-12)."""
     reward, gamma = Fraction(np.abs(task.reward).max()), Fraction(task.gamma)
     if task.horizon is None:
         return reward * (2 * (1 + gamma) / (1 - gamma) ** 3 + 1 / (2 * (1 - gamma) ** 2))
@@ -247,7 +247,7 @@ def return_at(task, logits):
     return fractions(expected_return(task.mdp, rational((chances / chances.sum(axis=1, keepdims=True)).tolist())))
 
 
-@clause("PG-10")
+@clause("PG-12")
 @given(either)
 def test_a_step_uphill_of_at_most_one_over_the_smoothness_gains(candidate, task):
     gradient = rationals(fractions(exact_policy_gradient(task.mdp, task.pi)))
@@ -268,7 +268,7 @@ def test_a_step_uphill_of_at_most_one_over_the_smoothness_gains(candidate, task)
 # What `policy_gradient` owes.
 
 
-@clause("PG-11", "PG-12", "PG-13")
+@clause("PG-13", "PG-14", "PG-15")
 @given(episodes())
 def test_the_estimate_is_the_mean_over_episodes_of_the_sum_over_steps_of_weight_times_score(candidate, batch):
     whole = candidate.convention("policy_gradient.credit") == "whole return"
@@ -285,7 +285,7 @@ def test_the_estimate_is_the_mean_over_episodes_of_the_sum_over_steps_of_weight_
     agree(answer, expected / len(batch.mask), **batch.judged(chosen_weights(candidate)))
 
 
-@clause("PG-11")
+@clause("PG-13")
 @given(episodes())
 def test_the_estimate_of_a_batch_is_the_mean_of_its_episodes_estimates(candidate, batch):
     rows = range(len(batch.mask))
@@ -294,7 +294,7 @@ def test_the_estimate_of_a_batch_is_the_mean_of_its_episodes_estimates(candidate
     agree(answer, alone / len(rows), **batch.judged(chosen_weights(candidate), times=2))
 
 
-@clause("PG-12", "PG-13", examples=60)
+@clause("PG-14", "PG-15", examples=60)
 @given(episodes(), st.integers(0, MOST_STATES - 1), st.integers(0, MOST_ACTIONS - 1))
 def test_a_step_put_before_an_episode_discounts_the_credit_as_the_convention_says(candidate, batch, state, action):
     batch = batch.rows([0])
@@ -312,7 +312,7 @@ def test_a_step_put_before_an_episode_discounts_the_credit_as_the_convention_say
     agree(candidate.policy_gradient(*longer.arguments), expected, **longer.judged(chosen, times=2))
 
 
-@clause("PG-14")
+@clause("PG-16")
 @given(tasks(full=True, infinite=False, sparse=True))
 def test_the_mean_of_the_estimates_of_all_trajectories_is_the_gradient(candidate, task):
     batch, chosen = every_episode(task), chosen_weights(candidate)
@@ -333,7 +333,7 @@ def both(left, right, times=1):
     }
 
 
-@clause("PG-32")
+@clause("PG-18")
 @given(scored_batches())
 def test_the_loss_is_minus_the_mean_of_advantage_times_log_probability(candidate, batch):
     terms = rationals(batch.advantages) * rationals(batch.logp)
@@ -342,7 +342,7 @@ def test_the_loss_is_minus_the_mean_of_advantage_times_log_probability(candidate
     agree(loss, -sum(shares[batch.mask], Fraction(0)), **batch.judged)
 
 
-@clause("PG-33")
+@clause("PG-19")
 @given(scored_batches(), scored_batches())
 def test_the_loss_moves_with_the_log_probabilities_as_its_derivative_says(candidate, batch, step):
     rows, steps = (min(*sizes) for sizes in zip(batch.mask.shape, step.mask.shape, strict=True))
@@ -354,7 +354,7 @@ def test_the_loss_moves_with_the_log_probabilities_as_its_derivative_says(candid
     agree(further, exactly(loss.value) + gain, **both(batch, moved, times=2))
 
 
-@clause("PG-34")
+@clause("PG-20")
 @given(scored_batches(), scored_batches(), st.sampled_from([2.0, 1.0, -4.0]))
 def test_the_loss_is_linear_in_the_advantages(candidate, batch, other, factor):
     rows, steps = (min(*sizes) for sizes in zip(batch.mask.shape, other.mask.shape, strict=True))
@@ -366,14 +366,14 @@ def test_the_loss_is_linear_in_the_advantages(candidate, batch, other, factor):
     agree(answer, expected, **both(x, y, times=2 * abs(factor)))
 
 
-@clause("PG-34", examples=60)
+@clause("PG-20", examples=60)
 @given(scored_batches())
 def test_without_advantages_there_is_no_loss_and_no_gradient(candidate, batch):
     nothing = replace(batch, advantages=np.zeros(batch.mask.shape))
     agree(candidate.policy_gradient_loss(*nothing.arrays), (0, nothing.advantages), magnitude=0, roundings=1)
 
 
-@clause("PG-36")
+@clause("PG-21")
 @given(tasks(full=True, infinite=False, sparse=True, gammas=st.sampled_from([1.0, 0.5, 0.0])))
 def test_the_expected_gradient_of_the_loss_is_that_of_the_return_with_the_sign_of_a_loss(candidate, task):
     batch = every_episode(task)

@@ -324,7 +324,7 @@ def one_far_token(batch, log_ratio, advantage, kind):
     return batch.but(mask=one > 0, advantages=advantage * one, logp=logp, old_logp=old_logp)
 
 
-@clause("PPO-15", "PPO-16", examples=60)
+@clause("PPO-14", "PPO-15", examples=60)
 @given(surrogates(), st.sampled_from([1, -1]), st.sampled_from([1.0, -1.0, 3.0, -0.5]), kinds)
 def test_a_far_ratio_has_its_due(candidate, batch, side, advantage, kind):
     wide = kind == np.float64 and candidate.precision("ppo_loss") == "float64"
@@ -342,7 +342,7 @@ def test_a_far_ratio_has_its_due(candidate, batch, side, advantage, kind):
     agree(answer, expected, magnitude=abs(objective) * 202, roundings=9)
 
 
-@clause("PPO-17", examples=60)
+@clause("PPO-16", examples=60)
 @given(surrogates(), st.sampled_from([1.0, 0.0, 3.0, -1.0]), kinds)
 def test_a_ratio_that_no_float_holds_is_limited_all_the_same(candidate, batch, advantage, kind):
     assume(advantage >= 0 or batch.dual_clip)
@@ -393,7 +393,7 @@ def released(candidate, batch):
     return batch.moved & (clipped_alone(candidate) | (limited > errors))
 
 
-@clause("PPO-21", "PPO-27")
+@clause("PPO-17", "PPO-23")
 @given(predictions())
 def test_the_value_loss_is_the_mean_square_of_the_error_that_counts(candidate, batch):
     loss, _ = candidate.value_loss(*batch.arguments)
@@ -401,7 +401,7 @@ def test_the_value_loss_is_the_mean_square_of_the_error_that_counts(candidate, b
     agree(loss, factor * masked(batch, squares(candidate, batch) / n), **batch.judged)
 
 
-@clause("PPO-21", examples=40)
+@clause("PPO-17", examples=40)
 @given(predictions())
 def test_values_that_are_right_have_no_loss(candidate, batch):
     right = batch.but(values=batch.returns, old_values=batch.returns)
@@ -414,7 +414,7 @@ NUDGE = 2.0**-9
 than the distance of an error, a multiple of 1/20, from the root of a clip."""
 
 
-@clause("PPO-22")
+@clause("PPO-18")
 @given(predictions(plain=True), st.integers(0, 2**18 - 1))
 def test_the_value_loss_moves_with_the_values_as_its_derivative_says(candidate, batch, bits):
     signs = np.array([1 - 2 * (bits >> place & 1) for place in range(batch.mask.size)]).reshape(batch.mask.shape)
@@ -426,7 +426,7 @@ def test_the_value_loss_moves_with_the_values_as_its_derivative_says(candidate, 
     agree(more, exactly(less.value) + gain, **times(above.judged, 3))
 
 
-@clause("PPO-23")
+@clause("PPO-19")
 @given(predictions(clipped=True))
 def test_a_value_is_let_go_where_its_clipped_error_counts(candidate, batch):
     _, slopes = candidate.value_loss(*batch.arguments)
@@ -445,7 +445,7 @@ def test_a_value_is_let_go_where_its_clipped_error_counts(candidate, batch):
         )
 
 
-@clause("PPO-24", examples=60)
+@clause("PPO-20", examples=60)
 @given(predictions())
 def test_the_value_loss_does_not_depend_on_the_sign(candidate, batch):
     other = batch.but(values=-batch.values, old_values=-batch.old_values, returns=-batch.returns)
@@ -453,7 +453,7 @@ def test_the_value_loss_does_not_depend_on_the_sign(candidate, batch):
     agree(candidate.value_loss(*other.arguments), (loss, -slopes.value), **times(batch.judged, 1))
 
 
-@clause("PPO-24", examples=40)
+@clause("PPO-20", examples=40)
 @given(predictions(), st.sampled_from([4.0, -16.0]))
 def test_the_value_loss_does_not_depend_on_the_origin(candidate, batch, shift):
     moved = {name: getattr(batch, name) + shift for name in ("values", "old_values", "returns")}
@@ -461,7 +461,7 @@ def test_the_value_loss_does_not_depend_on_the_origin(candidate, batch, shift):
     agree(candidate.value_loss(*other.arguments), candidate.value_loss(*batch.arguments), **times(other.judged, 2))
 
 
-@clause("PPO-25", examples=60)
+@clause("PPO-21", examples=60)
 @given(predictions(), st.sampled_from([2.0, 0.5, 8.0]))
 def test_errors_count_by_their_square(candidate, batch, factor):
     scaled = {name: factor * getattr(batch, name) for name in ("values", "old_values", "returns")}
@@ -474,7 +474,7 @@ def test_errors_count_by_their_square(candidate, batch, factor):
     agree(candidate.value_loss(*other.arguments), expected, **judged)
 
 
-@clause("PPO-26", examples=60)
+@clause("PPO-22", examples=60)
 @given(predictions(clipped=True))
 def test_a_clip_does_not_make_the_value_loss_smaller(candidate, batch):
     assume(candidate.convention("value_loss.clipping") == "larger of both")
@@ -484,7 +484,7 @@ def test_a_clip_does_not_make_the_value_loss_smaller(candidate, batch):
     law(loss.value >= without.value - allowed, loss, f"without the clip the loss is {without.value}")
 
 
-@clause("PPO-26", examples=40)
+@clause("PPO-22", examples=40)
 @given(predictions(clipped=True))
 def test_a_clip_that_no_value_reaches_changes_nothing(candidate, batch):
     reached = released(candidate, batch) if clamped(candidate) else batch.moved
@@ -501,7 +501,7 @@ def advantages_of(batch):
     return rationals(batch.returns) - rationals(batch.values)
 
 
-@clause("PPO-31", "PPO-36", examples=60)
+@clause("PPO-24", "PPO-29", examples=60)
 @given(steps())
 def test_the_actor_critic_loss_is_the_mean_of_its_three_terms(candidate, batch):
     advantage = advantages_of(batch)
@@ -520,27 +520,27 @@ def check_derivative(candidate, batch, which, expected):
     agree(slopes, np.where(batch.mask, expected / n, 0), **batch.judged)
 
 
-@clause("PPO-32", examples=60)
+@clause("PPO-25", examples=60)
 @given(steps())
 def test_the_critic_learns_from_its_squared_error_alone(candidate, batch):
     factor = 2 * exactly(batch.value_coef) * weight(candidate, "actor_critic_loss")
     check_derivative(candidate, batch, 2, -factor * advantages_of(batch))
 
 
-@clause("PPO-33", examples=60)
+@clause("PPO-26", examples=60)
 @given(steps())
 def test_the_actor_learns_from_its_advantages_alone(candidate, batch):
     check_derivative(candidate, batch, 1, -advantages_of(batch))
 
 
-@clause("PPO-34", examples=60)
+@clause("PPO-27", examples=60)
 @given(steps())
 def test_more_entropy_is_less_loss(candidate, batch):
     bonus = np.full(batch.mask.shape, -exactly(batch.entropy_coef), dtype=object)
     check_derivative(candidate, batch, 3, bonus)
 
 
-@clause("PPO-35", examples=40)
+@clause("PPO-28", examples=40)
 @given(steps(), st.integers(0, 2**18 - 1))
 def test_the_steps_of_two_masks_add_up_in_all_three_terms(candidate, batch, bits):
     add_up(candidate, "actor_critic_loss", batch, bits)
@@ -563,14 +563,14 @@ ESTIMATES = {
 }
 
 
-@clause("PPO-40", examples=40)
+@clause("PPO-30", examples=40)
 @given(surrogates())
 def test_a_policy_that_has_not_moved_has_no_divergence(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))
     agree(candidate.approx_kl(*batch.pairs), 0, **batch.kl_judged)
 
 
-@clause("PPO-41", "PPO-42", examples=60)
+@clause("PPO-31", "PPO-32", examples=60)
 @given(surrogates())
 def test_the_approximate_divergence_is_the_mean_of_the_estimate(candidate, batch):
     estimate = ESTIMATES[candidate.convention("approx_kl.estimator")]
@@ -579,7 +579,7 @@ def test_the_approximate_divergence_is_the_mean_of_the_estimate(candidate, batch
     agree(candidate.approx_kl(*batch.pairs), expected, **batch.kl_judged)
 
 
-@clause("PPO-41", examples=40)
+@clause("PPO-31", examples=40)
 @given(surrogates(), shifts)
 def test_only_ratios_count_in_the_approximate_divergence(candidate, batch, shift):
     other = moved(batch, shift)
@@ -587,7 +587,7 @@ def test_only_ratios_count_in_the_approximate_divergence(candidate, batch, shift
     agree(candidate.demand(OPERATIONS["approx_kl"], *other.pairs), same, **times(other.kl_judged, 2))
 
 
-@clause("PPO-43", examples=60)
+@clause("PPO-33", examples=60)
 @given(surrogates())
 def test_the_approximate_divergence_is_not_negative(candidate, batch):
     assume(candidate.convention("approx_kl.estimator") != "k1")
@@ -598,7 +598,7 @@ def test_the_approximate_divergence_is_not_negative(candidate, batch):
 eighths = st.sampled_from([*distributions(2, 8, 1), *distributions(3, 8, 1)])
 
 
-@clause("PPO-44", examples=60)
+@clause("PPO-34", examples=60)
 @given(eighths, eighths)
 def test_on_average_the_estimate_is_the_divergence_from_the_old_policy(candidate, old, new):
     assume(len(old) == len(new) and candidate.convention("approx_kl.estimator") != "k2")
@@ -611,7 +611,7 @@ def test_on_average_the_estimate_is_the_divergence_from_the_old_policy(candidate
     agree(kl, expected, magnitude=10 * 6, roundings=16)
 
 
-@clause("PPO-45", "PPO-46", examples=60)
+@clause("PPO-35", "PPO-36", examples=60)
 @given(surrogates(dual=False))
 def test_the_clip_fraction_is_the_share_of_tokens_that_it_says_it_counts(candidate, batch):
     if candidate.convention("clip_fraction.counts") == "ratios outside":
@@ -622,7 +622,7 @@ def test_the_clip_fraction_is_the_share_of_tokens_that_it_says_it_counts(candida
     agree(candidate.clip_fraction(*batch.for_fraction), expected, magnitude=1, roundings=batch.count + 4)
 
 
-@clause("PPO-45", examples=40)
+@clause("PPO-35", examples=40)
 @given(surrogates(), shifts)
 def test_only_ratios_count_in_the_clip_fraction(candidate, batch, shift):
     same = candidate.clip_fraction(*batch.for_fraction)
@@ -630,7 +630,7 @@ def test_only_ratios_count_in_the_clip_fraction(candidate, batch, shift):
     agree(answer, same, magnitude=1, roundings=2 * batch.count + 8)
 
 
-@clause("PPO-47", examples=40)
+@clause("PPO-37", examples=40)
 @given(surrogates())
 def test_no_clip_acts_on_a_policy_that_has_not_moved(candidate, batch):
     batch = batch.at_ratio(np.ones(batch.mask.shape))

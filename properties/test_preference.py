@@ -326,7 +326,7 @@ def is_right(candidate, loss, batch):
 
 
 @every_loss
-@clause("PREF-36", examples=40)
+@clause("PREF-32", examples=40)
 @given(batch=pairs)
 def test_the_loss_of_a_batch_is_the_mean_of_its_pairs_losses(candidate, operation, batch):
     assume(len(batch.valid) > 1 and not by_token(candidate, operation))
@@ -339,7 +339,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_pairs_losses(candidate, operatio
 
 
 @every_loss
-@clause("PREF-36", examples=40)
+@clause("PREF-32", examples=40)
 @given(batch=preferences())
 def test_the_order_of_the_pairs_does_not_matter(candidate, operation, batch):
     loss, *slopes = ask(candidate, operation, batch)
@@ -348,7 +348,7 @@ def test_the_order_of_the_pairs_does_not_matter(candidate, operation, batch):
 
 
 @every_loss
-@clause("PREF-38", examples=40)
+@clause("PREF-33", examples=40)
 @given(batch=pairs, others=preferences())
 def test_rows_that_do_not_count_may_be_added(candidate, operation, batch, others):
     assume(not by_token(candidate, operation))
@@ -360,7 +360,7 @@ def test_rows_that_do_not_count_may_be_added(candidate, operation, batch, others
 
 
 @pytest.mark.parametrize("operation", [loss for loss in LOSSES if loss not in POLYNOMIALS])
-@clause("PREF-41", examples=40)
+@clause("PREF-34", examples=40)
 @given(batch=preferences(FAR_LOGPS, all_valid=True), narrow=st.booleans())
 def test_a_loss_is_accurate_where_the_policies_are_far_apart(candidate, operation, batch, narrow):
     batch = hard(batch)
@@ -372,26 +372,26 @@ def test_a_loss_is_accurate_where_the_policies_are_far_apart(candidate, operatio
 # DPO.
 
 
-@clause("PREF-8", examples=60)
+@clause("PREF-5", examples=60)
 @given(pairs)
 def test_the_dpo_loss_is_minus_the_log_sigmoid_of_beta_times_the_margin(candidate, batch):
     has_its_value(candidate, "dpo_loss", hard(batch), batch.judged("dpo_loss"))
 
 
-@clause("PREF-9", examples=60)
+@clause("PREF-6", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_dpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "dpo_loss", hard(batch), batch.judged("dpo_loss"))
 
 
-@clause("PREF-9", examples=40)
+@clause("PREF-6", examples=40)
 @given(pairs)
 def test_what_the_chosen_answer_gains_the_rejected_one_loses(candidate, batch):
     _, d_chosen, d_rejected = ask(candidate, "dpo_loss", batch)
     agree(d_rejected, -d_chosen.value, **batch.judged("dpo_loss"))
 
 
-@clause("PREF-10", examples=60)
+@clause("PREF-7", examples=60)
 @given(pairs)
 def test_at_the_reference_the_loss_is_log_two_and_its_slope_half_of_beta(candidate, batch):
     batch = batch.but(chosen_logp=batch.ref_chosen_logp, rejected_logp=batch.ref_rejected_logp)
@@ -414,7 +414,7 @@ def label_weights(candidate, label_smoothing):
 
 
 @pytest.mark.parametrize("operation", ["dpo_loss", "ipo_loss"])
-@clause("PREF-11", examples=40)
+@clause("PREF-8", examples=40)
 @given(batch=pairs, shift=shifts)
 def test_a_number_that_both_answers_have_in_common_does_not_count(candidate, operation, batch, shift):
     chosen, rejected, ref_chosen, ref_rejected = logps(batch)
@@ -426,7 +426,7 @@ def test_a_number_that_both_answers_have_in_common_does_not_count(candidate, ope
         agree(ask(candidate, operation, other), answer, **both(operation, batch, other))
 
 
-@clause("PREF-12", examples=60)
+@clause("PREF-9", examples=60)
 @given(pairs)
 def test_the_losses_of_a_pair_and_of_the_swapped_pair_differ_by_beta_times_the_margin(candidate, batch):
     batch = hard(batch)
@@ -437,7 +437,7 @@ def test_the_losses_of_a_pair_and_of_the_swapped_pair_differ_by_beta_times_the_m
     agree(swapped, loss + expected_loss(candidate, "dpo_loss", batch, gap), **both("dpo_loss", batch, batch))
 
 
-@clause("PREF-12", examples=60)
+@clause("PREF-9", examples=60)
 @given(pairs)
 def test_the_pulls_of_a_pair_and_of_the_swapped_pair_add_up_to_beta(candidate, batch):
     batch = hard(batch)
@@ -447,7 +447,7 @@ def test_the_pulls_of_a_pair_and_of_the_swapped_pair_add_up_to_beta(candidate, b
     agree(of_swapped, whole - rationals(d_chosen.value), **both("dpo_loss", batch, batch))
 
 
-@clause("PREF-13", examples=60)
+@clause("PREF-10", examples=60)
 @given(pairs, st.sampled_from([1.0, 0.25, 8.0]))
 def test_the_more_the_chosen_answer_gains_the_smaller_are_the_loss_and_the_pull(candidate, batch, gain):
     batch = hard(batch)
@@ -462,7 +462,7 @@ def test_the_more_the_chosen_answer_gains_the_smaller_are_the_loss_and_the_pull(
     law((rationals(pull.value) <= rationals(later.value) + allowed).all(), later, f"the pull was {pull.value} before")
 
 
-@clause("PREF-14", examples=60)
+@clause("PREF-11", examples=60)
 @given(pairs)
 def test_label_smoothing_is_a_combination_of_the_pair_and_the_swapped_pair(candidate, batch):
     right, wrong = label_weights(candidate, batch.label_smoothing)
@@ -502,7 +502,7 @@ def pulls_are_zero(pulls, answer, largest):
     law(all(abs(pull) <= allowed for pull in pulls), answer, message)
 
 
-@clause("PREF-16", examples=30)
+@clause("PREF-13", examples=30)
 @given(speeches(), st.sampled_from([1.0, 2.0, 0.5]))
 def test_the_expected_derivatives_of_the_dpo_loss_are_zero_at_the_best_policy(candidate, speech, beta):
     worth = worth_of(speech)
@@ -520,13 +520,13 @@ def test_the_expected_derivatives_of_the_dpo_loss_are_zero_at_the_best_policy(ca
 # IPO.
 
 
-@clause("PREF-17", examples=60)
+@clause("PREF-14", examples=60)
 @given(pairs)
 def test_the_ipo_loss_is_the_square_of_what_the_margin_lacks(candidate, batch):
     has_its_value(candidate, "ipo_loss", batch, batch.judged("ipo_loss"))
 
 
-@clause("PREF-18", examples=60)
+@clause("PREF-15", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_ipo_loss_are_linear_in_the_margin(candidate, batch):
     a, b, c, d = map(rationals, logps(batch))
@@ -535,7 +535,7 @@ def test_the_derivatives_of_the_ipo_loss_are_linear_in_the_margin(candidate, bat
     agree(tuple(slopes), expected_slopes(candidate, "ipo_loss", batch, slope, -slope), **batch.judged("ipo_loss"))
 
 
-@clause("PREF-18", examples=40)
+@clause("PREF-15", examples=40)
 @given(pairs, st.sampled_from([1.0, 0.5, 0.125]))
 def test_where_the_margin_is_reached_there_is_nothing_to_learn(candidate, batch, tau):
     batch = batch.but(beta=tau)
@@ -545,7 +545,7 @@ def test_where_the_margin_is_reached_there_is_nothing_to_learn(candidate, batch,
     agree(ask(candidate, "ipo_loss", batch), (0, nothing, nothing), **batch.judged("ipo_loss"))
 
 
-@clause("PREF-19", examples=30)
+@clause("PREF-16", examples=30)
 @given(speeches(), st.sampled_from([1.0, 0.5, 0.1]))
 def test_the_expected_derivatives_of_the_ipo_loss_are_zero_where_log_ratios_are_winning_rates(candidate, speech, tau):
     worth = worth_of(speech)
@@ -561,19 +561,19 @@ def test_the_expected_derivatives_of_the_ipo_loss_are_zero_where_log_ratios_are_
 # KTO.
 
 
-@clause("PREF-20", examples=60)
+@clause("PREF-17", examples=60)
 @given(pairs)
 def test_the_kto_loss_is_weight_less_value(candidate, batch):
     has_its_value(candidate, "kto_loss", batch, batch.judged("kto_loss"))
 
 
-@clause("PREF-21", examples=60)
+@clause("PREF-18", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_kto_loss_hold_the_reference_point_fixed(candidate, batch):
     has_its_derivatives(candidate, "kto_loss", batch, batch.judged("kto_loss"))
 
 
-@clause("PREF-22", examples=60)
+@clause("PREF-19", examples=60)
 @given(preferences(FAR_LOGPS, all_valid=True), st.sampled_from([1.0, 0.25, 8.0]))
 def test_no_answer_counts_for_more_than_its_weight_or_for_less_than_nothing(candidate, batch, gain):
     batch = batch.rows([0])
@@ -585,7 +585,7 @@ def test_no_answer_counts_for_more_than_its_weight_or_for_less_than_nothing(cand
     law(exactly(after.value) <= exactly(before.value) + allowed, after, f"it was {before.value} before the gain")
 
 
-@clause("PREF-22", examples=40)
+@clause("PREF-19", examples=40)
 @given(pairs)
 def test_at_the_reference_point_an_answer_counts_half(candidate, batch):
     batch = batch.but(chosen_logp=batch.ref_chosen_logp + 0.5, kl=0.5)
@@ -594,7 +594,7 @@ def test_at_the_reference_point_an_answer_counts_half(candidate, batch):
     agree(loss, expected_loss(candidate, "kto_loss", batch, halves), **batch.judged("kto_loss"))
 
 
-@clause("PREF-23", examples=60)
+@clause("PREF-20", examples=60)
 @given(pairs)
 def test_a_bad_answer_is_a_good_one_in_the_mirror(candidate, batch):
     mirrored = batch.but(
@@ -607,7 +607,7 @@ def test_a_bad_answer_is_a_good_one_in_the_mirror(candidate, batch):
     agree(ask(candidate, "kto_loss", mirrored), (loss, -slopes.value), **both("kto_loss", batch, mirrored))
 
 
-@clause("PREF-24", examples=60)
+@clause("PREF-21", examples=60)
 @given(pairs, st.sampled_from([1.0, 0.5, 16.0]))
 def test_only_the_distance_from_the_reference_point_counts(candidate, batch, shift):
     other = batch.but(chosen_logp=batch.logp + shift, kl=batch.kl + shift)
@@ -615,7 +615,7 @@ def test_only_the_distance_from_the_reference_point_counts(candidate, batch, shi
     agree(answer, ask(candidate, "kto_loss", batch), **both("kto_loss", batch, other))
 
 
-@clause("PREF-25", examples=60)
+@clause("PREF-22", examples=60)
 @given(pairs)
 def test_each_kind_of_answer_has_its_own_weight(candidate, batch):
     good = ask(candidate, "kto_loss", batch.but(desirable_weight=1.0, undesirable_weight=0.0))
@@ -625,7 +625,7 @@ def test_each_kind_of_answer_has_its_own_weight(candidate, batch):
     agree(ask(candidate, "kto_loss", batch), expected, **both("kto_loss", batch, batch, batch))
 
 
-@clause("PREF-25", examples=60)
+@clause("PREF-22", examples=60)
 @given(pairs, st.booleans())
 def test_a_kind_of_answer_without_weight_does_not_count(candidate, batch, of_good):
     weight = {"desirable_weight" if of_good else "undesirable_weight": 0.0}
@@ -638,19 +638,19 @@ def test_a_kind_of_answer_without_weight_does_not_count(candidate, batch, of_goo
 # ORPO.
 
 
-@clause("PREF-26", examples=60)
+@clause("PREF-23", examples=60)
 @given(pairs)
 def test_the_orpo_loss_is_a_likelihood_and_a_contrast_of_odds(candidate, batch):
     has_its_value(candidate, "orpo_loss", batch, batch.judged("orpo_loss"))
 
 
-@clause("PREF-27", examples=60)
+@clause("PREF-24", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_orpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "orpo_loss", batch, batch.judged("orpo_loss"))
 
 
-@clause("PREF-28", examples=60)
+@clause("PREF-25", examples=60)
 @given(pairs)
 def test_without_the_contrast_orpo_is_the_likelihood_of_the_chosen_alone(candidate, batch):
     batch = batch.but(lam=0.0)
@@ -664,7 +664,7 @@ def test_without_the_contrast_orpo_is_the_likelihood_of_the_chosen_alone(candida
     agree(ask(candidate, "orpo_loss", batch), expected, **batch.judged("orpo_loss"))
 
 
-@clause("PREF-28", examples=60)
+@clause("PREF-25", examples=60)
 @given(pairs, st.sampled_from([2.0, 0.5, 0.1]))
 def test_orpo_is_linear_in_the_weight_of_the_contrast(candidate, batch, lam):
     without, once, much = (batch.but(lam=weight) for weight in (0.0, 1.0, lam))
@@ -674,7 +674,7 @@ def test_orpo_is_linear_in_the_weight_of_the_contrast(candidate, batch, lam):
     agree(ask(candidate, "orpo_loss", much), expected, **both("orpo_loss", without, once, once, much))
 
 
-@clause("PREF-30", examples=60)
+@clause("PREF-26", examples=60)
 @given(pairs, st.sampled_from([1e-12, 2.0**-30, 2.0**-60]), st.booleans())
 def test_odds_are_right_where_an_answer_is_all_but_certain(candidate, batch, doubt, rejected):
     certain = -doubt * np.ones(len(batch.valid))
@@ -688,19 +688,19 @@ def test_odds_are_right_where_an_answer_is_all_but_certain(candidate, batch, dou
 # SimPO.
 
 
-@clause("PREF-31", examples=60)
+@clause("PREF-27", examples=60)
 @given(pairs)
 def test_the_simpo_loss_is_minus_the_log_sigmoid_of_a_lead_in_means(candidate, batch):
     has_its_value(candidate, "simpo_loss", batch, batch.judged("simpo_loss"))
 
 
-@clause("PREF-32", examples=60)
+@clause("PREF-28", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_simpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "simpo_loss", batch, batch.judged("simpo_loss"))
 
 
-@clause("PREF-34", examples=60)
+@clause("PREF-30", examples=60)
 @given(pairs, st.sampled_from([1.0, 0.5, 2.0]))
 def test_gamma_is_a_head_start_of_the_rejected_answer(candidate, batch, beta):
     batch = batch.but(beta=beta)
@@ -711,7 +711,7 @@ def test_gamma_is_a_head_start_of_the_rejected_answer(candidate, batch, beta):
 
 
 @pytest.mark.parametrize("operation", ["orpo_loss", "simpo_loss"])
-@clause("PREF-35", examples=60)
+@clause("PREF-31", examples=60)
 @given(batch=pairs, factor=st.sampled_from([2, 4, 16]))
 def test_length_counts_only_through_the_mean(candidate, operation, batch, factor):
     longer = batch.but(
@@ -728,13 +728,13 @@ def test_length_counts_only_through_the_mean(candidate, operation, batch, factor
 # SPPO.
 
 
-@clause("PREF-42", examples=60)
+@clause("PREF-35", examples=60)
 @given(pairs)
 def test_the_sppo_loss_is_the_square_of_what_each_log_ratio_lacks(candidate, batch):
     has_its_value(candidate, "sppo_loss", batch, batch.judged("sppo_loss"))
 
 
-@clause("PREF-42", examples=40)
+@clause("PREF-35", examples=40)
 @given(pairs)
 def test_at_the_reference_the_sppo_loss_is_half_of_the_square_of_one_over_beta(candidate, batch):
     batch = batch.but(chosen_logp=batch.ref_chosen_logp, rejected_logp=batch.ref_rejected_logp)
@@ -743,7 +743,7 @@ def test_at_the_reference_the_sppo_loss_is_half_of_the_square_of_one_over_beta(c
     agree(loss, expected_loss(candidate, "sppo_loss", batch, halves), **batch.judged("sppo_loss"))
 
 
-@clause("PREF-43", examples=60)
+@clause("PREF-36", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_sppo_loss_are_each_answers_own(candidate, batch):
     a, b, c, d = map(rationals, logps(batch))
@@ -753,7 +753,7 @@ def test_the_derivatives_of_the_sppo_loss_are_each_answers_own(candidate, batch)
     agree(tuple(slopes), expected, **batch.judged("sppo_loss"))
 
 
-@clause("PREF-43", examples=40)
+@clause("PREF-36", examples=40)
 @given(pairs, shifts)
 def test_what_one_answer_gains_is_nothing_to_the_other_in_sppo(candidate, batch, shift):
     _, d_chosen, d_rejected = ask(candidate, "sppo_loss", batch)
@@ -765,7 +765,7 @@ def test_what_one_answer_gains_is_nothing_to_the_other_in_sppo(candidate, batch,
     agree(kept, d_chosen, **both("sppo_loss", batch, of_rejected))
 
 
-@clause("PREF-44", examples=30)
+@clause("PREF-37", examples=30)
 @given(speeches(), st.sampled_from([1.0, 0.5, 0.1]))
 def test_the_expected_derivatives_of_the_sppo_loss_are_zero_at_the_winning_rates_beyond_half(candidate, speech, beta):
     worth = worth_of(speech)
@@ -781,19 +781,19 @@ def test_the_expected_derivatives_of_the_sppo_loss_are_zero_at_the_winning_rates
 # RPO.
 
 
-@clause("PREF-45", examples=60)
+@clause("PREF-38", examples=60)
 @given(pairs)
 def test_the_rpo_loss_is_a_contrast_and_a_likelihood(candidate, batch):
     has_its_value(candidate, "rpo_loss", batch, batch.judged("rpo_loss"))
 
 
-@clause("PREF-46", examples=60)
+@clause("PREF-39", examples=60)
 @given(pairs)
 def test_the_derivatives_of_the_rpo_loss_are_its_derivatives(candidate, batch):
     has_its_derivatives(candidate, "rpo_loss", batch, batch.judged("rpo_loss"))
 
 
-@clause("PREF-47", examples=60)
+@clause("PREF-40", examples=60)
 @given(pairs)
 def test_without_the_likelihood_rpo_is_dpo(candidate, batch):
     batch = hard(batch).but(alpha=0.0)
@@ -804,7 +804,7 @@ def test_without_the_likelihood_rpo_is_dpo(candidate, batch):
     agree(ask(candidate, "rpo_loss", batch), expected, **batch.judged("rpo_loss"))
 
 
-@clause("PREF-47", examples=60)
+@clause("PREF-40", examples=60)
 @given(pairs, st.sampled_from([1.0, 2.0, 0.1]))
 def test_the_likelihood_adds_to_rpo_what_its_weight_says(candidate, batch, alpha):
     without, much = batch.but(alpha=0.0), batch.but(alpha=alpha)

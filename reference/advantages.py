@@ -73,11 +73,11 @@ def vtrace(
     advantage: str = "paper",
     policy_clip: str = "rho_clip",
 ) -> tuple[list[Number], list[Number]]:
-    """V-trace: v_t = V_t + x_t with x_t = rho_t delta_t + gamma lam c_t x_{t+1}, or rho_t delta_t at an end (ADV-22).
+    """V-trace: v_t = V_t + x_t with x_t = rho_t delta_t + gamma lam c_t x_{t+1}, or rho_t delta_t at an end (ADV-20).
 
     ratio: pi(a|s) / mu(a|s) of each step; rho is that ratio or rho_clip, c is that or c_clip, if they are smaller.
     advantage, policy_clip: in the advantages w_t (r_t + gamma q_t - V_t), what follows a step, v_{t+1} or a mixture
-    (ADV-32), and what the ratio w_t is clipped at (ADV-33).
+    (ADV-30), and what the ratio w_t is clipped at (ADV-31).
     Returns T >= 1 targets and T advantages.  Espeholt et al. (2018), eq. 1 and remarks 1 and 2.
 
     >>> vtrace([1, 2], [3, 5], [5, 7], [False, True], [False, False], [4, 0.5], 0.5, 1, 2, 1)
@@ -101,7 +101,7 @@ def vtrace(
 
 
 def policy_limit(policy_clip: str, rho_clip: Number) -> Number:
-    """What the ratio is clipped at in V-trace's advantages: rho_clip, or the number in "at most C" (ADV-33)."""
+    """What the ratio is clipped at in V-trace's advantages: rho_clip, or the number in "at most C" (ADV-31)."""
     shape, number = shape_of(policy_clip, "rho_clip", "at most C")
     return rho_clip if shape == "rho_clip" else number
 
@@ -112,7 +112,7 @@ def normalize_advantages(
     """Advantages with mean 0 and standard deviation 1: (A_i - mean) / std, or 0 where the mask is 0 (ADV-11).
 
     advantages, mask: the N numbers and truth values of a whole batch, in any order.
-    std, eps, one: the choices of ADV-19, ADV-20 and ADV-21.
+    std, eps, one: the choices of ADV-17, ADV-18 and ADV-19.
     Returns N numbers.  Raises ValueError for another choice.
     """
     require(std, *STDS)

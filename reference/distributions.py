@@ -60,10 +60,10 @@ def entropy(
 def gaussian_logp(
     actions: Vector, mean: Vector, log_std: Vector, functions: Any = math
 ) -> tuple[Number, list[Number], list[Number]]:
-    """sum_a -z_a^2 / 2 - log sigma_a - log(2 pi) / 2, with z = (x - mu) / sigma (DIST-5).
+    """sum_a -z_a^2 / 2 - log sigma_a - log(2 pi) / 2, with z = (x - mu) / sigma (DIST-6).
 
     actions, mean, log_std: [A], of one state.  functions: exp, log and pi for the numbers at hand.
-    Returns it, its derivatives in mean, z / sigma, and in log_std, z^2 - 1 (DIST-6).
+    Returns it, its derivatives in mean, z / sigma, and in log_std, z^2 - 1 (DIST-7).
     """
     deviations = list(map(functions.exp, log_std))
     z = [(x - mu) / sigma for x, mu, sigma in zip(actions, mean, deviations, strict=True)]
@@ -72,7 +72,7 @@ def gaussian_logp(
 
 
 def gaussian_entropy(log_std: Vector, functions: Any = math) -> tuple[Number, list[Number]]:
-    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (DIST-9)."""
+    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (DIST-10)."""
     half = (log_std[0] * 0 + 1) / 2
     return sum(log_sigma + _log_root(functions) + half for log_sigma in log_std), [1 for _ in log_std]
 
@@ -80,9 +80,9 @@ def gaussian_entropy(log_std: Vector, functions: Any = math) -> tuple[Number, li
 def gaussian_kl(
     mean: Vector, log_std: Vector, ref_mean: Vector, ref_log_std: Vector, functions: Any = math
 ) -> tuple[Number, list[Number], list[Number]]:
-    """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (DIST-10).
+    """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (DIST-11).
 
-    Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (DIST-11).
+    Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (DIST-12).
     """
     spreads = [functions.exp(2 * (own - other)) for own, other in zip(log_std, ref_log_std, strict=True)]
     apart = [mu - other for mu, other in zip(mean, ref_mean, strict=True)]
@@ -97,9 +97,9 @@ def gaussian_kl(
 def squashed_gaussian_logp(
     presquash: Vector, mean: Vector, log_std: Vector, functions: Any = math
 ) -> tuple[Number, list[Number]]:
-    """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (DIST-13).
+    """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (DIST-14).
 
-    Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (DIST-14).
+    Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (DIST-15).
     """
     logp, pulls, _ = gaussian_logp(presquash, mean, log_std, functions)
     # log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))), without the difference of what is all but 1.

@@ -78,7 +78,7 @@ def _above(rewards: Sequence[Number], baseline: str, of_one: str) -> list[Number
 def _deviation(
     rewards: Sequence[Number], whole_batch: Sequence[Number], baseline: str, std: str, spread: str
 ) -> Number:
-    """The standard deviation that a group's advantages are divided by (GRP-45); of one number it is taken for 1."""
+    """The standard deviation that a group's advantages are divided by (GRP-15); of one number it is taken for 1."""
     known = whole_batch if spread == "of the batch" else rewards
     deviation = standard_deviation(known, std) if len(known) > 1 else 1
     if spread == "around the baselines" and baseline == "leave-one-out" and len(known) > 1:
@@ -95,9 +95,9 @@ def reinforce_plus_plus_advantages(
     eps: str = "sqrt(var + 1e-8)",
     alone: str = "zero",
 ) -> list[Number]:
-    """(A_i - mean) / D over the whole batch, of A_i = r_i, or of r_i less its group's mean (GRP-18).
+    """(A_i - mean) / D over the whole batch, of A_i = r_i, or of r_i less its group's mean (GRP-19).
 
-    baseline: ``none`` or ``mean``.  std, eps, alone: the choices of GRP-20 and GRP-14.
+    baseline: ``none`` or ``mean``.  std, eps, alone: the choices of GRP-21 and GRP-14.
     Returns N numbers.  Hu et al. (2025).
     """
     require(baseline, "none", "mean")
@@ -137,7 +137,7 @@ def expected_gradient_of_groups(
 def success_weight(rate: Number, size: int, divisor: Callable[[int], Number]) -> Number:
     """E[x (1 - x) / D] / (p (1 - p)), x being the share of right ones among G answers, each of them right with p.
 
-    It is what grad p is multiplied by where right ones are rewarded with 1 and others with 0 (GRP-16); a polynomial in
+    It is what grad p is multiplied by where right ones are rewarded with 1 and others with 0 (GRP-17); a polynomial in
     p, the terms without a right one or a wrong one being 0.
     rate: p.  size: G, at least 2.  divisor: D, a function of how many of the answers are right.
     """
@@ -164,26 +164,26 @@ def dr_grpo_loss(
     length: Number,
     **choices: Any,
 ) -> tuple[Any, ...]:
-    """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-22).  Liu et al. (2025)."""
+    """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-23).  Liu et al. (2025)."""
     tables = logp, old_logp, ref_logp, advantages, groups, mask
     fixed = partial(surrogate_loss, reduction="mean of sums over a fixed divisor", divisor=length)
     return fixed(*tables, clip_low, clip_high, kl_coef, **choices)
 
 
 grpo_loss = partial(surrogate_loss, reduction="mean of means")
-"""1/B sum_b 1/|o_b| sum_t (kl_coef k3 - u) of each token's own ratio (GRP-21).  Shao et al. (2024)."""
+"""1/B sum_b 1/|o_b| sum_t (kl_coef k3 - u) of each token's own ratio (GRP-22).  Shao et al. (2024)."""
 
 dapo_loss = partial(surrogate_loss, reduction="token-mean")
-"""The same over the tokens of the batch, or of one group after the other (GRP-23).  Yu et al. (2025)."""
+"""The same over the tokens of the batch, or of one group after the other (GRP-24).  Yu et al. (2025)."""
 
 cispo_loss = partial(surrogate_loss, clip="weight", reduction="token-mean")
-"""The mean of -clip(r) A logp, the clipped ratio held (GRP-25).  MiniMax (2025)."""
+"""The mean of -clip(r) A logp, the clipped ratio held (GRP-26).  MiniMax (2025)."""
 
 gspo_loss = partial(surrogate_loss, ratio="sequence", reduction="mean of means")
-"""-1/B sum_b u(s_b), s_b being the geometric mean of the row's ratios (GRP-24).  Zheng et al. (2025)."""
+"""-1/B sum_b u(s_b), s_b being the geometric mean of the row's ratios (GRP-25).  Zheng et al. (2025)."""
 
 luspo_loss = partial(surrogate_loss, ratio="sequence", reduction="mean of sums")
-"""-1/B sum_b |o_b| u(s_b) (GRP-42).  Liu et al. (2026)."""
+"""-1/B sum_b |o_b| u(s_b) (GRP-27).  Liu et al. (2026)."""
 
 gmpo_loss = partial(surrogate_loss, ratio="sequence", clip="geometric", reduction="mean of means")
-"""-1/B sum_b A_b times the geometric mean of the row's clipped ratios (GRP-43).  Zhao et al. (2025)."""
+"""-1/B sum_b A_b times the geometric mean of the row's clipped ratios (GRP-28).  Zhao et al. (2025)."""

@@ -132,7 +132,7 @@ def kl_loss(
     """The mean of rho k over the tokens where the mask is set, rho = exp(logp - old_logp) (KL-20), and its derivatives.
 
     logp, ref_logp, old_logp, mask: [B][T].  reduction, empty_rows, count: which mean it is (RED-8).  form: where the
-    ratio stands and what is differentiated (KL-23).  clamp: which estimates are kept near zero (KL-8).
+    ratio stands and what is differentiated (KL-22).  clamp: which estimates are kept near zero (KL-8).
     Returns the loss and its derivatives, [B][T].
     """
     form_of = one_of(FORMS, form)
@@ -176,4 +176,4 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     "straight through": _straight_through,
     "weighted straight through": _weighted_straight_through,
 }
-"""A token's term and its derivative by form, from its log-ratio x, exp(-x) and the ratio rho (KL-23)."""
+"""A token's term and its derivative by form, from its log-ratio x, exp(-x) and the ratio rho (KL-22)."""

@@ -199,7 +199,7 @@ def sequence_logp(
 
 
 def completion_mask(tokens: Sequence[int], prompt_length: int, eos: int, pad: int) -> list[int]:
-    """1 at the tokens of the answer: behind the prompt, up to the first EOS, or else to where padding begins (LANG-16).
+    """1 at the tokens of the answer: behind the prompt, up to the first EOS, or else to where padding begins (LANG-15).
 
     tokens: [T], padding on the left being part of the prompt.  Returns T times 0 or 1.
 
@@ -247,9 +247,9 @@ def token_rewards(
     clamp: str = "none",
     exp: Callable[[Number], Number] = exp,
 ) -> list[Number]:
-    """r_t = -beta k_t, and the score on top of it at the last token that counts (LANG-21, LANG-22).
+    """r_t = -beta k_t, and the score on top of it at the last token that counts (LANG-20, LANG-21).
 
-    logp, ref_logp, mask: [T].  kl_coef: beta.  estimator, clamp: what k_t is (LANG-45).  Returns T numbers.
+    logp, ref_logp, mask: [T].  kl_coef: beta.  estimator, clamp: what k_t is (LANG-23).  Returns T numbers.
 
     >>> token_rewards(1, [-1, -2, -3], [-2, -4, -5], [1, 1, 1], 0.25)
     [-0.25, -0.5, 0.5]
@@ -268,11 +268,11 @@ DISTANCES: dict[str, Callable[[Number, Callable[[Number], Number]], Number]] = {
     "k2": lambda x, exp: x * x / 2,
     "k3": lambda x, exp: exp(-x) - 1 + x,
 }
-"""What a token with the log-ratio x pays for, by its name; exp is that of the numbers at hand (LANG-45)."""
+"""What a token with the log-ratio x pays for, by its name; exp is that of the numbers at hand (LANG-23)."""
 
 
 def outcome_score(token_rewards: Vector, mask: Sequence[Any]) -> Number:
-    """What a completion has earned: the sum of the rewards of the tokens that count (LANG-26).
+    """What a completion has earned: the sum of the rewards of the tokens that count (LANG-24).
 
     >>> outcome_score([1, 2, 4], [1, 0, 1])
     5
@@ -281,7 +281,7 @@ def outcome_score(token_rewards: Vector, mask: Sequence[Any]) -> Number:
 
 
 def token_returns(token_rewards: Vector, mask: Sequence[Any], gamma: Number) -> list[Number]:
-    """Reward-to-go over the tokens that count: the others are no steps, and nothing is discounted over them (LANG-28).
+    """Reward-to-go over the tokens that count: the others are no steps, and nothing is discounted over them (LANG-25).
 
     token_rewards, mask: [T].  Returns T numbers.
 
@@ -292,7 +292,7 @@ def token_returns(token_rewards: Vector, mask: Sequence[Any], gamma: Number) -> 
 
 
 def token_gae(token_rewards: Vector, values: Vector, mask: Sequence[Any], gamma: Number, lam: Number) -> list[Number]:
-    """GAE over the tokens that count: A_t = delta_t + gamma lam A_(t+1), nothing following the last of them (LANG-31).
+    """GAE over the tokens that count: A_t = delta_t + gamma lam A_(t+1), nothing following the last of them (LANG-28).
 
     token_rewards, values, mask: [T].  Returns T numbers.  Schulman et al. (2016), eq. 16.
 

@@ -183,7 +183,7 @@ class Credit:
     decay: Number
     """c"""
     discount: Number
-    """kappa: gamma, or 1 where gamma^t is left out (PG-12)"""
+    """kappa: gamma, or 1 where gamma^t is left out (PG-14)"""
     window: int | None = None
     """how many errors G_t consists of at most; None for all that follow"""
 
@@ -648,7 +648,7 @@ def n_step(given: Process, critic: Any, n: int, discount: Number = None) -> Cred
 
 
 def per_decision(given: Process) -> Credit:
-    """gamma^t G_t for per-decision importance sampling (PG-23), of a process that has a `behaviour`."""
+    """gamma^t G_t for per-decision importance sampling (PG-9), of a process that has a `behaviour`."""
     nothing = given.zeros(given.horizon or 1, len(given.initial))
     return Credit(nothing, _by_step(given, 0), given.gamma, given.gamma)
 

@@ -44,7 +44,7 @@ def scored(policy: Matrix, credit: Matrix) -> Gradient:
 
 
 def through_softmax(policy: Matrix, partials: Matrix) -> Gradient:
-    """dJ/dtheta_a = pi_a (dJ/dpi_a - sum_b pi_b dJ/dpi_b), the chain rule from probabilities to logits (PG-8).
+    """dJ/dtheta_a = pi_a (dJ/dpi_a - sum_b pi_b dJ/dpi_b), the chain rule from probabilities to logits (PG-10).
 
     policy: [S][A].  partials: [S][A], dJ/dpi(a|s) as if the probabilities were free of each other.  How J is continued
     beyond rows that sum to 1 does not matter: a difference that is the same for all of a state's actions cancels.
@@ -70,7 +70,7 @@ def discounted_reward_to_go(
 def undiscounted_reward_to_go(
     states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number
 ) -> list[Number]:
-    """w_t = G_t, without gamma^t: what most code does, and not the gradient of any function (PG-12).
+    """w_t = G_t, without gamma^t: what most code does, and not the gradient of any function (PG-14).
 
     Nota & Thomas (2020), "Is the policy gradient a gradient?".
     """
@@ -78,7 +78,7 @@ def undiscounted_reward_to_go(
 
 
 def conventional_weights(discounting: str, credit: str) -> Weights:
-    """The weights that the conventions of the operation ``policy_gradient`` stand for (PG-12, PG-13).
+    """The weights that the conventions of the operation ``policy_gradient`` stand for (PG-14, PG-15).
 
     Raises ValueError for a choice that is not theirs, also where it makes no difference.
     """
@@ -102,7 +102,7 @@ def with_baseline(baseline: Callable[[int, int], Number]) -> Weights:
 
 
 def per_decision(policy: Matrix, behaviour: Matrix) -> Weights:
-    """w_t = sum_{k >= t} gamma^k rho_0 ... rho_k r_k, rho_k = pi(a_k|s_k) / mu(a_k|s_k): mu acts, pi learns (PG-23).
+    """w_t = sum_{k >= t} gamma^k rho_0 ... rho_k r_k, rho_k = pi(a_k|s_k) / mu(a_k|s_k): mu acts, pi learns (PG-9).
 
     A reward is weighed by the ratios of the decisions that came before it, its own included, and by no later one.
     behaviour: mu, [S][A], positive where the policy is.  Precup, Sutton & Singh (2000).
@@ -116,7 +116,7 @@ def per_decision(policy: Matrix, behaviour: Matrix) -> Weights:
 
 
 def whole_trajectory(policy: Matrix, behaviour: Matrix) -> Weights:
-    """w_t = rho_0 ... rho_T R(tau): the trajectory's probability under pi for that under mu (PG-23).
+    """w_t = rho_0 ... rho_T R(tau): the trajectory's probability under pi for that under mu (PG-9).
 
     behaviour: mu, [S][A], positive where the policy is.
     """
@@ -145,7 +145,7 @@ def policy_gradient(
     gamma: Number,
     weights: Weights = discounted_reward_to_go,
 ) -> Gradient:
-    """REINFORCE's estimate from one episode: sum_t w_t grad log pi(a_t|s_t) (PG-11).
+    """REINFORCE's estimate from one episode: sum_t w_t grad log pi(a_t|s_t) (PG-13).
 
     states, actions, rewards: of the T steps of one complete episode.  Williams (1992); Sutton & Barto (2018), eq. 13.8.
     """
@@ -207,7 +207,7 @@ def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]
 def policy_gradient_loss(
     logp: Matrix, advantages: Matrix, mask: Mask, **reduction: str
 ) -> tuple[Number, list[list[Number]]]:
-    """L = -sum A_bt log pi(a_bt|s_bt) / n_b over the steps where the mask is set, and dL/dlogp = -A_bt / n_b (PG-32).
+    """L = -sum A_bt log pi(a_bt|s_bt) / n_b over the steps where the mask is set, and dL/dlogp = -A_bt / n_b (PG-18).
 
     logp, advantages, mask: [B][T].  reduction: its choices, of `divisors` (RED-8 to RED-10).
     Returns the loss and its derivatives, [B][T].

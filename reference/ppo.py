@@ -37,7 +37,7 @@ def ppo_loss(
     """L = -mean of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - old_logp), and dL/dlogp (PPO-1).
 
     dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
-    is (RED-8 to RED-10).  log_ratio: whether logarithms of ratios are clamped (PPO-15).  Schulman et al. (2017), eq. 7.
+    is (RED-8 to RED-10).  log_ratio: whether logarithms of ratios are clamped (PPO-14).  Schulman et al. (2017), eq. 7.
     """
     require(log_ratio, *LIMITS)
 
@@ -59,10 +59,10 @@ def value_loss(
     clipping: str = "larger of both",
     **reduction: str,
 ) -> tuple[Number, Table]:
-    """L = factor * mean of (V - R)^2, or with a clip of max((V - R)^2, (V_clip - R)^2), and dL/dV (PPO-21).
+    """L = factor * mean of (V - R)^2, or with a clip of max((V - R)^2, (V_clip - R)^2), and dL/dV (PPO-17).
 
     V_clip: V, but no further than clip from the old value.  factor: what squares are multiplied with.  clipping:
-    whether the larger square counts, or always that of V_clip, or (V - R)^2 up to clip (PPO-27).
+    whether the larger square counts, or always that of V_clip, or (V - R)^2 up to clip (PPO-23).
     reduction: its choices, of `divisors` (RED-8 to RED-10).
     """
     weight, square = _weight(factor), one_of(SQUARES, clipping)
@@ -104,7 +104,7 @@ SQUARES: Mapping[str, Callable[[Number, Number, Number, Number], tuple[Number, N
     "clipped only": _clipped,
     "square at most clip": _clamped,
 }
-"""What is made of a value, the old one, the return and a clip, with its derivative in the value (PPO-27)."""
+"""What is made of a value, the old one, the return and a clip, with its derivative in the value (PPO-23)."""
 
 
 def actor_critic_loss(
@@ -118,9 +118,9 @@ def actor_critic_loss(
     factor: str = "1",
     **reduction: str,
 ) -> tuple[Number, Table, Table, Table]:
-    """L = mean of -(R - V) logp + value_coef * factor * (R - V)^2 - entropy_coef H, the advantage a constant (PPO-31).
+    """L = mean of -(R - V) logp + value_coef * factor * (R - V)^2 - entropy_coef H, the advantage a constant (PPO-24).
 
-    factor: what squares are multiplied with (PPO-36).  reduction: its choices, of `divisors` (RED-8 to RED-10).
+    factor: what squares are multiplied with (PPO-29).  reduction: its choices, of `divisors` (RED-8 to RED-10).
     Returns the loss and its derivatives in logp, values and entropies.
     """
     weight = value_coef * _weight(factor)
@@ -137,7 +137,7 @@ def actor_critic_loss(
 def approx_kl(
     logp: Matrix, old_logp: Matrix, mask: Mask, estimator: str = "k3", exp: Exponential = exp, count: str = "n"
 ) -> Number:
-    """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-41)."""
+    """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-31)."""
     estimates: dict[str, Callable[[Number], Number]] = {
         "k1": lambda difference: -difference,
         "k2": lambda difference: difference * difference / 2,
@@ -163,7 +163,7 @@ def clip_fraction(
     exp: Exponential = exp,
     count: str = "n",
 ) -> Number:
-    """The share of steps whose ratio lies outside [1 - clip_low, 1 + clip_high], or whose gradient is cut (PPO-45)."""
+    """The share of steps whose ratio lies outside [1 - clip_low, 1 + clip_high], or whose gradient is cut (PPO-35)."""
     of_any_advantage = one_of({"ratios outside": True, "objectives limited": False}, counts)
 
     def term(row: int, step: int) -> tuple[Number]:
@@ -177,6 +177,6 @@ def clip_fraction(
 
 
 def _weight(factor: str) -> Number:
-    """The number that a factor is (PPO-27)."""
+    """The number that a factor is (PPO-23)."""
     _, number = shape_of(factor, "F")
     return number if isinstance(number, int) else Fraction(number)

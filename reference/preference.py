@@ -119,9 +119,9 @@ def dpo_loss(
     empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
-    """-log sigmoid(beta h) with h = log pi(y_w) / ref(y_w) - log pi(y_l) / ref(y_l), smoothed (PREF-8, PREF-14).
+    """-log sigmoid(beta h) with h = log pi(y_w) / ref(y_w) - log pi(y_l) / ref(y_l), smoothed (PREF-5, PREF-11).
 
-    chosen_logp, ...: [B].  valid: which pairs count.  noise: PREF-15.  reduction, empty_rows: RED-11.
+    chosen_logp, ...: [B].  valid: which pairs count.  noise: PREF-12.  reduction, empty_rows: RED-11.
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Rafailov et al. (2023), eq. 7.
 
     >>> loss, d_chosen, d_rejected = dpo_loss([-3], [-4], [-3], [-4], 2, 0, [1])
@@ -140,7 +140,7 @@ def dpo_loss(
 
 
 def smoothed(label_smoothing: Number, noise: str = "conservative") -> tuple[Number, Number]:
-    """The weights of a pair and of the swapped pair in the loss of a pair whose label may be wrong (PREF-15).
+    """The weights of a pair and of the swapped pair in the loss of a pair whose label may be wrong (PREF-12).
 
     The mean loss of noisy labels, or what has the true label's loss as its mean: with e for label_smoothing,
     (1 - e, e), or (1 - e, -e) / (1 - 2 e).
@@ -175,7 +175,7 @@ def ipo_loss(
     reduction: str = "mean of sums",
     empty_rows: str = "left out",
 ) -> tuple[Number, ...]:
-    """(h - 1 / (2 tau))^2, h as in `dpo_loss` (PREF-17).
+    """(h - 1 / (2 tau))^2, h as in `dpo_loss` (PREF-14).
 
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Azar et al. (2023), eq. 17.
 
@@ -204,7 +204,7 @@ def kto_loss(
     empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
-    """w (1 - sigmoid(s beta (log pi(y) / ref(y) - kl))), s = 1 for the desirable and -1 for the others (PREF-20).
+    """w (1 - sigmoid(s beta (log pi(y) / ref(y) - kl))), s = 1 for the desirable and -1 for the others (PREF-17).
 
     logp, ref_logp, desirable, valid: [B].  Returns the loss and its derivative in logp, [B].
     Ethayarajh et al. (2024), section 4.
@@ -234,7 +234,7 @@ def orpo_loss(
     empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
-    """Negative log-likelihood of the chosen, plus lam times -log sigmoid of the log odds ratio (PREF-26).
+    """Negative log-likelihood of the chosen, plus lam times -log sigmoid of the log odds ratio (PREF-23).
 
     The odds p / (1 - p) are of p = exp(log pi(y) / |y|).  likelihood: whether the first term is a mean over tokens
     (RED-12).  Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].
@@ -272,9 +272,9 @@ def simpo_loss(
     empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
-    """-log sigmoid(beta (log pi(y_w) / |y_w| - log pi(y_l) / |y_l|) - gamma) (PREF-31).
+    """-log sigmoid(beta (log pi(y_w) / |y_w| - log pi(y_l) / |y_l|) - gamma) (PREF-27).
 
-    target: what is subtracted, gamma or beta times gamma (PREF-33).
+    target: what is subtracted, gamma or beta times gamma (PREF-29).
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Meng et al. (2024), eq. 6.
 
     >>> loss, d_chosen, d_rejected = simpo_loss([-4], [-2], [2], [1], 1, 0, [1])
@@ -302,7 +302,7 @@ def sppo_loss(
     reduction: str = "mean of sums",
     empty_rows: str = "left out",
 ) -> tuple[Number, ...]:
-    """(a - 1 / (2 beta))^2 + (b + 1 / (2 beta))^2, with a and b the log-ratios to the reference (PREF-42).
+    """(a - 1 / (2 beta))^2 + (b + 1 / (2 beta))^2, with a and b the log-ratios to the reference (PREF-35).
 
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Wu et al. (2024), eq. 4.7, with the
     labels 1 and 0 for the probabilities and 1 / beta for eta.
@@ -334,7 +334,7 @@ def rpo_loss(
     empty_rows: str = "left out",
     functions: Any = math,
 ) -> tuple[Number, ...]:
-    """-log sigmoid(beta h), as in `dpo_loss`, minus alpha times log pi(y_w) / |y_w| (PREF-45).
+    """-log sigmoid(beta h), as in `dpo_loss`, minus alpha times log pi(y_w) / |y_w| (PREF-38).
 
     likelihood: whether the second term is a mean over tokens (RED-12).
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Pang et al. (2024).

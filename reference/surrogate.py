@@ -46,7 +46,7 @@ def surrogate_loss(
     advantages, groups: [B], a number and a name for each row.  ratio: its level (SUR-2).  clip: the form of u (SUR-3 to
     SUR-6); clip_low, clip_high: how far below and above 1 a ratio may be; dual_clip: a second bound of the pessimistic
     form (SUR-7).  reduction, divisor: n_b (SUR-8).  kl: the estimate k (SUR-9); without a kl_coef nothing of it is
-    read.  empty_rows, count, log_ratio, clamp, kl_weight: what is left open (SUR-16 to SUR-19).
+    read.  empty_rows, count, log_ratio, clamp, kl_weight: what is left open (SUR-18 to SUR-21).
     """
     for choice, known in (ratio, LEVELS), (clip, FORMS), (kl, ESTIMATORS), (clamp, CLAMPED), (kl_weight, KL_WEIGHTS):
         require(choice, *known)
@@ -85,7 +85,7 @@ def objectives(
 def penalties(
     new: Row, ref: Row, ratios: list[Term], ratio: str, kl: str, clamp: str, kl_weight: str, exp: Exponential
 ) -> list[Term]:
-    """w_t k_t of one row's tokens, and its derivatives (SUR-9, SUR-19).  A ratio that weighs k2 is held (KL-15)."""
+    """w_t k_t of one row's tokens, and its derivatives (SUR-9, SUR-21).  A ratio that weighs k2 is held (KL-15)."""
     estimates = [estimated(kl, x, exp(-x), clamp) for x in _differences(new, ref)]
     if kl_weight == "1":
         return estimates
@@ -95,7 +95,7 @@ def penalties(
 
 
 def rated(log_ratios: Row, ratio: str, log_ratio: str, exp: Exponential) -> list[Term]:
-    """Each token's ratio at its level (SUR-2), and 1; 0 where it does not move with its logarithm (SUR-17)."""
+    """Each token's ratio at its level (SUR-2), and 1; 0 where it does not move with its logarithm (SUR-19)."""
     limited = [limit(x, log_ratio) for x in LEVELS[ratio](log_ratios)]
     return [(1, 0) if ratio == "none" else (exp(x), moves) for x, moves in limited]
 
@@ -115,14 +115,14 @@ Each is linear and its own transpose: it takes derivatives back the way it takes
 """
 
 LIMITS = ("as it is", "clamped to C", "at most C")
-"""How far a log-ratio counts (SUR-17)."""
+"""How far a log-ratio counts (SUR-19)."""
 
 KL_WEIGHTS = ("1", "ratio")
-"""What an estimate of the KL divergence is multiplied by (SUR-19)."""
+"""What an estimate of the KL divergence is multiplied by (SUR-21)."""
 
 
 def limit(number: Number, choice: str) -> Term:
-    """A log-ratio as far as it counts, and 1; 0 where it is held (SUR-17)."""
+    """A log-ratio as far as it counts, and 1; 0 where it is held (SUR-19)."""
     shape, most = shape_of(choice, *LIMITS)
     if shape != "as it is" and number > most:
         return most, 0

@@ -384,7 +384,7 @@ def completion_mask(tokens: Tokens, prompt_length: Rows, eos: Token, pad: Token)
 
 @_operation("language")
 def token_rewards(scores: Rows, logp: Steps, ref_logp: Steps, mask: Flags, kl_coef: Number) -> Steps:
-    """The score at the last token that counts, and at each kl_coef (logp - ref_logp) less (or as LANG-45 says)."""
+    """The score at the last token that counts, and at each kl_coef (logp - ref_logp) less (or as LANG-23 says)."""
 
 
 @_operation("language")

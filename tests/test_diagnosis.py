@@ -220,7 +220,7 @@ def test_a_defect_is_recognised_under_the_conventions_that_the_candidate_has():
 
     candidate = candidate_with(policy_gradient_loss=policy_gradient_loss)
     candidate.inferred["policy_gradient_loss.reduction"] = "sum"
-    assert ("loss-ascends",) in mistakes(candidate, "PG-36")
+    assert ("loss-ascends",) in mistakes(candidate, "PG-21")
 
 
 @pytest.mark.parametrize("fault", WITH_CONVENTIONS[::2], ids=lambda fault: f"{fault.id}-{fault.slug}")

@@ -29,7 +29,7 @@ def entropy(style, choices, logits, legal):
     return value, policy * (np.log(total)[:, None] - shifted - value[:, None])
 
 
-@way("the logarithm of a sum less a mean of logits as they are", admitted=("DIST-18",))
+@way("the logarithm of a sum less a mean of logits as they are", admitted=("DIST-5",))
 def entropy(style, choices, logits, legal):
     possible = legal & (logits > -np.inf)
     scores = np.where(possible, logits, style.dtype(0)).astype(style.dtype)
