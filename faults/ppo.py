@@ -451,7 +451,7 @@ def value_loss(values, old_values, returns, mask, clip):
 @fault(
     id="P60",
     slug="smaller-of-both-errors",
-    clause="PPO-22",
+    clause="PPO-19",
     seen=("ray-project/ray#2233",),
     effect="The smaller error counts: a value that went past its return is not called back.",
 )

@@ -108,7 +108,7 @@ class Credited:
     @property
     def free(self) -> np.ndarray:
         """Where a clip in logarithms, if that is the clip, holds no log-ratio [B, T]."""
-        return (self.held == self.log_ratio) | (self.clip != "geometric")
+        return (self.held == self.log_ratio) | (self.clip != "geometric") | (self.ratio == "none")
 
     @property
     def exponents(self) -> np.ndarray:
