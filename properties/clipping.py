@@ -15,7 +15,7 @@ from flint import arb, ctx
 from rlspec.properties.checking import exactly
 from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
-from rlspec.properties.tokens import Masked, or_shut, spread_mask, token_ratios
+from rlspec.properties.tokens import HELD, Masked, or_shut, spread_mask, token_ratios
 
 FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1, 80, -80])
 """Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
@@ -102,11 +102,11 @@ class Surrogates(Masked):
     def sizes(self) -> np.ndarray:
         """How large a token's term of the loss is, and how far that may be off, [B, T], the latter in units of u.
 
-        A term is |A| times a limited ratio (and no smaller ratio than exp(-20) need be told from that).  A ratio is
+        A term is |A| times a limited ratio (a smaller ratio than `HELD` may have been made that).  A ratio is
         relatively off by the absolute error of its logarithm, which is below u times the two log-probabilities.
         """
         highest = np.where(self.advantages > 0, 1 + self.clip_high, self.dual_clip or np.inf)
-        lowest = np.where(self.advantages < 0, 1 - self.clip_low, np.exp(-20))
+        lowest = np.where(self.advantages < 0, np.maximum(1 - self.clip_low, HELD), HELD)
         limited = np.clip(np.exp(np.minimum(self.logp - self.old_logp, 700)), lowest, highest)
         return np.abs(self.advantages) * limited * (1 + np.abs(self.logp) + np.abs(self.old_logp))
 

@@ -8,6 +8,7 @@ import numpy as np
 from rlspec.properties.checking import agree, exactly
 from rlspec.properties.clipping import exact_exp
 from rlspec.properties.losses import Credited
+from rlspec.properties.tokens import LEAST_CLAMP
 from rlspec.reference.choices import shape_of
 from rlspec.reference.kl import CLAMPED
 from rlspec.reference.reductions import divisors
@@ -47,10 +48,6 @@ def divided(candidate: Any, operation: str, mask: Any, reduction: str = "", **fi
     if reduction in OVER_TOKENS:
         chosen["count"] = left_open(candidate, operation, "count", "n")
     return [exactly(size) for size in divisors(mask.tolist(), **chosen, **fixed)]
-
-
-LEAST_CLAMP = 5
-"""Nearer to zero, neither a log-ratio nor an estimate is touched by any clamp."""
 
 
 def limited(candidate: Any, operation: str, log_ratio: Fraction) -> tuple[Fraction, bool]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rlspec.properties.divergences import estimate_error
 from rlspec.properties.strategies import NUMBERS
-from rlspec.properties.tokens import UNEVEN_RATIOS, Completions, completions, or_shut, token_ratios
+from rlspec.properties.tokens import HELD, UNEVEN_RATIOS, Completions, completions, or_shut, token_ratios
 from rlspec.spec.operations import OPERATIONS
 
 POINTS: dict[str, dict[str, str]] = {
@@ -146,7 +146,8 @@ class Credited:
 
         A ratio is the exponential of a difference of two logarithms, so that its relative error is theirs, absolute: l
         roundings' worth where they are l in size.  A ratio that its clip limits is at most the clip, where A pushes it
-        that way; where it is smaller, it need not be told from exp(-20).  As a weight it is multiplied by a logarithm.
+        that way; where it is smaller than `HELD`, a clamp may have made it that.  As a weight it is multiplied by a
+        logarithm.
         """
         size, ratio = np.abs(self.advantages)[:, None], np.exp(np.minimum(self.leveled, 700))
         logarithm = 1 + np.where(self.mask, np.abs(self.tokens.logp), 0)
@@ -160,13 +161,13 @@ class Credited:
             ratio = np.exp(self.exponents)
         elif self.clip == "weight":
             ratio = np.clip(ratio, 1 - self.clip_low, 1 + self.clip_high) * logarithm
-        return size * np.maximum(ratio, np.exp(-20)) * (1 + self.digits)
+        return size * np.maximum(ratio, HELD) * (1 + self.digits)
 
     @property
     def kl_terms(self) -> np.ndarray:
         """The size of each token's k, and of its derivative, weighed by the ratio or not [B, T]."""
         logp, ref_logp = (np.where(self.mask, part, 0) for part in (self.tokens.logp, self.tokens.ref_logp))
-        x, weight = logp - ref_logp, np.exp(np.minimum(self.leveled, 700))
+        x, weight = logp - ref_logp, np.maximum(np.exp(np.minimum(self.leveled, 700)), HELD)
         off = estimate_error(x, np.abs(logp) + np.abs(ref_logp), self.kl)
         size = {"k1": 1 + np.abs(x), "k2": np.abs(x) + x * x, "k3": 1 + np.abs(x) + np.exp(-x)}[self.kl]
         return abs(self.kl_coef) * (off * np.maximum(1, weight) + 2 * size * weight * (4 + self.digits))

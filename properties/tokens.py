@@ -10,6 +10,12 @@ import numpy as np
 
 from rlspec.properties.strategies import LOG_PROBABILITIES, LOGITS, NUMBERS, windows
 
+LEAST_CLAMP = 5
+"""Nearer to zero, neither a log-ratio nor an estimate is touched by any clamp that is a convention."""
+
+HELD = np.exp(-LEAST_CLAMP)
+"""The largest ratio that a smaller one may be held at by a clamp."""
+
 TOKEN_RATIOS = np.array([1, 2, 0.5, 1.0625, 0.9375, 1.75, 0.375, 4, 1.1875, 0.8125, 1.375])
 """What ratios of probabilities are drawn from: equal ones, some inside and some outside of every clip on either side,
 and some between any two of them; none at a clip's edge, where rounding would decide."""

@@ -382,19 +382,31 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
 
     A wrong value says nothing about precision, and neither does one that float32 holds.  Of the others those decide
     that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
-    half of all, since some wrong values are not wrong by much.
+    three quarters of all, since wrong values may be wrong by little: a spread hardly shows beside a larger epsilon.
     """
     (wide, _, exact), (narrow, shown, rounded) = (
         _precise(answered, _best(candidate, operation, answered, roundoff), roundoff) for roundoff in (DOUBLE, SINGLE)
     )
     is_wide = 2 * exact >= rounded
     taken, roundoff = (wide, DOUBLE) if is_wide else (narrow, SINGLE)
-    wrong = (asked.question for asked in answered if not asked.explained(taken.chosen(), roundoff))
-    candidate.unexplained[operation] = tuple(islice(wrong, 1))
-    found = taken.chosen()
-    if exact if is_wide else 2 * rounded >= shown:
-        found[f"{operation}.precision"] = ("float64" if is_wide else "float32") + WHERE_RIGHT
+    _round(taken, answered, roundoff)
+    found, precision = taken.chosen(), "float64" if is_wide else "float32"
+    wrong = tuple(islice((one.question for one in answered if not one.explained(found, roundoff)), 1))
+    if not wrong:  # numbers that were missed, each by itself, and are found together
+        return found | {f"{operation}.precision": precision}
+    candidate.unexplained[operation] = wrong
+    if exact if is_wide else 4 * rounded >= 3 * shown:
+        found[f"{operation}.precision"] = precision + WHERE_RIGHT
     return found
+
+
+def _round(taken: Combination, answered: list[Answered], roundoff: Fraction) -> None:
+    """Take numbers of fewer digits if all answers are explained with these: looked for one by one, they stand askew."""
+    for digits in range(3 if taken.numbers else 0):
+        numbers = {name: float(f"{number:.{digits}e}") for name, number in taken.numbers.items()}
+        if not any(asked.missed(taken.chosen(**numbers), roundoff) for asked in answered):
+            taken.numbers = numbers
+            return
 
 
 def _precise(answered: list[Answered], best: Combination, roundoff: Fraction) -> tuple[Combination, int, int]:

@@ -126,9 +126,13 @@ def test_several_choices_are_found_out(operation, chosen):
 
 @pytest.mark.parametrize(("operation", "chosen"), TOGETHER[::3], ids=as_id)
 def test_choices_are_found_out_from_answers_in_single_precision(operation, chosen):
-    candidate = who(operation, single(choosing(operation, chosen)))
-    assert unlike(candidate, chosen, digits=2) == {}
+    answer = single(choosing(operation, chosen))
+    candidate = who(operation, answer)
     assert candidate.explained(operation)
+    if unlike(candidate, chosen, digits=2):  # others do as well to single precision; what is declared is taken then
+        declared = who(operation, answer, CONVENTIONS=chosen)
+        assert unlike(declared, chosen, digits=2) == {}
+        assert declared.explained(operation)
 
 
 NUMBERS = ["std + 1e-5", "sqrt(var + 3e-7)", "max(std, 1e-3)", "std + 4.971284e-4", "std + 1e-12"]

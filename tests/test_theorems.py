@@ -18,6 +18,7 @@ from rlspec.properties import test_kl as kls
 from rlspec.properties import test_language as languages
 from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
+from rlspec.properties import test_reductions as reductions
 from rlspec.reference import critics as reference_critics
 from rlspec.reference import (
     decision_process,
@@ -251,6 +252,23 @@ WRONG += [
     ("credit_divided_by_length", languages, "expected_gradient", from_the_second_token_on),
     ("scores_of_another_policy", languages, "expected_gradient", spoken_by_itself),
     ("policy_that_spoke_have_mean_zero", languages, "score_gradient", shared_out),
+]
+
+
+def over_all_tokens(mask, reduction, **named):
+    """A token mean, whatever is asked for."""
+    return [sum(map(sum, mask))] * len(mask)
+
+
+def over_all_rows(mask, reduction, **named):
+    """A mean of sums, whatever is asked for."""
+    return [len(mask)] * len(mask)
+
+
+WRONG += [
+    ("constant_divisor_keeps_the_direction", reductions, "divisors", over_all_tokens),
+    ("mean_over_tokens_credits_a_score", reductions, "divisors", over_all_rows),
+    ("mean_of_means_follows_the_score", reductions, "divisors", over_all_rows),
 ]
 
 
