@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -144,15 +145,30 @@ def outcome(inner: Inner, arguments: Arguments, finite: int | None = None) -> Re
 
 
 class Deadline:
-    """Processor time that is left."""
+    """Processor time that is left for searching; what is done in between does not count."""
 
     def __init__(self, seconds: float) -> None:
-        self.end = time.process_time() + seconds
+        self.left = seconds
+        self._begun: float | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While it lasts, time passes."""
+        if self._begun is not None:
+            yield
+            return
+        self._begun = time.process_time()
+        try:
+            yield
+        finally:
+            self.left -= time.process_time() - self._begun
+            self._begun = None
 
     @property
     def over(self) -> bool:
         """Whether none is left."""
-        return time.process_time() > self.end
+        passed = 0.0 if self._begun is None else time.process_time() - self._begun
+        return passed > self.left
 
 
 @dataclass(eq=False)
@@ -242,14 +258,22 @@ class Repair:
 
     def single(self) -> list[Explanation]:
         """The single edits that explain all that was observed, or that do where something is so; the plainest first."""
-        if self.first is None:
-            return [Explanation((*self.base, edit)) for edit in self._failing()]
-        suspects = [edit for edit in self.edits if self._mends(edit, self.first)]
-        found = [narrowed for edit in suspects if not self.deadline.over for narrowed in self._narrowed(edit)]
-        if not found and has_derivatives(self.operation):
-            found = list(self._differentiated())
+        with self.deadline.running():
+            found = self._singles()
         explained = [Explanation((*self.base, edit)) for edit in found]
         return sorted(explained, key=lambda explanation: explanation.cost)
+
+    def _singles(self) -> list[Edit]:
+        """The single edits that explain all that was observed; none that is further from plain than one before it."""
+        if self.first is None:
+            return list(self._failing())
+        found: list[Edit] = []
+        for edit in self.edits:
+            if found and edit.cost > min(one.cost for one in found):
+                break
+            if self._mends(edit, self.first):
+                found += self._narrowed(edit)
+        return found or (list(self._differentiated()) if has_derivatives(self.operation) else [])
 
     def _failing(self) -> Iterator[Edit]:
         """Where all that is wrong are calls without a usable answer: that it fails, and in which calls."""
@@ -405,18 +429,17 @@ class Repair:
 
     def double(self) -> list[Explanation]:
         """The pairs of edits that explain all that was observed, the plainest first."""
-        if self.first is None:
-            return []
-        found: list[Explanation] = []
+        with self.deadline.running():
+            found = self._doubles() if self.first is not None else []
+        return sorted(found, key=lambda explanation: explanation.cost)
+
+    def _doubles(self) -> list[Explanation]:
         for edit in self._half_way():
             if self.deadline.over:
                 break
-            found += self.beside(edit).single()
-            if found:
-                break
-        if not found:
-            found = self._around_results()
-        return sorted(found, key=lambda explanation: explanation.cost)
+            if found := self.beside(edit).single():
+                return found
+        return self._around_results()
 
     def _half_way(self) -> list[Edit]:
         """Edits that explain some wrong answers completely, those that explain more of them first."""

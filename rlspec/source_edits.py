@@ -76,7 +76,7 @@ def _defined() -> set[FunctionType]:
 
 def _functions_in(value: Any) -> Iterator[FunctionType]:
     if isinstance(value, FunctionType):
-        if value.__module__.startswith(INSIDE):
+        if value.__module__.startswith(INSIDE) and value.__module__ != f"{INSIDE}choices":  # how choices are read
             yield value
     elif isinstance(value, dict):
         yield from (of for of in value.values() if isinstance(of, FunctionType) and of.__module__.startswith(INSIDE))
@@ -246,13 +246,26 @@ class _Source:
             {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and self._is_local(node.id)}
         )
 
+        self.near = dict(self._near(body, set()))
+
+    def _near(self, statements: Sequence[ast.AST], around: set[str]) -> Iterator[tuple[ast.AST, list[str]]]:
+        """For each node, the local names in its statement, and in the heads of the loops around it."""
+        for statement in statements:
+            inside = [node for field in ("body", "orelse") for node in _listed(getattr(statement, field, []))]
+            deeper = {node for part in inside for node in ast.walk(part)}
+            own = [node for node in ast.walk(statement) if node not in deeper]
+            names = around | {node.id for node in own if isinstance(node, ast.Name) and node.id in self.names}
+            names |= {node.arg for node in own if isinstance(node, ast.arg)}
+            yield from ((node, sorted(names)) for node in own)
+            yield from self._near(inside, names)
+
     def _is_local(self, name: str) -> bool:
         return any(name in (*code.co_varnames, *code.co_cellvars) for code in _codes(self.function.__code__))
 
     def changes(self) -> Iterator[tuple[float, _Change]]:
         """Every change, and how far from plain it is."""
         for node, place in self.places.items():
-            for cost, other in _instead(node, self.names):
+            for cost, other in _instead(node, self.near.get(node, [])):
                 yield cost, _Change(self, place, other)
 
     def context(self, node: ast.AST) -> ast.AST:
@@ -281,6 +294,11 @@ class _Source:
         if not found or found[0].co_freevars != self.function.__code__.co_freevars:
             raise ValueError("the change leaves no such function")
         return found[0]
+
+
+def _listed(value: Any) -> list[ast.stmt]:
+    """The statements of a body; of an expression's, none."""
+    return [node for node in value if isinstance(node, ast.stmt)] if isinstance(value, list) else []
 
 
 def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.AST]]:
