@@ -131,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="processes (one for each core)")
     arguments = parser.parse_args(argv)
     begun = perf_counter()
+    one_case_of_each()  # imported now, so that files may change while it runs
     with ProcessPoolExecutor(arguments.jobs) as pool:
         rows = list(pool.map(caught, museum()))
     before = README.read_text(encoding="utf-8").partition(MARKER)[0]
