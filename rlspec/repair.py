@@ -265,6 +265,8 @@ class Repair:
 
     def _singles(self) -> list[Edit]:
         """The single edits that explain all that was observed; none that is further from plain than one before it."""
+        if not self.wrong:
+            return []
         if self.first is None:
             return list(self._failing())
         found: list[Edit] = []
