@@ -10,7 +10,7 @@ from flint import arb, arb_series, ctx, fmpq, fmpq_series
 from hypothesis import assume, given
 
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
-from rlspec.properties.closed_forms import LEAST_CLAMP, divided
+from rlspec.properties.closed_forms import divided
 from rlspec.properties.divergences import (
     MOST_CHOICES,
     Compared,
@@ -26,7 +26,7 @@ from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.questions.kl import exact_estimates, exact_loss, middles
 from rlspec.properties.questions.question import PRECISION, balls, nearest
 from rlspec.properties.strategies import FAR_LOGITS, LOGITS
-from rlspec.properties.tokens import Completions, completions, far_token_ratios
+from rlspec.properties.tokens import LEAST_CLAMP, Completions, completions, far_token_ratios
 from rlspec.reference.choices import shape_of
 from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.kl import (
