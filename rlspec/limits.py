@@ -1,5 +1,6 @@
 """What a candidate may take, and what ends a property early: time that is used up, a call that does not return."""
 
+import gc
 import math
 import signal
 import threading
@@ -21,6 +22,9 @@ HANGS = 3
 
 FIRST = 6
 """How many times the patience an operation's first call may take, which may have to be compiled."""
+
+A_MOMENT = 0.01
+"""Seconds until an alarm that came where an exception would be lost rings again."""
 
 WAITING = 4
 """How many times the budget the calls of a property may last, if they wait more than they compute."""
@@ -64,14 +68,17 @@ def within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any
     """The function's value; raises Overdue inside it once the seconds are over, and again each second thereafter.
 
     Only Python code can be interrupted, only in the main thread, and only where there is SIGALRM; elsewhere the call
-    takes as long as it takes.  A timer that runs already waits for the end of the call.
+    takes as long as it takes.  Where Python would swallow an exception, in a finalizer or beside a garbage collection,
+    it is raised a moment later.  A timer that runs already waits for the end of the call.
     """
     if not _interruptible(seconds):
         return function(*arguments)
     waiting = True
 
     def ring(number: int, frame: FrameType | None) -> None:
-        if waiting:
+        if waiting and _swallows(frame):
+            signal.setitimer(signal.ITIMER_REAL, A_MOMENT, 1.0)
+        elif waiting:
             raise Overdue
 
     handler = signal.signal(signal.SIGALRM, ring)
@@ -86,6 +93,16 @@ def within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any
         signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
         if delay:
             signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - begun), 1e-6), interval)
+
+
+def _swallows(frame: FrameType | None) -> bool:
+    """Whether the frame runs inside a finalizer or a callback of the garbage collector, which lose what is raised."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _interruptible(seconds: float) -> bool:

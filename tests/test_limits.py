@@ -1,5 +1,6 @@
 """A candidate may be slow, hang, or end the process: the run goes on and says so.  And how a run is repeated."""
 
+import gc
 import json
 import math
 import os
@@ -191,6 +192,22 @@ def test_patience_leaves_handlers_and_timers_as_they_were():
 def test_without_signals_a_call_takes_as_long_as_it_takes(seconds, monkeypatch):
     monkeypatch.delattr(signal, "setitimer")
     assert within(seconds, sum, [1, 2]) == 3
+
+
+def test_patience_that_runs_out_beside_a_garbage_collection_is_not_swallowed():
+    def slow(phase, info):
+        time.sleep(0.2 if phase == "stop" else 0)
+
+    def collected_and_waited():
+        gc.collect()
+        time.sleep(10)
+
+    gc.callbacks.append(slow)
+    try:
+        with pytest.raises(Overdue):
+            within(0.1, collected_and_waited)
+    finally:
+        gc.callbacks.remove(slow)
 
 
 # Ending the process
