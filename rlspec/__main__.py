@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Run the properties on a candidate and say which clauses hold. Exit status: 0 all that was tested "
         "holds, 1 a clause is violated, 5 nothing was tested. Further arguments go to pytest.",
     )
-    checking.add_argument("what", help=f"a .py file, a module, or one of: {', '.join(short_names())}")
+    checking.add_argument("what", help=f"a .py file, a module, 'cmd: COMMAND', or one of: {', '.join(short_names())}")
     for name, (takes, does) in PASSED_ON.items():
         checking.add_argument(f"--{name}", metavar=takes, help=does)
     checking.add_argument(

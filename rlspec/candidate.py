@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
 from .spec.clauses import chosen, clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
+from .wire import PREFIX, Adapter, Misbehaved
 
 WHERE_RIGHT = " where right"
 """What an inferred precision ends with if some answers are not right at all."""
@@ -63,12 +64,15 @@ def short_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(candidates.__path__))
 
 
-def load(what: str) -> ModuleType:
+def load(what: str) -> Any:
     """The candidate's module: a short name from ``candidates/``, a dotted module name, or a path to a .py file.
 
-    A file is loaded without its folder on ``sys.path``.  Raises NotLoaded.
+    A file is loaded without its folder on ``sys.path``.  ``cmd: COMMAND`` is a program that answers in JSON
+    (adapters/README.md), and what it has is like a module.  Raises NotLoaded.
     """
     try:
+        if what.startswith(PREFIX):
+            return Adapter(what.removeprefix(PREFIX))
         if _is_file(what):
             return _load_file(Path(what))
         return importlib.import_module(f"{candidates.__name__}.{what}" if what in short_names() else what)
@@ -82,6 +86,8 @@ def load(what: str) -> ModuleType:
         raise NotLoaded(f"candidate {what} needs the module {missing.name!r}, which is not installed") from missing
     except NotLoaded:
         raise
+    except Misbehaved as error:
+        raise NotLoaded(f"candidate {what} {error}") from error
     except (Exception, SystemExit) as error:
         raise NotLoaded(f"candidate {what} cannot be imported: {_said(error)}{_place(error)}") from error
 
@@ -151,6 +157,7 @@ class Candidate:
         self._told_again: list[Told] | None = None
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
         _require_clauses(self.known_failures)
+        self._processor_time = module.processor_time if isinstance(module, Adapter) else time.process_time
         self.start_trial()
 
     def about(self) -> dict[str, Any]:
@@ -287,6 +294,11 @@ class Candidate:
         except Declined:
             reject()
 
+    def announce(self, operation: Operation, several: Sequence[tuple[Any, ...]]) -> None:
+        """Say which calls come next, in their order; to a program beyond a pipe they are sent in one message."""
+        if isinstance(self.module, Adapter) and self.provides(operation.name):
+            self.module.announce([(operation, arguments) for arguments in several])
+
     def answer(self, operation: Operation, *arguments: Any) -> Any:
         """The candidate's answer to one call, inside of a property or not.
 
@@ -341,7 +353,7 @@ class Candidate:
         operation = call.operation
         patience = self.limits.patience * (1 if operation.name in self.asked_before else FIRST)
         # To ask for the processor time takes as long as a short call, whose time is that on the clock, more or less.
-        clock = time.process_time if self.last_call > LONG else time.monotonic
+        clock = self._processor_time if self.last_call > LONG else time.monotonic
         begun, computed = time.monotonic(), clock()
         try:
             with (
@@ -355,8 +367,10 @@ class Candidate:
             self.reason = f"{operation.name} declines: {_said(declined)}"
             self.declined += 1
             raise Declined from declined
-        except Overdue:
-            raise self._lose(Violation(f"{operation.name} did not return within {patience:g} s", call)) from None
+        except Overdue as said:
+            raise self._lose(Violation(f"{operation.name} did not return within {patience:g} s{said}", call)) from None
+        except Misbehaved as error:
+            raise Violation(f"{operation.name} {error}", call) from error
         except KeyboardInterrupt:  # which may be the user's
             raise
         except BaseException as error:

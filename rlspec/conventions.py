@@ -351,6 +351,7 @@ def _size(asked: Answered) -> int:
 
 
 def _asked(candidate: Candidate, questions: Sequence[Question]) -> Iterator[Answered]:
+    candidate.announce(questions[0].operation, [question.arguments for question in questions])
     with suppress(Stopped):  # further questions would not be answered
         for question in questions:
             with suppress(Violation, Declined):  # the properties will say so

@@ -231,7 +231,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--candidate",
         default="reference",
         metavar="WHAT",
-        help="the implementation on trial: a .py file, a module, or a short name from rlspec's candidates",
+        help="the implementation on trial: a .py file, a module, a short name from rlspec's candidates, or a program "
+        "in any language, as 'cmd: COMMAND'",
     )
     group.addoption("--verdicts", metavar="FILE", help="write the verdicts to FILE as JSON")
     group.addoption("--expect", metavar="FILE", help="fail unless the verdicts are those that --verdicts wrote to FILE")

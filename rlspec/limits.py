@@ -61,7 +61,7 @@ class Unanswered(Stopped):
 
 
 class Overdue(BaseException):
-    """Raised inside a call that takes too long."""
+    """Raised inside a call that takes too long; its text, if any, goes on from a sentence that says so."""
 
 
 def within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
