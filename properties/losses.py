@@ -123,6 +123,10 @@ class Credited:
             return alone
         return alone.but(old_logp=alone.tokens.logp - self.exponents[row, token])
 
+    def of_one_token(self) -> "Credited":
+        """The batch of the first token of each row: a sequence's ratio is that of its token."""
+        return self.but(mask=self.mask & (self.mask.cumsum(axis=1) == 1))
+
     @property
     def bounded(self) -> np.ndarray:
         """Where the dual clip acts [B, T]."""

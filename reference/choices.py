@@ -5,6 +5,7 @@ A choice is a text.  A *shape* is one with a capital letter in the place of a nu
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from rlspec.spec.choices import letter_of, number_in
@@ -12,6 +13,7 @@ from rlspec.spec.choices import letter_of, number_in
 Chosen = TypeVar("Chosen")
 
 
+@lru_cache(maxsize=1024)
 def shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
     """The shape that a choice has, and its number: ("std + E", 1e-06) of ``std + 1e-6``; None without a number.
 

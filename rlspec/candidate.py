@@ -28,7 +28,7 @@ from . import candidates
 from .limits import FIRST, HANGS, UNLIMITED, WAITING, Limits, Overdue, Stopped, Unanswered, within
 from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
-from .spec.clauses import chosen, clauses, conventions, conventions_of
+from .spec.clauses import choices, chosen, clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 from .wire import PREFIX, Adapter, Misbehaved
 
@@ -161,8 +161,15 @@ class Candidate:
         self.start_trial()
 
     def about(self) -> dict[str, Any]:
-        """What is known of the candidate: its name, its conventions, and the failures that it admits."""
-        undeclared = {name: choice for name, choice in self.inferred.items() if not self._declares(name)}
+        """What is known of the candidate: its name, its conventions, and the failures that it admits.
+
+        A convention is left out if each of its choices explains the answers: they say nothing of it.
+        """
+        undeclared = {
+            name: choice
+            for name, choice in self.inferred.items()
+            if not self._declares(name) and not self._any_choice_explains(name)
+        }
         return {
             "name": self.name,
             "declared": self.declared,
@@ -219,6 +226,11 @@ class Candidate:
             return False  # a precision is known from those answers that are right
         known = self.explained(operation) and f"{operation}.precision" in self.inferred
         return not known or name in self.alike
+
+    def _any_choice_explains(self, name: str) -> bool:
+        """Whether the choice inferred, and those that explain the answers as well, are all that there are."""
+        found = [self.inferred[name], *self.alike.get(name, ())]
+        return len(found) > 1 and all(any(map(choice.fits, found)) for choice in choices()[name])
 
     def _declares(self, name: str) -> bool:
         return bool({name, name.rpartition(".")[2]} & self.declared.keys())

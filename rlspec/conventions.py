@@ -49,6 +49,9 @@ BEST = 8
 BY_CHANCE = 2
 """So few wrong answers may be explained by a number that is found from them."""
 
+LINEAR = 0.01
+"""How far a value may be from the straight line through those of two other numbers, as a part of their difference."""
+
 STARTS = 3
 """How many of the answers numbers are looked for in first, where some of the answers are wrong."""
 
@@ -67,11 +70,14 @@ class Answered:
     """The absolute sum of the terms of each of the values."""
     known: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
     """What the reference answers, by the choices made."""
+    slacks: dict[Fraction, np.ndarray] = field(default_factory=dict)
 
     def slack(self, roundoff: Fraction) -> np.ndarray:
         """How far the candidate's and the reference's rounding may take each value from what the other answers."""
-        known = [tolerance(magnitude=1, roundings=self.question.roundings, roundoff=u) for u in (roundoff, DOUBLE)]
-        return self.magnitude * float(sum(known))
+        if roundoff not in self.slacks:
+            known = [tolerance(magnitude=1, roundings=self.question.roundings, roundoff=u) for u in (roundoff, DOUBLE)]
+            self.slacks[roundoff] = self.magnitude * float(sum(known))
+        return self.slacks[roundoff]
 
     def distance(self, chosen: dict[str, str], roundoff: Fraction) -> float:
         """How far the answer is from the reference's, where it is furthest, as a share of what rounding explains."""
@@ -141,6 +147,11 @@ class Combination:
         self.ranges = {choice.convention: (choice.low, choice.high) for choice in self.choices if choice.letter}
         simplest = {name: simplest_decimal(*ends) for name, ends in self.ranges.items()}
         self.numbers = {name: self.preferred.get(name) or simplest[name] or self.ranges[name][0] for name in simplest}
+
+    def told(self) -> dict[str, str]:
+        """The choices without those that make no difference beside the others."""
+        idle = {name for choice in self.choices for name in choice.idle}
+        return {name: text for name, text in self.chosen().items() if name not in idle}
 
     def chosen(self, **numbers: float) -> dict[str, str]:
         """The choices by their conventions' names, with the numbers in them, or others in the place of some."""
@@ -219,7 +230,7 @@ class Combination:
             hopeless = bool((wrong & ~np.any([*shows.values(), wrong & False], axis=0)).any())  # whatever the numbers
             if len(showing) > 1 and not together and not hopeless:
                 return 0.0
-            if hopeless or not any(self._narrowed(name, *ends[name], asked.values, off, slack) for name in showing):
+            if hopeless or not any(self._narrowed(asked, name, ends[name], off, slack) for name in showing):
                 self.ranges, self.numbers = before
                 return float(wrong.mean())
 
@@ -229,27 +240,57 @@ class Combination:
         return asked.reference(self.chosen(**{name: least})), asked.reference(self.chosen(**{name: largest}))
 
     def _narrowed(
-        self, name: str, start: np.ndarray, stop: np.ndarray, values: np.ndarray, off: np.ndarray, slack: np.ndarray
+        self, asked: Answered, name: str, ends: tuple[np.ndarray, np.ndarray], off: np.ndarray, slack: np.ndarray
     ) -> bool:
         """Take another number, on the side where the answer is; whether there is any.
 
+        ends: what the reference answers with the numbers at both ends of the range.
         If an end of the range explains the answer, it is on the side of that end.  Otherwise it is looked for by the
         value that is furthest off, of those that lie between what both ends give.
         """
-        at_end = [bool((np.abs(known - values) <= slack).all()) for known in (start, stop)]
-        between = (np.minimum(start, stop) - slack <= values) & (values <= np.maximum(start, stop) + slack)
+        start, stop = ends
+        at_end = [bool((np.abs(known - asked.values) <= slack).all()) for known in ends]
+        between = (np.minimum(start, stop) - slack <= asked.values) & (asked.values <= np.maximum(start, stop) + slack)
         excess = np.where(between & (start != stop), np.abs(off) - slack, 0)
         worst = int(np.argmax(excess))
         if excess[worst] <= 0 and not any(at_end):
             return False
         number, (least, largest) = self.numbers[name], self.ranges[name]
         too_large = at_end[0] if any(at_end) else (off[worst] > 0) == (stop[worst] > start[worst])
-        ends = (least, nextafter(number, 0)) if too_large else (nextafter(number, inf), largest)
-        nearer = simplest_decimal(*ends)
+        left = (least, nextafter(number, 0)) if too_large else (nextafter(number, inf), largest)
+        if not any(at_end):
+            known = (float(start[worst]), float(off[worst] + asked.values[worst]), float(stop[worst]))
+            left = self._on_the_line(asked, name, worst, known, slack, left) or left
+        nearer = simplest_decimal(*left)
         if nearer is None:
             return False
-        self.ranges, self.numbers = self.ranges | {name: ends}, self.numbers | {name: nearer}
+        self.ranges, self.numbers = self.ranges | {name: left}, self.numbers | {name: nearer}
         return True
+
+    def _on_the_line(
+        self,
+        asked: Answered,
+        name: str,
+        place: int,
+        known: tuple[float, float, float],
+        slack: np.ndarray,
+        left: tuple[float, float],
+    ) -> tuple[float, float] | None:
+        """Where a value, which is about linear in the number, meets the answer: a part of the range that is left.
+
+        known: what the reference answers in that place with the least number, the one at hand and the largest.
+        None if the value is not linear, or the answer does not lie there.
+        """
+        least, largest = self.ranges[name]
+        rise = (known[2] - known[0]) / (largest - least)
+        if abs(known[0] + rise * (self.numbers[name] - least) - known[1]) > LINEAR * abs(known[2] - known[0]):
+            return None
+        met, wide = least + (float(asked.values[place]) - known[0]) / rise, abs(2 * float(slack[place]) / rise)
+        ends = max(left[0], met - wide), min(left[1], met + wide)
+        if ends[0] > ends[1]:
+            return None
+        low, high = (float(asked.reference(self.chosen(**{name: end}))[place] - asked.values[place]) for end in ends)
+        return ends if low * high <= 0 and min(abs(low), abs(high)) > slack[place] else None
 
 
 @lru_cache(maxsize=4096)
@@ -273,6 +314,7 @@ def combinations(candidate: Candidate, operation: str) -> list[Combination]:
     """Every way to choose where the operation is left a choice, but for numbers, which are open.
 
     A choice that is one of a shape of the same convention is left out: its number is the shape's that is tried first.
+    Of a convention that is idle beside another's choice there is the first choice only.
     """
     free = choices_of(operation)
     declared = {name: text for name in free if (text := candidate.declared.get(name))}
@@ -282,6 +324,9 @@ def combinations(candidate: Candidate, operation: str) -> list[Combination]:
     }
     found = []
     for taken in product(*kept.values()):
+        idle = {name for choice in taken for name in choice.idle}
+        if any(choice.convention in idle and choice is not kept[choice.convention][0] for choice in taken):
+            continue
         preferred = {
             choice.convention: number
             for choice in taken
@@ -305,28 +350,52 @@ def infer(candidate: Candidate, operation: str) -> dict[str, str]:
     precision, nor to float32's, it is the one that explains the most, and the questions whose answers it does not
     explain are kept in ``candidate.unexplained`` for the property that judges them.
 
+    A declared choice that explains the answers to float32's precision comes before another one that explains them to
+    float64's, unless one of them is a number that float32 does not hold.
+
     ``OPERATION.precision`` is that of the answers that are explained, and says so if some are not.  Nothing is said of
-    an operation that answered no question.
+    an operation that answered no question, nor of a convention that makes no difference beside the other choices.
     """
     lots = probe(candidate, operation)
     answered = next(lots, [])
     if not answered:
         return {}
+    found = []
     for roundoff in sorted({DOUBLE, SINGLE, ROUNDOFFS[candidate.precision(operation)]}):
-        left = [one for one in combinations(candidate, operation) if one.explains(answered, roundoff)]
-        while len(left) > 1 and (more := next(lots, [])):
-            answered += more
-            left = [one for one in left if one.explains(answered, roundoff)]
-        left.sort(key=partial(_against, candidate))
-        for taken in left:
-            if taken.numbers:
-                taken.refine(answered, roundoff)
-            if all(asked.explained(taken.chosen(), roundoff) for asked in answered[:EXACTLY]):
-                _note_others(candidate, taken, left)
-                return taken.chosen() | {f"{operation}.precision": "float64" if roundoff == DOUBLE else "float32"}
+        left = _left(candidate, operation, roundoff, answered, lots)
+        taken = next((one for one in left if _holds(candidate, one, answered, roundoff)), None)
+        if taken is None:
+            continue
+        found.append((taken, left, roundoff))
+        if not _contradicted(candidate, taken):
+            break
+        if roundoff == DOUBLE and any(asked.precise(taken.chosen(), roundoff)[0] for asked in answered):
+            break
+    if found:
+        taken, left, roundoff = min(found, key=lambda one: _contradicted(candidate, one[0]))
+        _note_others(candidate, taken, left)
+        return taken.told() | {f"{operation}.precision": "float64" if roundoff == DOUBLE else "float32"}
     for more in lots:
         answered += more
     return _most(candidate, operation, answered)
+
+
+def _left(
+    candidate: Candidate, operation: str, roundoff: Fraction, answered: list[Answered], lots: Iterator[list[Answered]]
+) -> list[Combination]:
+    """The combinations that explain the answers in floats, the likeliest first.  More is asked while there are two."""
+    left = [one for one in combinations(candidate, operation) if one.explains(answered, roundoff)]
+    while len(left) > 1 and (more := next(lots, [])):
+        answered += more
+        left = [one for one in left if one.explains(answered, roundoff)]
+    return sorted(left, key=partial(_against, candidate))
+
+
+def _holds(candidate: Candidate, taken: Combination, answered: Sequence[Answered], roundoff: Fraction) -> bool:
+    """Whether the combination explains the answers exactly, with numbers that were declared, or the simplest ones."""
+    if any(candidate.declared.get(name) != taken.chosen()[name] for name in taken.numbers):
+        taken.refine(answered, roundoff)
+    return all(asked.explained(taken.chosen(), roundoff) for asked in answered[:EXACTLY])
 
 
 def probe(candidate: Candidate, operation: str) -> Iterator[list[Answered]]:
@@ -363,15 +432,18 @@ def _asked(candidate: Candidate, questions: Sequence[Question]) -> Iterator[Answ
 
 def _against(candidate: Candidate, taken: Combination) -> tuple[int, int, int]:
     """What speaks against a combination: choices that were not declared, that are not the default ones, and numbers."""
-    chosen = taken.chosen()
-    others = sum(candidate.declared.get(name, choice) != choice for name, choice in chosen.items())
-    unusual = sum(choices()[name][0].text != choice for name, choice in chosen.items())
-    return others, unusual, len(taken.numbers)
+    unusual = sum(choices()[name][0].text != choice for name, choice in taken.chosen().items())
+    return _contradicted(candidate, taken), unusual, len(taken.numbers)
+
+
+def _contradicted(candidate: Candidate, taken: Combination) -> int:
+    """How many declared choices are not those of the combination."""
+    return sum(candidate.declared.get(name, choice) != choice for name, choice in taken.told().items())
 
 
 def _note_others(candidate: Candidate, taken: Combination, left: Sequence[Combination]) -> None:
     """Keep, of each convention, the choices that explain the answers as well as the one taken."""
-    for name, choice in taken.chosen().items():
+    for name, choice in taken.told().items():
         others = dict.fromkeys(other.chosen()[name] for other in left)
         others.pop(choice)
         if others:
@@ -391,7 +463,7 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     is_wide = 2 * exact >= rounded
     taken, roundoff = (wide, DOUBLE) if is_wide else (narrow, SINGLE)
     _round(taken, answered, roundoff)
-    found, precision = taken.chosen(), "float64" if is_wide else "float32"
+    found, precision = taken.told(), "float64" if is_wide else "float32"
     wrong = tuple(islice((one.question for one in answered if not one.explained(found, roundoff)), 1))
     if not wrong:  # numbers that were missed, each by itself, and are found together
         return found | {f"{operation}.precision": precision}

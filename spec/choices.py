@@ -22,6 +22,8 @@ class Choice:
     low: float = 0.0
     high: float = 0.0
     """The least and the largest number that is a convention; what lies beyond is a defect."""
+    idle: tuple[str, ...] = ()
+    """The operation's other conventions that make no difference beside this choice."""
 
     @property
     def letter(self) -> str:

@@ -8,6 +8,7 @@ A MAY clause lists its choices in a table whose rows begin ``| `operation.conven
 A choice may have a number that is left open, as a capital letter with its range (spec/choices.py):
 ``| `group_advantages.eps` | `std + E` for E from 1e-12 to 1e-3 |``.  A row may be about several operations:
 ``| `{ppo_loss, value_loss}.reduction` | `sum` |``.
+A meaning that ends ``; `empty_rows` and `count` say nothing`` names conventions that make no difference beside it.
 """
 
 import re
@@ -41,7 +42,9 @@ _ID = re.compile(r"\b[A-Z]{2,5}-[1-9]\d*\b")
 _CHOICE = re.compile(
     r"^\| `(?:(?P<operations>\w+|\{[\w, ]+\})\.)?(?P<convention>\w+)` "
     r"\| `(?P<choice>[^`]+)`(?: for (?P<letter>[A-Z]) from (?P<low>\S+) to (?P<high>\S+))? \|"
+    r".*?(?:; (?P<idle>`\w+`(?: and `\w+`)*) says? nothing)? \|$"
 )
+_NAME = re.compile(r"`(\w+)`")
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,13 @@ def _choices(row: re.Match[str]) -> list[Choice]:
     if low is None or high is None or (row["letter"] and not 0 < low < high):
         raise ValueError(f"the row of `{text}` has to say a range of positive numbers")
     operations = (row["operations"] or "").strip("{}").split(",")
-    names = [".".join(filter(None, (operation.strip(), row["convention"]))) for operation in operations]
-    return [Choice(name, text, low, high) for name in names]
+    found = []
+    for operation in map(str.strip, operations):
+        name, *idle = (
+            f"{operation}.{each}".strip(".") for each in (row["convention"], *_NAME.findall(row["idle"] or ""))
+        )
+        found.append(Choice(name, text, low, high, tuple(idle)))
+    return found
 
 
 @cache

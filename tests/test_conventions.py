@@ -10,8 +10,9 @@ import pytest
 
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
-from rlspec.conventions import infer, simplest_decimal
-from rlspec.properties.questions import QUESTIONS
+from rlspec.conventions import drawn, in_a_row, infer, simplest_decimal
+from rlspec.properties.checking import each
+from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.properties.questions.question import last_names
 from rlspec.spec.choices import letter_of, number_in
 from rlspec.spec.clauses import choices, choices_of
@@ -80,11 +81,18 @@ def unlike(candidate, chosen, digits=None):
     return {
         name: (text, candidate.inferred.get(name), candidate.alike.get(name))
         for name, text in chosen.items()
+        if name not in idle(candidate.inferred)
         if not same(text, candidate.inferred[name], digits)
         and not any(
             same(text, other, digits) or of_one_shape(name, text, other) for other in candidate.alike.get(name, ())
         )
     }
+
+
+def idle(chosen):
+    """The conventions that make no difference beside these choices."""
+    return {other for name, known in choices().items() for choice in known if choice.text == chosen.get(name)
+            for other in choice.idle}  # fmt: skip
 
 
 def of_one_shape(name, text, other):
@@ -215,16 +223,73 @@ def test_who_declines_much_is_asked_what_is_not_declined():
     assert candidate.inferred["dpo_loss.precision"] == "float32"
 
 
+IDLE = [choice for name, known in choices().items() for choice in known if choice.idle]
+
+
+@pytest.mark.parametrize("choice", IDLE, ids=lambda choice: f"{choice.convention}={choice.text}")
+def test_of_a_convention_that_makes_no_difference_beside_another_choice_nothing_is_said(choice):
+    operation = choice.convention.partition(".")[0]
+    candidate = who(operation, choosing(operation, {choice.convention: choice.text}))
+    assert candidate.inferred[choice.convention] == choice.text
+    assert [name for name in choice.idle if name in candidate.inferred or name in candidate.alike] == []
+
+
+@pytest.mark.parametrize("choice", IDLE, ids=lambda choice: f"{choice.convention}={choice.text}")
+def test_what_is_said_to_make_no_difference_makes_none(choice):
+    operation = choice.convention.partition(".")[0]
+    for name in choice.idle:
+        every = [{choice.convention: choice.text, name: other.example} for other in choices()[name]]
+        for question in [*drawn(PLAIN_QUESTIONS[operation], 20), *drawn(QUESTIONS[operation], 20)]:
+            answers = [in_a_row(each(choosing(operation, chosen)(*question.arguments))) for chosen in every]
+            assert all(np.array_equal(answer, answers[0], equal_nan=True) for answer in answers)
+
+
+def one_sequence_ratio(*arguments):
+    """GSPO with log-ratios held at 10, of a batch in which none is larger."""
+    if np.any(np.abs(arguments[0] - arguments[1]) > 10):
+        raise NotImplementedError
+    return reference.gspo_loss(*arguments, log_ratio="at most 10")
+
+
 def test_choices_that_cannot_be_told_apart_are_named():
-    whole_return = choosing("policy_gradient", {"credit": "whole return"})
-    assert who("policy_gradient", whole_return).alike == {"policy_gradient.discounting": ("none",)}
+    assert len(who("gspo_loss", one_sequence_ratio).alike["gspo_loss.log_ratio"]) == 2
 
 
 def test_a_declared_choice_is_taken_where_it_explains_the_answers_too():
-    declared = {"policy_gradient.discounting": "none"}
-    answer = choosing("policy_gradient", {"credit": "whole return"})
-    candidate = who("policy_gradient", answer, CONVENTIONS=declared)
-    assert candidate.inferred["policy_gradient.discounting"] == "none"
+    candidate = who("gspo_loss", one_sequence_ratio, CONVENTIONS={"gspo_loss.log_ratio": "at most 10"})
+    assert candidate.inferred["gspo_loss.log_ratio"] == "at most 10"
+
+
+def narrow_fraction(logp, old_logp, advantages, mask, low, high, tiny=7e-9, kind=np.float32):
+    """The share of ratios outside, of a number of tokens plus a tiny one that float32 does not see."""
+    ratio = np.exp(logp - old_logp)
+    outside = mask & ((ratio < 1 - low) | (ratio > 1 + high))
+    return kind(outside.sum()) / kind(max(mask.sum(), 1) + tiny)
+
+
+def at_powers_of_two(answer):
+    """The same where the number of tokens is a power of two, so that every share is a number that float32 holds."""
+
+    def declining(*arguments):
+        if bin(int(arguments[3].sum())).count("1") > 1:
+            raise NotImplementedError
+        return answer(*arguments)
+
+    return declining
+
+
+def test_a_declared_choice_in_float32_comes_before_another_one_in_float64():
+    declared = {"clip_fraction.count": "n + 7e-9"}
+    for answer in (narrow_fraction, at_powers_of_two(narrow_fraction)):
+        found = who("clip_fraction", answer, CONVENTIONS=declared).inferred
+        assert found["clip_fraction.count"] == "n + 7e-9"
+        assert found["clip_fraction.precision"] == "float32"
+
+
+def test_a_choice_that_answers_in_float64_contradict_is_contradicted():
+    declared = {"clip_fraction.count": "n + 7e-9"}
+    exact = partial(narrow_fraction, tiny=0, kind=np.float64)
+    assert who("clip_fraction", exact, CONVENTIONS=declared).inferred["clip_fraction.count"] == "n"
 
 
 @pytest.mark.parametrize(

@@ -539,10 +539,22 @@ def test_a_declared_choice_that_is_kept_is_none(check, write):
     assert check(write(declared + NORMALIZED), "-k", "choices_that_were_declared").verdicts == {"OPS-8": "holds"}
 
 
-ANY_DISCOUNT = """
+ANY_CLAMP = """
 import numpy as np
 
 from rlspec.candidates import reference
+
+
+def kl_estimate(logp, ref_logp, estimator):
+    if estimator == "k1":
+        raise NotImplementedError
+    return reference.kl_estimate(logp, ref_logp, estimator, clamp="k2 and k3 at most 6")
+
+
+def dpo_loss(*arguments):
+    if arguments[5]:
+        raise NotImplementedError
+    return reference.dpo_loss(*arguments)
 
 
 def policy_gradient(*arguments):
@@ -551,10 +563,11 @@ def policy_gradient(*arguments):
 
 
 def test_choices_that_the_answers_do_not_tell_apart_are_all_named(check, write):
-    result = check(write(ANY_DISCOUNT), "-k", "choices_that_were_declared")
-    assert result.said["conventions"]["alike"] == {"policy_gradient.discounting": ["none"]}
-    assert "convention policy_gradient.discounting = gamma^t (inferred; or none)" in result.text
+    result = check(write(ANY_CLAMP), "-k", "choices_that_were_declared")
+    assert result.said["conventions"]["alike"] == {"kl_estimate.clamp": ["within 6"]}
+    assert "convention kl_estimate.clamp = k2 and k3 at most 6 (inferred; or within 6)" in result.text
     assert "convention policy_gradient.credit = whole return (inferred)" in result.text
+    assert not {"dpo_loss.noise", "policy_gradient.discounting"} & set(result.said["conventions"]["inferred"])
 
 
 def test_a_number_is_found_out_and_printed_as_it_may_be_declared(check, write):

@@ -27,7 +27,7 @@ def about(operation: str, inputs: Inputs) -> st.SearchStrategy[Question]:
     if not inputs.plain:
         return (credited(inputs.numbers) | credited(inputs.numbers) | far).map(question)
     apart = credited(inputs.numbers, st.just(DISTANT_RATIOS), st.sampled_from([0.5, 2.0, -0.25]))
-    return (credited(inputs.numbers, plain_ratios, no_kl) | apart | far).map(question)
+    return (credited(inputs.numbers, plain_ratios, no_kl) | apart | far.map(Credited.of_one_token)).map(question)
 
 
 def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:
