@@ -24,6 +24,7 @@ from rlspec.reference import (
     surrogate,
 )
 from rlspec.reference import policy_gradient as gradients
+from rlspec.reference import targets as value_targets
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP
 
@@ -346,3 +347,85 @@ def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
     tables = logp, old_logp, ref_logp, advantages, groups, mask
     return _of_lists(group.gmpo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)
+
+
+def _transitions(function: Callable[..., Any], arrays: tuple[Any, ...], ends: tuple[Any, ...], *scalars: Any) -> Any:
+    """The reference's answer to each transition, of arrays followed by two flags."""
+    return _row_by_row(function, (*arrays, *_flags(*ends)), *scalars)
+
+
+def sarsa_target(rewards, next_action_values, next_actions, terminated, truncated, gamma):
+    arrays = rewards, next_action_values, next_actions
+    return _transitions(value_targets.sarsa_target, arrays, (terminated, truncated), gamma)
+
+
+def expected_sarsa_target(rewards, next_action_values, next_policy, terminated, truncated, gamma):
+    arrays = rewards, next_action_values, next_policy
+    return _transitions(value_targets.expected_sarsa_target, arrays, (terminated, truncated), gamma)
+
+
+def q_target(rewards, next_action_values, terminated, truncated, gamma):
+    return _transitions(value_targets.q_target, (rewards, next_action_values), (terminated, truncated), gamma)
+
+
+def double_q_target(rewards, next_online_values, next_target_values, terminated, truncated, gamma):
+    arrays = rewards, next_online_values, next_target_values
+    return _transitions(value_targets.double_q_target, arrays, (terminated, truncated), gamma)
+
+
+def smoothed_actions(actions, noise, noise_clip, low, high):
+    return _row_by_row(value_targets.smoothed_actions, (actions, noise), noise_clip, low, high)
+
+
+def twin_q_target(rewards, next_first, next_second, terminated, truncated, gamma):
+    arrays = rewards, next_first, next_second
+    return _transitions(value_targets.twin_q_target, arrays, (terminated, truncated), gamma)
+
+
+def soft_target(rewards, next_first, next_second, next_logp, terminated, truncated, alpha, gamma):
+    arrays = rewards, next_first, next_second, next_logp
+    return _transitions(value_targets.soft_target, arrays, (terminated, truncated), alpha, gamma)
+
+
+def n_step_target(rewards, next_values, terminated, truncated, gamma):
+    return _time_leading(value_targets.n_step_target, rewards, next_values, *_flags(terminated, truncated), gamma)
+
+
+def retrace(rewards, action_values, next_expected_values, terminated, truncated, log_ratio, gamma, lam):
+    with np.errstate(over="ignore"):  # a ratio that is too large for a float is clipped all the same
+        ratio = np.exp(log_ratio)
+    arrays = rewards, action_values, next_expected_values, *_flags(terminated, truncated), ratio
+    return _time_leading(value_targets.retrace, *arrays, gamma, lam)
+
+
+def tree_backup(rewards, action_values, next_expected_values, terminated, truncated, probabilities, gamma, lam):
+    arrays = rewards, action_values, next_expected_values, *_flags(terminated, truncated), probabilities
+    return _time_leading(value_targets.tree_backup, *arrays, gamma, lam)
+
+
+def watkins_target(rewards, action_values, next_largest_values, terminated, truncated, greedy, gamma, lam):
+    arrays = rewards, action_values, next_largest_values, *_flags(terminated, truncated, greedy)
+    return _time_leading(value_targets.watkins_target, *arrays, gamma, lam)
+
+
+def huber_loss(values, targets, delta, **conventions):
+    function = partial(value_targets.huber_loss, delta=delta, **conventions)
+    return _each_row(function, values, targets)
+
+
+def temperature_loss(logp, log_alpha, target_entropy, **conventions):
+    return _of_lists(value_targets.temperature_loss, logp, log_alpha, target_entropy, **conventions)
+
+
+def categorical_projection(rewards, next_probabilities, terminated, truncated, v_min, v_max, gamma):
+    arrays = rewards, next_probabilities
+    return _transitions(value_targets.categorical_projection, arrays, (terminated, truncated), v_min, v_max, gamma)
+
+
+def quantile_huber_loss(quantiles, target_quantiles, delta, **conventions):
+    function = partial(value_targets.quantile_huber_loss, delta=delta, **conventions)
+    return _each_row(function, quantiles, target_quantiles)
+
+
+def dueling(values, advantages, **conventions):
+    return _row_by_row(partial(value_targets.dueling, **conventions), (values, advantages))

@@ -597,3 +597,120 @@ def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, cli
 def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
     arguments = logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef
     return surrogate_loss(*arguments, "sequence", "geometric", None, "mean of means", 1.0, "k3")
+
+
+# Targets: choices as products with indicators, traces as products of cumulated weights, projections as differences.
+
+
+def _backed_up(rewards: Any, following: Tensor, terminated: Any, gamma: float) -> Any:
+    return torch.add(_tensor(rewards), following.masked_fill(_flags(terminated), 0), alpha=gamma).numpy()
+
+
+def _picked(values: Any, actions: Tensor) -> Tensor:
+    return _tensor(values).gather(1, actions.long()[:, None])[:, 0]
+
+
+def sarsa_target(rewards, next_action_values, next_actions, terminated, truncated, gamma):
+    following = _picked(next_action_values, torch.from_numpy(np.array(next_actions)))
+    return _backed_up(rewards, following, terminated, gamma)
+
+
+def expected_sarsa_target(rewards, next_action_values, next_policy, terminated, truncated, gamma):
+    following = torch.einsum("ba,ba->b", _tensor(next_action_values), _tensor(next_policy))
+    return _backed_up(rewards, following, terminated, gamma)
+
+
+def q_target(rewards, next_action_values, terminated, truncated, gamma):
+    return _backed_up(rewards, _tensor(next_action_values).amax(1), terminated, gamma)
+
+
+def double_q_target(rewards, next_online_values, next_target_values, terminated, truncated, gamma):
+    following = _picked(next_target_values, _tensor(next_online_values).argmax(1))
+    return _backed_up(rewards, following, terminated, gamma)
+
+
+def smoothed_actions(actions, noise, noise_clip, low, high):
+    return (_tensor(actions) + _tensor(noise).clamp(-noise_clip, noise_clip)).clamp(low, high).numpy()
+
+
+def twin_q_target(rewards, next_first, next_second, terminated, truncated, gamma):
+    return _backed_up(rewards, torch.minimum(_tensor(next_first), _tensor(next_second)), terminated, gamma)
+
+
+def soft_target(rewards, next_first, next_second, next_logp, terminated, truncated, alpha, gamma):
+    least = torch.stack([_tensor(next_first), _tensor(next_second)]).amin(0)
+    return _backed_up(rewards, least - alpha * _tensor(next_logp), terminated, gamma)
+
+
+def n_step_target(rewards, next_values, terminated, truncated, gamma):
+    return n_step_return(rewards, next_values, terminated, truncated, gamma, rewards.shape[1])[:, 0]
+
+
+def _traced(
+    rewards: Any, action_values: Any, following: Any, terminated: Any, truncated: Any, traces: Tensor, discount: float
+) -> Any:
+    """Q_t plus every later TD error, weighed by the discount and by the traces of the steps in between."""
+    rewards, action_values, following = map(_tensor, (rewards, action_values, following))
+    errors = rewards + discount * following.masked_fill(_flags(terminated), 0) - action_values
+    steps = torch.arange(rewards.shape[1])
+    between = torch.where(steps[:, None] > steps, traces[:, :, None], 1.0).cumprod(1)  # c_(t+1) ... c_k at [B, k, t]
+    weights = _same_episode(_flags(terminated) | _flags(truncated)) * _discounts(discount, len(steps), rewards)
+    return (action_values + torch.einsum("bk,bkt->bt", errors, weights * between)).numpy()
+
+
+def retrace(rewards, action_values, next_expected_values, terminated, truncated, log_ratio, gamma, lam):
+    traces = lam * _tensor(log_ratio).clamp(max=0).exp()
+    return _traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def tree_backup(rewards, action_values, next_expected_values, terminated, truncated, probabilities, gamma, lam):
+    traces = lam * _tensor(probabilities)
+    return _traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def watkins_target(rewards, action_values, next_largest_values, terminated, truncated, greedy, gamma, lam):
+    traces = lam * _flags(greedy).to(_tensor(rewards).dtype)
+    return _traced(rewards, action_values, next_largest_values, terminated, truncated, traces, gamma)
+
+
+def huber_loss(values, targets, delta):
+    values = _tensor(values).requires_grad_()
+    return _with_slopes(torch.nn.functional.huber_loss(values, _tensor(targets), "none", delta), values)
+
+
+def temperature_loss(logp, log_alpha, target_entropy):
+    logp = _tensor(logp).requires_grad_()
+    weight = torch.tensor(log_alpha, dtype=logp.dtype, requires_grad=True)
+    return _with_gradients(-(weight * (logp + target_entropy).detach()).mean(), weight, logp)
+
+
+def categorical_projection(rewards, next_probabilities, terminated, truncated, v_min, v_max, gamma):
+    """Each atom's mass is shared by the two atoms that it comes to lie between, in its distances to them."""
+    mass = _tensor(next_probabilities)
+    count = mass.shape[1]
+    atoms = torch.linspace(v_min, v_max, count, dtype=mass.dtype)
+    kept = gamma * (~_flags(terminated)).to(mass.dtype)
+    places = (_tensor(rewards)[:, None] + kept[:, None] * atoms).clamp(v_min, v_max)
+    places = ((places - v_min) / (v_max - v_min) * (count - 1)).clamp(0, count - 1)
+    below = places.floor().clamp(max=count - 2)
+    share = places - below
+    result = torch.zeros_like(mass)
+    result.scatter_add_(1, below.long(), mass * (1 - share))
+    result.scatter_add_(1, below.long() + 1, mass * share)
+    return result.numpy()
+
+
+def quantile_huber_loss(quantiles, target_quantiles, delta):
+    quantiles, targets = _tensor(quantiles).requires_grad_(), _tensor(target_quantiles)
+    count = quantiles.shape[1]
+    levels = (torch.arange(count, dtype=quantiles.dtype) + 0.5) / count
+    ours, theirs = torch.broadcast_tensors(quantiles[:, :, None], targets[:, None, :])
+    losses = torch.nn.functional.huber_loss(ours, theirs, "none", delta)
+    above = (ours > theirs).detach()
+    weights = torch.where(above, 1 - levels[:, None], levels[:, None])
+    return _with_slopes((weights * losses).mean(2).sum(1), quantiles)
+
+
+def dueling(values, advantages):
+    advantages = _tensor(advantages)
+    return (_tensor(values)[:, None] + advantages - advantages.mean(1, keepdim=True)).numpy()

@@ -23,6 +23,7 @@ CHAPTERS = (
     "decision_process",
     "returns",
     "advantages",
+    "targets",
     "policy_gradient",
     "critics",
     "distributions",

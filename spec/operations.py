@@ -1,9 +1,9 @@
 """The operations that a candidate may provide: the single source of their signatures.
 
 Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
-A actions, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are bool; scalars are
-Python numbers.  Arguments are passed by position.  Several results are returned as a tuple.  What an operation computes
-is said by the clauses of its chapter.
+A actions, K atoms or quantiles, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are
+bool; scalars are Python numbers.  Arguments are passed by position.  Several results are returned as a tuple.  What an
+operation computes is said by the clauses of its chapter.
 
 These rules hold everywhere:
 
@@ -27,6 +27,8 @@ Steps = Annotated[Array, ("B", "T")]
 Flags = Annotated[Array, ("B", "T"), bool]
 Rows = Annotated[Array, ("B",)]
 Names = Annotated[Array, ("B",)]  # integers or strings
+RowFlags = Annotated[Array, ("B",), bool]
+Indices = Annotated[Array, ("B",)]
 Choices = Annotated[Array, ("B", "A")]
 Actions = Annotated[Array, ("B", "A")]
 Legal = Annotated[Array, ("B", "A")]
@@ -42,6 +44,7 @@ Limit = Annotated[float | None, ()]
 Logits = Annotated[Array, ("B", "T", "V")]
 Tokens = Annotated[Array, ("B", "T")]
 Token = Annotated[int, ()]
+Atoms = Annotated[Array, ("B", "K")]
 
 MASKS = ("mask", "completion_mask", "legal", "valid")
 """The parameters that say which entries count."""
@@ -229,6 +232,158 @@ def vtrace(
     c_clip: Number,
 ) -> tuple[Steps, Steps]:
     """V-trace's targets for the values and advantages for the policy; log_ratio is log pi(a|s) - log mu(a|s)."""
+
+
+@_operation("targets")
+def sarsa_target(
+    rewards: Rows,
+    next_action_values: Choices,
+    next_actions: Indices,
+    terminated: RowFlags,
+    truncated: RowFlags,
+    gamma: Number,
+) -> Rows:
+    """r + gamma Q(s', a') of transitions, a' being the action that was taken next; r at a termination."""
+
+
+@_operation("targets")
+def expected_sarsa_target(
+    rewards: Rows,
+    next_action_values: Choices,
+    next_policy: Choices,
+    terminated: RowFlags,
+    truncated: RowFlags,
+    gamma: Number,
+) -> Rows:
+    """r + gamma sum_a pi(a|s') Q(s', a) of transitions; r at a termination."""
+
+
+@_operation("targets")
+def q_target(
+    rewards: Rows, next_action_values: Choices, terminated: RowFlags, truncated: RowFlags, gamma: Number
+) -> Rows:
+    """r + gamma max_a Q(s', a) of transitions; r at a termination."""
+
+
+@_operation("targets")
+def double_q_target(
+    rewards: Rows,
+    next_online_values: Choices,
+    next_target_values: Choices,
+    terminated: RowFlags,
+    truncated: RowFlags,
+    gamma: Number,
+) -> Rows:
+    """r + gamma Q_target(s', a) with the action a that the online values are largest for; r at a termination."""
+
+
+@_operation("targets")
+def smoothed_actions(actions: Actions, noise: Actions, noise_clip: Number, low: Number, high: Number) -> Actions:
+    """Actions plus noise that is within noise_clip of 0, kept within [low, high]."""
+
+
+@_operation("targets")
+def twin_q_target(
+    rewards: Rows, next_first: Rows, next_second: Rows, terminated: RowFlags, truncated: RowFlags, gamma: Number
+) -> Rows:
+    """r + gamma min(Q_1(s', a'), Q_2(s', a')) of transitions; r at a termination."""
+
+
+@_operation("targets")
+def soft_target(
+    rewards: Rows,
+    next_first: Rows,
+    next_second: Rows,
+    next_logp: Rows,
+    terminated: RowFlags,
+    truncated: RowFlags,
+    alpha: Number,
+    gamma: Number,
+) -> Rows:
+    """r + gamma (min(Q_1(s', a'), Q_2(s', a')) - alpha log pi(a'|s')) of transitions; r at a termination."""
+
+
+@_operation("targets")
+def n_step_target(rewards: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number) -> Rows:
+    """The T-step target of each window's first step, or that of as many steps as its episode has left."""
+
+
+@_operation("targets")
+def retrace(
+    rewards: Steps,
+    action_values: Steps,
+    next_expected_values: Steps,
+    terminated: Flags,
+    truncated: Flags,
+    log_ratio: Steps,
+    gamma: Number,
+    lam: Number,
+) -> Steps:
+    """Retrace(lam) targets; action_values are Q(s_t, a_t), next_expected_values the means of Q(s_{t+1}, .) under pi.
+
+    log_ratio is log pi(a_t|s_t) - log mu(a_t|s_t).
+    """
+
+
+@_operation("targets")
+def tree_backup(
+    rewards: Steps,
+    action_values: Steps,
+    next_expected_values: Steps,
+    terminated: Flags,
+    truncated: Flags,
+    probabilities: Steps,
+    gamma: Number,
+    lam: Number,
+) -> Steps:
+    """Tree-backup(lam) targets of the same numbers; probabilities are pi(a_t|s_t)."""
+
+
+@_operation("targets")
+def watkins_target(
+    rewards: Steps,
+    action_values: Steps,
+    next_largest_values: Steps,
+    terminated: Flags,
+    truncated: Flags,
+    greedy: Flags,
+    gamma: Number,
+    lam: Number,
+) -> Steps:
+    """Watkins's Q(lam) targets; next_largest_values are max_a Q(s_{t+1}, a), greedy says whether a_t is such a one."""
+
+
+@_operation("targets", "loss", "d_values")
+def huber_loss(values: Rows, targets: Rows, delta: Number) -> tuple[Rows, Rows]:
+    """Each row's loss of e = value - target: e^2 / 2 up to delta, linear from there on; its derivative in the value."""
+
+
+@_operation("targets", "loss", "d_log_alpha", "d_logp", row_by_row=False)
+def temperature_loss(logp: Rows, log_alpha: Number, target_entropy: Number) -> tuple[Number, Number, Rows]:
+    """SAC's loss of the temperature: minus the mean of log_alpha (logp + target_entropy); logp is held."""
+
+
+@_operation("targets")
+def categorical_projection(
+    rewards: Rows,
+    next_probabilities: Atoms,
+    terminated: RowFlags,
+    truncated: RowFlags,
+    v_min: Number,
+    v_max: Number,
+    gamma: Number,
+) -> Atoms:
+    """The distribution of r + gamma Z, or of r at a termination, on the K atoms that lie evenly in [v_min, v_max]."""
+
+
+@_operation("targets", "loss", "d_quantiles")
+def quantile_huber_loss(quantiles: Atoms, target_quantiles: Atoms, delta: Number) -> tuple[Rows, Atoms]:
+    """Each row's sum over its K quantiles of the mean over the targets of the quantile Huber loss; its derivative."""
+
+
+@_operation("targets")
+def dueling(values: Rows, advantages: Choices) -> Choices:
+    """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a) of each row."""
 
 
 @_operation("policy_gradient")

@@ -49,6 +49,10 @@ OPERATIONS = (
     "gspo_loss",
     "luspo_loss",
     "gmpo_loss",
+    "huber_loss",
+    "temperature_loss",
+    "quantile_huber_loss",
+    "dueling",
 )
 """The operations that are asked."""
 

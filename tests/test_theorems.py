@@ -19,6 +19,7 @@ from rlspec.properties import test_language as languages
 from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
 from rlspec.properties import test_reductions as reductions
+from rlspec.properties import test_targets as value_targets
 from rlspec.reference import critics as reference_critics
 from rlspec.reference import (
     decision_process,
@@ -29,6 +30,7 @@ from rlspec.reference import (
     natural_gradient,
     policy_gradient,
     preference,
+    targets,
     variance,
 )
 from rlspec.reference.differentiation import rational
@@ -269,6 +271,46 @@ WRONG += [
     ("constant_divisor_keeps_the_direction", reductions, "divisors", over_all_tokens),
     ("mean_over_tokens_credits_a_score", reductions, "divisors", over_all_rows),
     ("mean_of_means_follows_the_score", reductions, "divisors", over_all_rows),
+]
+
+
+def best_last(mdp, policy):
+    """Action values with the actions in reverse."""
+    return [row[::-1] for row in decision_process.action_values(mdp, policy)]
+
+
+def from_the_state_itself(rewards, values, following, *others):
+    """Retrace with the mean over actions at the step's own state."""
+    return retrace(rewards, values, [values[0], *following[:-1]], *others)
+
+
+def trusted_fully(rewards, values, following, terminated, truncated, ratio, gamma, lam):
+    """Retrace with traces of lambda whatever was done."""
+    return targets.traced(rewards, values, following, terminated, truncated, [lam for _ in ratio], gamma)
+
+
+def first_alone(reward, first, second, *others):
+    """A twin target that asks one of both."""
+    return twin_q_target(reward, first, first, *others)
+
+
+def chosen_by_the_second(reward, online, target, *others):
+    """A double target whose second network chooses as well."""
+    return double_q_target(reward, target, target, *others)
+
+
+retrace, twin_q_target, double_q_target = targets.retrace, targets.twin_q_target, targets.double_q_target
+
+WRONG += [
+    ("mean_expected_sarsa_target_contracts", targets, "expected_backup", doubled(targets.expected_backup)),
+    ("mean_q_learning_target_contracts", targets, "optimal_backup", doubled(targets.optimal_backup)),
+    ("greedy_in_the_values_of_another", value_targets, "action_values", best_last),
+    ("bias_of_largest_smaller_and_doubly", targets, "twin_q_target", first_alone),
+    ("bias_of_largest_smaller_and_doubly", targets, "double_q_target", chosen_by_the_second),
+    ("mean_retrace_target_of_exact_values", targets, "retrace", from_the_state_itself),
+    ("mean_retrace_target_of_exact_values", targets, "retrace", trusted_fully),
+    ("step_towards_the_mean_target", targets, "expected_backup", doubled(targets.expected_backup)),
+    ("step_towards_the_mean_target", targets, "optimal_backup", doubled(targets.optimal_backup)),
 ]
 
 

@@ -16,6 +16,7 @@ from . import (
     reductions,
     returns,
     surrogate,
+    targets,
 )
 from .candidates import Honest, Trial, draw, trial
 from .catalogue import WAYS
@@ -36,5 +37,6 @@ __all__ = [
     "reductions",
     "returns",
     "surrogate",
+    "targets",
     "trial",
 ]

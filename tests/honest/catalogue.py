@@ -12,10 +12,10 @@ from rlspec.spec.operations import OPERATIONS, Operation
 
 from .styles import LAYOUTS, Style
 
-FLAGS = {"terminated", "truncated", "mask", "completion_mask", "valid", "desirable", "legal"}
+FLAGS = {"terminated", "truncated", "mask", "completion_mask", "valid", "desirable", "legal", "greedy"}
 """Arguments that are read as truth values, whatever type they come in."""
 
-WHOLE = {"tokens", "states", "groups", "prompt_length", "chosen_length", "rejected_length"}
+WHOLE = {"tokens", "states", "groups", "prompt_length", "chosen_length", "rejected_length", "next_actions"}
 """Arguments that are left as they are: indices, names and lengths."""
 
 

@@ -1,0 +1,281 @@
+"""Targets: what the value of an action is moved towards (spec/targets.md).
+
+A function of one transition takes its numbers, and lists over the actions or the atoms; a function of steps takes
+sequences over time, as in `returns`.
+"""
+
+from collections.abc import Callable, Sequence
+from math import exp
+from typing import Any
+
+from .choices import one_of, require
+from .linear_algebra import Matrix, dot
+from .numbers import at_most, choose, unless
+from .returns import Flag, Number, n_step_return
+
+Row = Sequence[Number]
+
+
+def backed_up(reward: Number, following: Number, terminated: Flag, gamma: Number) -> Number:
+    """r + gamma (1 - d) x: a reward and what is expected to follow, which is nothing at a termination (TGT-7).
+
+    >>> backed_up(1, 4, False, 0.5), backed_up(1, 4, True, 0.5)
+    (3.0, 1.0)
+    """
+    return reward + gamma * unless(terminated, following)
+
+
+def sarsa_target(
+    reward: Number, next_action_values: Row, next_action: int, terminated: Flag, truncated: Flag, gamma: Number
+) -> Number:
+    """r + gamma (1 - d) Q(s', a') with the action that was taken (TGT-1).  Sutton & Barto (2018), eq. 6.7."""
+    return backed_up(reward, next_action_values[int(next_action)], terminated, gamma)
+
+
+def expected_sarsa_target(
+    reward: Number, next_action_values: Row, next_policy: Row, terminated: Flag, truncated: Flag, gamma: Number
+) -> Number:
+    """r + gamma (1 - d) sum_a pi(a|s') Q(s', a) (TGT-2).  Sutton & Barto (2018), eq. 6.9."""
+    return backed_up(reward, dot(next_policy, next_action_values), terminated, gamma)
+
+
+def q_target(reward: Number, next_action_values: Row, terminated: Flag, truncated: Flag, gamma: Number) -> Number:
+    """r + gamma (1 - d) max_a Q(s', a) (TGT-3).  Sutton & Barto (2018), eq. 6.8."""
+    return backed_up(reward, max(next_action_values), terminated, gamma)
+
+
+def double_q_target(
+    reward: Number, next_online_values: Row, next_target_values: Row, terminated: Flag, truncated: Flag, gamma: Number
+) -> Number:
+    """r + gamma (1 - d) Q_target(s', argmax_a Q_online(s', a)) (TGT-4).  van Hasselt et al. (2016), eq. 4."""
+    chosen = max(range(len(next_online_values)), key=lambda action: next_online_values[action])
+    return backed_up(reward, next_target_values[chosen], terminated, gamma)
+
+
+def smoothed_actions(action: Row, noise: Row, noise_clip: Number, low: Number, high: Number) -> list[Number]:
+    """clip(a + clip(e, -c, c), low, high) on each axis (TGT-9).  Fujimoto et al. (2018), algorithm 1.
+
+    >>> smoothed_actions([0, 2], [3, -1], 0.5, -1, 1)
+    [0.5, 1]
+    """
+    moved = (number + clipped(shift, -noise_clip, noise_clip) for number, shift in zip(action, noise, strict=True))
+    return [clipped(number, low, high) for number in moved]
+
+
+def clipped(number: Number, low: Number, high: Number) -> Number:
+    """The number, or the bound that it is beyond."""
+    return max(low, min(number, high))
+
+
+def twin_q_target(
+    reward: Number, next_first: Number, next_second: Number, terminated: Flag, truncated: Flag, gamma: Number
+) -> Number:
+    """r + gamma (1 - d) min(Q_1(s', a'), Q_2(s', a')) (TGT-5).  Fujimoto et al. (2018), eq. 10."""
+    return backed_up(reward, min(next_first, next_second), terminated, gamma)
+
+
+def soft_target(
+    reward: Number,
+    next_first: Number,
+    next_second: Number,
+    next_logp: Number,
+    terminated: Flag,
+    truncated: Flag,
+    alpha: Number,
+    gamma: Number,
+) -> Number:
+    """r + gamma (1 - d) (min(Q_1(s', a'), Q_2(s', a')) - alpha log pi(a'|s')) (TGT-6).  Haarnoja et al. (2018)."""
+    return backed_up(reward, min(next_first, next_second) - alpha * next_logp, terminated, gamma)
+
+
+def n_step_target(
+    rewards: Row, next_values: Row, terminated: Sequence[Flag], truncated: Sequence[Flag], gamma: Number
+) -> Number:
+    """The return of as many steps as the window has, from its first step (TGT-12).  Sutton & Barto (2018), eq. 7.4."""
+    return n_step_return(rewards, next_values, terminated, truncated, gamma, len(rewards))[0]
+
+
+def traced(
+    rewards: Row,
+    action_values: Row,
+    following_values: Row,
+    terminated: Sequence[Flag],
+    truncated: Sequence[Flag],
+    traces: Row,
+    gamma: Number,
+) -> list[Number]:
+    """G_t = r_t + gamma (1 - d_t) (W_t + c_{t+1} (G_{t+1} - Q_{t+1})), without the c-term where an episode ends.
+
+    action_values: Q(s_t, a_t).  following_values: W_t, what Q says of s_{t+1} as a whole.  traces: c_t.
+    Returns T >= 1 targets.  Munos et al. (2016), the operator R of section 2.
+
+    >>> never = [False, False]
+    >>> traced([1, 2], [3, 5], [4, 7], never, never, [1, 0.5], 1)
+    [7.0, 9]
+    """
+    targets = [backed_up(rewards[-1], following_values[-1], terminated[-1], gamma)]
+    for t in reversed(range(len(rewards) - 1)):
+        beyond = unless(terminated[t] | truncated[t], traces[t + 1] * (targets[-1] - action_values[t + 1]))
+        targets.append(backed_up(rewards[t], following_values[t] + beyond, terminated[t], gamma))
+    return targets[::-1]
+
+
+def retrace(
+    rewards: Row,
+    action_values: Row,
+    next_expected_values: Row,
+    terminated: Sequence[Flag],
+    truncated: Sequence[Flag],
+    ratio: Row,
+    gamma: Number,
+    lam: Number,
+) -> list[Number]:
+    """Targets with the traces c_t = lam min(1, pi(a_t|s_t) / mu(a_t|s_t)) (TGT-13).  Munos et al. (2016)."""
+    traces = [lam * at_most(number, 1) for number in ratio]
+    return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def tree_backup(
+    rewards: Row,
+    action_values: Row,
+    next_expected_values: Row,
+    terminated: Sequence[Flag],
+    truncated: Sequence[Flag],
+    probabilities: Row,
+    gamma: Number,
+    lam: Number,
+) -> list[Number]:
+    """Targets with the traces c_t = lam pi(a_t|s_t) (TGT-14).
+
+    Precup et al. (2000); Sutton & Barto (2018), eq. 7.16.
+    """
+    traces = [lam * number for number in probabilities]
+    return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def watkins_target(
+    rewards: Row,
+    action_values: Row,
+    next_largest_values: Row,
+    terminated: Sequence[Flag],
+    truncated: Sequence[Flag],
+    greedy: Sequence[Flag],
+    gamma: Number,
+    lam: Number,
+) -> list[Number]:
+    """Targets with the traces c_t = lam where a_t is greedy, and 0 elsewhere (TGT-15).
+
+    Sutton & Barto (2018), section 12.10.
+    """
+    traces = [choose(flag, lam, 0 * value) for flag, value in zip(greedy, action_values, strict=True)]
+    return traced(rewards, action_values, next_largest_values, terminated, truncated, traces, gamma)
+
+
+SCALES: dict[str, Callable[[Number], Number]] = {"1": lambda delta: 1, "1/delta": lambda delta: 1 / delta}
+"""What a Huber loss is multiplied by (TGT-19)."""
+
+
+def huber_loss(value: Number, target: Number, delta: Number, scale: str = "1") -> tuple[Number, Number]:
+    """e^2 / 2 for |e| <= delta, delta (|e| - delta / 2) beyond, with e = value - target; and its derivative (TGT-18).
+
+    scale: a choice of TGT-19.  Huber (1964).
+
+    >>> huber_loss(5, 4, 2), huber_loss(9, 4, 2), huber_loss(9, 4, 2, scale="1/delta")
+    ((0.5, 1), (8.0, 2), (4.0, 1.0))
+    """
+    factor = one_of(SCALES, scale)(delta)
+    error = value - target
+    held = clipped(error, -delta, delta)
+    return factor * held * (error - held / 2), factor * held
+
+
+def temperature_loss(
+    logp: Row, log_alpha: Number, target_entropy: Number, form: str = "log_alpha", exp: Callable[[Any], Any] = exp
+) -> tuple[Number, Number, list[Number]]:
+    """-x mean(log pi + H) with x = log alpha or alpha; its derivatives in log alpha and in the log pi, held (TGT-20).
+
+    form: a choice of TGT-21.  Haarnoja et al. (2018b), eq. 18, for alpha.
+    """
+    require(form, "log_alpha", "alpha")
+    excess = sum(logp) / len(logp) + target_entropy
+    weight, slope = (log_alpha, 1) if form == "log_alpha" else (exp(log_alpha), exp(log_alpha))
+    return -weight * excess, -slope * excess, [0 * number for number in logp]
+
+
+def support(v_min: Number, v_max: Number, count: int) -> list[Number]:
+    """The atoms z_i = v_min + i (v_max - v_min) / (count - 1)."""
+    return [v_min + (v_max - v_min) * place / (count - 1) for place in range(count)]
+
+
+def categorical_projection(
+    reward: Number,
+    next_probabilities: Row,
+    terminated: Flag,
+    truncated: Flag,
+    v_min: Number,
+    v_max: Number,
+    gamma: Number,
+) -> list[Number]:
+    """m_i = sum_j max(0, 1 - |clip(r + gamma (1 - d) z_j) - z_i| / Delta) p_j (TGT-22).
+
+    next_probabilities: of K >= 2 atoms.  Returns K numbers.  Bellemare et al. (2017), eq. 7.
+    """
+    atoms = support(v_min, v_max, len(next_probabilities))
+    moved = [clipped(backed_up(reward, atom, terminated, gamma), v_min, v_max) for atom in atoms]
+    gap = atoms[1] - atoms[0]
+    return [
+        sum(p * max(0, 1 - abs(place - atom) / gap) for p, place in zip(next_probabilities, moved, strict=True))
+        for atom in atoms
+    ]
+
+
+def midpoints(count: int, one: Number) -> list[Number]:
+    """tau_i = (2 i + 1) / (2 K), of the kind of the number 1 that is given."""
+    return [one * (2 * place + 1) / (2 * count) for place in range(count)]
+
+
+def quantile_huber_loss(
+    quantiles: Row, target_quantiles: Row, delta: Number, scale: str = "1", reduction: str = "sum"
+) -> tuple[Number, list[Number]]:
+    """sum_i mean_j |tau_i - [t_j < q_i]| L(t_j - q_i), and its derivatives in q_i (TGT-24).
+
+    scale, reduction: choices of TGT-19 and TGT-25.  Dabney et al. (2018), algorithm 1.
+    """
+    count = len(quantiles)
+    divisor = count * one_of({"sum": 1, "mean": count}, reduction)
+    losses, slopes = [], []
+    for tau, quantile in zip(midpoints(count, delta / delta), quantiles, strict=True):
+        pairs = [
+            (1 - tau if target < quantile else tau, *huber_loss(quantile, target, delta, scale))
+            for target in target_quantiles
+        ]
+        losses.append(sum(weight * loss for weight, loss, _ in pairs) / divisor)
+        slopes.append(sum(weight * slope for weight, _, slope in pairs) / divisor)
+    return sum(losses), slopes
+
+
+def dueling(value: Number, advantages: Row, baseline: str = "mean") -> list[Number]:
+    """V + A(a) - b, where b is the mean of A, or its maximum (TGT-26, TGT-27).  Wang et al. (2016), eqs. 9 and 8."""
+    level = one_of({"mean": sum(advantages) / len(advantages), "max": max(advantages)}, baseline)
+    return [value + advantage - level for advantage in advantages]
+
+
+# What the targets are on average, in a process whose tables are known.
+
+
+def expected_backup(mdp: Any, policy: Matrix, values: Matrix) -> Matrix:
+    """T^pi Q, [S][A]: the mean of an expected SARSA target of every pair (TGT-29)."""
+    return _backup(mdp, [dot(row, of) for row, of in zip(policy, values, strict=True)])
+
+
+def optimal_backup(mdp: Any, values: Matrix) -> Matrix:
+    """T* Q, [S][A]: the mean of a Q-learning target of every pair (TGT-30)."""
+    return _backup(mdp, [max(row) for row in values])
+
+
+def _backup(mdp: Any, following: Row) -> Matrix:
+    pairs = zip(mdp.reward, mdp.transition, strict=True)
+    return [
+        [reward + mdp.gamma * dot(row, following) for reward, row in zip(rewards, rows, strict=True)]
+        for rewards, rows in pairs
+    ]
