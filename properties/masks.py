@@ -63,6 +63,8 @@ class Hidden:
     operation: Operation
     arguments: Arguments
     others: Arguments
+    shorter: Arguments
+    """The first call's arguments without the row that was added to both, or as they are."""
     columns: tuple[int, int]
     """How many columns more the second call has on the left and on the right."""
     magnitude: Any
@@ -135,6 +137,7 @@ def hidden(
     """
     question = draw(questions)
     operation, arguments, magnitude = question.operation, named(question), np.asarray(question.magnitude)
+    shorter = arguments
     assume(arguments[operation.mask].any())
     if another_row:
         place = draw(st.sampled_from([0, len(arguments[operation.mask])]))
@@ -152,7 +155,7 @@ def hidden(
     for name in draw(st.sampled_from([names, *([name] for name in names)])):
         junk = draw(_junk(name, others[name], numbers))
         others[name] = filled(others[name], counting(operation, name, mask), junk)
-    return Hidden(operation, arguments, others, columns, magnitude, question.roundings)
+    return Hidden(operation, arguments, others, shorter, columns, magnitude, question.roundings)
 
 
 def _floats(array: np.ndarray) -> bool:

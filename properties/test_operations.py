@@ -317,6 +317,7 @@ def test_what_stands_where_nothing_counts_and_how_much_of_it_changes_nothing(can
 @given(data=st.data())
 def test_what_stands_in_a_row_in_which_nothing_counts_changes_nothing(candidate, operation, data):
     case = data.draw(hidden(QUESTIONS[operation], another_row=True))
+    candidate.ask(case.operation, *case.shorter.values())  # or else it is not for the row that there is no answer
     is_inert(candidate, case, candidate.demand(case.operation, *case.arguments.values()))
 
 

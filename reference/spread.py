@@ -6,7 +6,7 @@ from typing import Any
 from .choices import one_of, shape_of
 from .numbers import square_root
 
-SHAPES = ("std", "std + E", "max(std, E)", "sqrt(var + E)")
+SHAPES = ("std", "std + E", "max(std, E)", "sqrt(var + E)", "max(std, 1e-3) + 1e-6")
 """What is done to a standard deviation before something is divided by it."""
 
 
@@ -25,7 +25,7 @@ def standard_deviation(numbers: Sequence[Any], std: str) -> Any:
 
 
 def kept_from_zero(deviation: Any, eps: str) -> Any:
-    """A standard deviation as something is divided by it: as it is, plus E, at least E, or the root of var + E.
+    """A standard deviation as something is divided by it: as it is, plus E, at least E, the root of var + E, or both.
 
     eps: one of `SHAPES` with a number for E.  Raises ValueError for another one.
     """
@@ -36,4 +36,6 @@ def kept_from_zero(deviation: Any, eps: str) -> Any:
         return deviation + number
     if shape == "max(std, E)":
         return max(deviation, number)
+    if shape == "max(std, 1e-3) + 1e-6":
+        return max(deviation, 1e-3) + 1e-6
     return square_root(deviation * deviation + number)

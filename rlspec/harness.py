@@ -24,11 +24,8 @@ from .properties.questions import QUESTIONS
 from .reading import charitable
 from .restated import restated
 from .spec.clauses import clauses
-from .verdicts import FORMULAS, Outcome, Verdict, differences, exit_status, judge, missing
+from .verdicts import FORMULAS, USABLE, Outcome, Verdict, differences, exit_status, judge, missing, set_aside
 from .workers import Briefing, Survivor
-
-USABLE = "OPS-1"
-"""The clause that there is an answer to be judged at all."""
 
 BUDGET, PATIENCE = 20.0, 10.0
 """Seconds that a property of 100 examples may take, and one call of the candidate."""
@@ -213,7 +210,8 @@ class Trial:
             {formulas.property, *(one.property for one in formulas.also)} if formulas.verdict == "violated" else set()
         )
         of_formulas = {one.property for one in self.outcomes if one.clauses == (FORMULAS,)}
-        others = [one for one in failed if one.location[2] not in of_formulas]
+        aside = {one.property for one in set_aside(self.outcomes) if one.named_by} | of_formulas
+        others = [one for one in failed if one.location[2] not in aside]
         return others + [one for one in failed if one.location[2] in of_formulas & shown]
 
     def verdicts(self) -> dict[str, Verdict]:

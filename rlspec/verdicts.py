@@ -1,7 +1,7 @@
 """From the outcomes of properties to a verdict for every clause."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -91,18 +91,41 @@ NOT_OF_VALUES = {FORMULAS, "OPS-2", "OPS-4", "OPS-5", "OPS-9", "OPS-11", "OPS-13
 """The clauses that say nothing of what the answer to a plain question is: of layouts, types, precision, NaN."""
 
 
+USABLE = "OPS-1"
+"""The clause that there is an answer to be judged at all."""
+
+
 def set_aside(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The outcomes, those about all formulas set aside where another clause names what is wrong with the operation."""
+    """The outcomes, those of general clauses set aside where another clause names what is wrong with the operation.
+
+    That is any clause about its values for the one about all formulas, and for the one that there is an answer the only
+    other clause that says the same, none of its calls being answered.
+    """
     outcomes = list(outcomes)
     named: dict[str, set[str]] = {}
     for outcome in outcomes:
         if outcome.status == "violated" and operation_of(outcome):
             named.setdefault(operation_of(outcome), set()).update({*outcome.clauses} - NOT_OF_VALUES)
-    return [_aside(outcome, named.get(operation_of(outcome), set())) for outcome in outcomes]
+    unanswered: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.status == "violated" and outcome.clauses != (USABLE,):
+            unanswered.setdefault(outcome.message, set()).update(outcome.clauses)
+
+    def of_one(found: set[str]) -> set[str]:
+        return found if len(found) == 1 else set()
+
+    by_general: dict[tuple[str, ...], Callable[[Outcome], set[str]]] = {
+        (FORMULAS,): lambda outcome: named.get(operation_of(outcome), set()),
+        (USABLE,): lambda outcome: of_one(unanswered.get(outcome.message, set())),
+    }
+    return [
+        _aside(outcome, by_general[outcome.clauses](outcome)) if outcome.clauses in by_general else outcome
+        for outcome in outcomes
+    ]
 
 
 def _aside(outcome: Outcome, named: set[str]) -> Outcome:
-    if not named or outcome.status != "violated" or outcome.clauses != (FORMULAS,):
+    if not named or outcome.status != "violated":
         return outcome
     ids = tuple(id for id in clauses() if id in named)
     message = f"what is wrong with {operation_of(outcome)} is said by {', '.join(ids)}"

@@ -175,6 +175,24 @@ def test_an_operation_without_any_answer_is_said_once_and_every_such_operation_i
     assert len(charges.printed.splitlines()) < 150
 
 
+WHITENED = """
+import numpy as np
+
+def normalize_advantages(advantages, mask):
+    if mask.sum() == 1:
+        raise ValueError("one is too few")
+    counted = advantages[mask]
+    spread = counted.std() + 1e-8 if len(counted) else 1.0
+    return np.where(mask, (advantages - (counted.mean() if len(counted) else 0)) / spread, 0)
+"""
+
+
+def test_one_input_that_is_refused_is_one_charge_by_the_clause_about_it(charges):
+    found = charges(WHITENED, "single_advantage or (operations and normalize_advantages)")
+    assert {id for id, one in found.items() if one["level"] != "SHOULD"} == {"ADV-15"}
+    assert charges.said["clauses"]["OPS-1"]["named_by"] == {"normalize_advantages": ["ADV-15"]}
+
+
 def test_a_second_operation_is_not_hidden_behind_the_first(charges):
     source = """
     def reward_to_go(rewards, gamma):
