@@ -16,8 +16,8 @@ Tensor = torch.Tensor
 
 
 def _tensor(array: Any) -> Tensor:
-    """A tensor of the array's numbers; integers become float64."""
-    tensor = torch.from_numpy(np.array(array, order="C"))
+    """A tensor of the array's numbers, or the tensor that it is; integers become float64."""
+    tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.array(array, order="C"))
     return tensor if tensor.is_floating_point() or tensor.dtype == torch.bool else tensor.double()
 
 

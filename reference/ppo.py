@@ -65,12 +65,12 @@ def value_loss(
     whether the larger square counts, or always that of V_clip, or (V - R)^2 up to clip (PPO-23).
     reduction: its choices, of `divisors` (RED-8 to RED-10).
     """
-    weight, square = _weight(factor), one_of(SQUARES, clipping)
+    weighed, square = _weigher(factor), one_of(SQUARES, clipping)
 
     def term(row: int, step: int) -> tuple[Number, Number]:
         value, old, target = (table[row][step] for table in (values, old_values, returns))
         squared, slope = _square(value - target) if clip is None else square(value, old, target, clip)
-        return weight * squared, weight * slope
+        return weighed(squared), weighed(slope)
 
     loss, slopes = reduced(term, mask, divisors(mask, **reduction))
     return loss, slopes
@@ -123,12 +123,13 @@ def actor_critic_loss(
     factor: what squares are multiplied with (PPO-29).  reduction: its choices, of `divisors` (RED-8 to RED-10).
     Returns the loss and its derivatives in logp, values and entropies.
     """
-    weight = value_coef * _weight(factor)
+    weighed = _weigher(factor)
 
     def term(row: int, step: int) -> tuple[Number, ...]:
         advantage = returns[row][step] - values[row][step]
-        cost = -advantage * logp[row][step] + weight * advantage * advantage - entropy_coef * entropies[row][step]
-        return cost, -advantage, -2 * weight * advantage, -entropy_coef
+        squared, slope = (value_coef * weighed(number) for number in _square(advantage))
+        cost = -advantage * logp[row][step] + squared - entropy_coef * entropies[row][step]
+        return cost, -advantage, -slope, -entropy_coef
 
     loss, d_logp, d_values, d_entropies = reduced(term, mask, divisors(mask, **reduction), derivatives=3)
     return loss, d_logp, d_values, d_entropies
@@ -176,7 +177,8 @@ def clip_fraction(
     return share
 
 
-def _weight(factor: str) -> Number:
-    """The number that a factor is (PPO-23)."""
-    _, number = shape_of(factor, "F")
-    return number if isinstance(number, int) else Fraction(number)
+def _weigher(factor: str) -> Callable[[Number], Number]:
+    """What multiplies numbers of any kind with a factor (PPO-23), by whole numbers, since those go with every kind."""
+    _, weight = shape_of(factor, "F")
+    numerator, denominator = Fraction(weight).as_integer_ratio()
+    return lambda number: number * numerator / denominator

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from .recording import observe, record, record_to, stop_recording
+
+__all__ = ["__version__", "observe", "record", "record_to", "stop_recording"]
+
 __version__ = "0.1.0"
 
 # Installed, the chapters' folders lie inside this one; in a checkout, beside it.

@@ -1,4 +1,4 @@
-"""The command line: ``python -m rlspec check WHAT``, ``distinguish A B`` and ``ledger MDP``."""
+"""The command line: ``python -m rlspec check WHAT``, ``distinguish A B``, ``audit FILE`` and ``ledger MDP``."""
 
 import argparse
 import os
@@ -107,6 +107,13 @@ def ledger(arguments: argparse.Namespace, rest: list[str]) -> int:
     return books.run(arguments.what, books.Asked(**given), arguments.json, arguments.plot)
 
 
+def audit(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Judge the recorded calls of a training run; 0 all hold, 1 one is wrong, 2 the input is refused."""
+    from .audited import run  # with NumPy and SciPy
+
+    return run(arguments.paths, arguments.json, arguments.adapter)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     # Before NumPy is imported, which reads it then: most arrays are tiny, and threads on busy cores wait for others.
@@ -153,6 +160,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     keeping.add_argument("--json", metavar="FILE", help="write the ledger to FILE as JSON")
     keeping.add_argument("--plot", metavar="FILE", help="draw the ledger into FILE (needs matplotlib)")
     keeping.set_defaults(run=ledger)
+    auditing = commands.add_parser(
+        "audit",
+        help="judge what a training run recorded",
+        description="Hold the calls that a training run recorded (rlspec.record_to) against what is right. Exit "
+        "status: 0 all answers are right, 1 one is wrong, 2 the input is refused.",
+    )
+    auditing.add_argument("paths", nargs="+", metavar="FILE", help="a .safetensors, .npz or .pt file, or a folder")
+    auditing.add_argument("--json", metavar="FILE", help="write what was found to FILE as JSON")
+    auditing.add_argument("--adapter", metavar="FILE", help="write a candidate that shows the first mistake to FILE")
+    auditing.set_defaults(run=audit)
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.run is not check:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -66,6 +66,8 @@ class Operation:
     """The names of the arguments whose entry t belongs to token t + 1; token 0 has none, and does not count."""
     padded_left: bool
     """Whether columns of padding may stand before what counts; not where a step's number matters."""
+    limits: frozenset[str]
+    """The names of the arguments that may be None, where there is no such limit."""
     text: str
 
     @property
@@ -137,7 +139,8 @@ def _operation(
         flags = frozenset(name for name, hint in hinted.items() if bool in get_args(hint))
         assert tuple(axes) == tuple(signature(function).parameters)
         text = (function.__doc__ or "").strip()
-        rules = row_by_row, frozenset(ahead), padded_left
+        limits = frozenset(name for name, hint in hints.items() if hint == Limit)
+        rules = row_by_row, frozenset(ahead), padded_left, limits
         OPERATIONS[function.__name__] = Operation(function.__name__, chapter, axes, named, flags, *rules, text)
         return function
 

@@ -1,0 +1,183 @@
+"""``python -m rlspec audit``: reading recorded calls, and saying what was found."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .audit import Excerpt, Finding, audit
+from .properties.checking import Call, show
+from .recorded import NotRead, Seen, load
+from .report import called
+from .run_summary import summary
+from .spec.clauses import choices
+from .worked import worked
+
+SHOWN = 40
+"""Arrays of more numbers are not printed whole."""
+
+
+def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None = None) -> int:
+    """Print what there is to say of the recorded calls in files or folders: 0 all hold, 1 one is wrong, 2 refused."""
+    try:
+        calls = [call for path in paths for call in load(Path(path))]
+    except NotRead as refused:
+        print(f"rlspec audit: {refused}", file=sys.stderr)
+        return 2
+    if not calls:
+        print("rlspec audit: no calls were recorded", file=sys.stderr)
+        return 2
+    findings = []
+    for finding in audit(calls):
+        findings.append(finding)
+        print("\n".join(block(finding)), flush=True)
+    figures = [str(figure) for figure in summary(calls)]
+    print("\n".join(["", "The run, over all recorded calls:", *(f"  {line}" for line in figures)] if figures else []))
+    wrong = [finding for finding in findings if finding.wrong]
+    try:
+        if json_file:
+            Path(json_file).write_text(as_json(findings, calls), encoding="utf-8")
+        if adapter and wrong:
+            Path(adapter).write_text(as_adapter(wrong[0]), encoding="utf-8")
+    except OSError as error:
+        print(f"rlspec audit: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+    return 1 if wrong else 0
+
+
+def block(finding: Finding) -> Iterator[str]:
+    """The lines about one operation."""
+    name, count = finding.operation.name, len(finding.calls)
+    calls = f"{count} recorded call{'s' * (count != 1)}"
+    if finding.why_not:
+        yield f"{name}: not judged. {finding.why_not}"
+        return
+    precisions = ", ".join(dict.fromkeys(call.precision for call in finding.calls))
+    if finding.holds:
+        yield f"{name}: holds on {calls}, to the rounding of {precisions}"
+    else:
+        yield f"{name}: WRONG in {len(finding.wrong)} of {calls}"
+        yield from _wrapped(mistake(finding))
+        if finding.excerpt:
+            yield from _excerpt(finding.excerpt)
+    settled = [f"{name} = {choice}" for name, choice in finding.chosen.items() if name not in finding.alike]
+    if settled:
+        yield from _wrapped(f"conventions found: {', '.join(settled)}")
+    if finding.alike:
+        open_ones = [f"{name} = {' or '.join(_alternatives(finding, name))}" for name in finding.alike]
+        yield from _wrapped(f"not told apart by what was recorded: {', '.join(open_ones)}")
+    if finding.unseen:
+        yield from _wrapped(f"not seen, so not judged: {'; '.join(finding.unseen)}")
+
+
+def _alternatives(finding: Finding, name: str) -> list[str]:
+    """The choices of a convention that explain all answers, those with a number in them by their shape."""
+    shapes = [choice for choice in choices()[name] if choice.letter]
+    texts = [finding.chosen[name], *finding.alike[name]]
+    return list(dict.fromkeys(next((shape.text for shape in shapes if shape.fits(text)), text) for text in texts))
+
+
+def mistake(finding: Finding) -> str:
+    """What the run gets wrong, in words."""
+    known = " and ".join(f"fault `{fault.slug}`" + (f" (seen in {', '.join(fault.seen)})" if fault.seen else "")
+                         for fault in finding.faults)  # fmt: skip
+    if finding.explanation:
+        return f"it behaves exactly {finding.explanation}{f', the {known}' if known else ''}"
+    if known:
+        return f"it behaves exactly like the {known}: {finding.faults[0].effect}"
+    if finding.weights:
+        return finding.weights
+    return "no known mistake, and no small change of what is right, does the same"
+
+
+def _excerpt(excerpt: Excerpt) -> Iterator[str]:
+    call = excerpt.call
+    what = "a part of it that shows what is wrong" if excerpt.cut else "no part of it shows what is wrong by itself"
+    yield f"  {call}; {what}:"
+    arguments = {name: _short(value) for name, value in call.named.items()}
+    yield from (f"  {line}" for line in called(call.operation.name, arguments))
+    actual, expected = call.results[excerpt.result], excerpt.expected[excerpt.result]
+    if actual.ndim and actual.size <= SHOWN:
+        table = worked(Call(call.operation, call.arguments), {"expected": expected, "recorded": actual})
+        yield from (f"    {line}" for line in table)
+    where = f" at {list(excerpt.place)}" if excerpt.place else ""
+    of = f" of {excerpt.result}" if excerpt.result else ""
+    yield (f"    expected {expected[excerpt.place]:.9g}{where}{of}, recorded {float(actual[excerpt.place]):.9g}; "
+           f"rounding explains {excerpt.slack:.2g}")  # fmt: skip
+
+
+def _short(value: Any) -> str:
+    if np.size(value) > SHOWN:
+        return f"array of shape {list(np.shape(value))}"
+    return show(value.astype(float).round(6) if getattr(value, "dtype", None) == np.float32 else value)
+
+
+def _wrapped(text: str) -> list[str]:
+    return fill(text, 78, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False).splitlines()
+
+
+def as_json(findings: Sequence[Finding], calls: Sequence[Seen]) -> str:
+    """The findings as a JSON object."""
+    content = {
+        "rlspec": __version__,
+        "operations": {
+            finding.operation.name: {
+                "verdict": "untested" if finding.why_not else "holds" if finding.holds else "violated",
+                "calls": len(finding.calls),
+                "wrong": [{"file": call.file, "number": call.number} for call in finding.wrong],
+                "mistake": mistake(finding) if finding.wrong else "",
+                "faults": [fault.slug for fault in finding.faults],
+                "conventions": finding.chosen,
+                "alike": finding.alike,
+                "not seen": finding.unseen,
+            }
+            for finding in findings
+        },
+        "run": [{"figure": one.said, "value": one.value, "clause": one.clause} for one in summary(calls)],
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+ADAPTER = '''"""{title}
+
+Put your own function where it says so.  `python FILE` then shows what it answers to the part of the run that is
+wrong, and `python -m rlspec check FILE` asks it everything else.
+"""
+
+import numpy as np
+from numpy import array, float32, float64, int64  # what the numbers below are written with
+
+ARGUMENTS = {arguments}
+RECORDED = {recorded}
+EXPECTED = {expected}
+
+
+def {name}({parameters}):
+    raise NotImplementedError("call your own function here")
+
+
+if __name__ == "__main__":
+    print("expected", EXPECTED)
+    print("recorded", RECORDED)
+    print("answers ", {name}(**ARGUMENTS))
+'''
+
+
+def as_adapter(finding: Finding) -> str:
+    """A candidate's file with the part of the run that shows what is wrong."""
+    assert finding.excerpt is not None
+    call, name = finding.excerpt.call, finding.operation.name
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        return ADAPTER.format(
+            title=fill(f"{name}: {mistake(finding)}.", 110, break_on_hyphens=False),
+            arguments=repr(call.named),
+            recorded=repr(call.results),
+            expected=repr(finding.excerpt.expected),
+            name=name,
+            parameters=", ".join(finding.operation.parameters),
+        )

@@ -1,0 +1,192 @@
+"""What is recorded of a training run, and that recording never gets in its way."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+import torch
+
+import rlspec
+from rlspec import recording
+from rlspec.recorded import NotRead, load
+
+ROLLOUT = {
+    "rewards": np.ones((2, 3)),
+    "values": np.zeros((2, 3)),
+    "next_values": np.zeros((2, 3)),
+    "terminated": np.zeros((2, 3), dtype=bool),
+    "truncated": np.zeros((2, 3), dtype=bool),
+    "gamma": 0.5,
+    "lam": 0.5,
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Where to; recording ends with the test."""
+    yield tmp_path / "run.safetensors"
+    rlspec.stop_recording()
+
+
+def recorded(file):
+    """What is in the file once recording has ended."""
+    rlspec.stop_recording()
+    return load(file)
+
+
+def observed(result=ROLLOUT["rewards"], **changed):
+    rlspec.observe("gae", **ROLLOUT | changed, result=result)
+
+
+def test_nothing_is_recorded_before_it_is_said_where_to(tmp_path):
+    observed()
+    assert recording._recorder is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_call_comes_back_as_it_was(file):
+    rlspec.record_to(file)
+    rewards = np.arange(6.0).reshape(2, 3)
+    observed(rewards=rewards, result=2 * rewards)
+    rewards[:] = -1  # a trainer uses its buffers again
+    [call] = recorded(file)
+    np.testing.assert_array_equal(call.named["rewards"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(call.results[""], [[0, 2, 4], [6, 8, 10]])
+    assert (call.named["gamma"], call.precision, call.number) == (0.5, "float64", 0)
+
+
+def test_every_so_many_th_call_is_kept_and_a_few_of_each_unusual_kind(file):
+    rlspec.record_to(file, every=10)
+    for number in range(40):
+        observed(terminated=np.full((2, 3), number in (12, 13, 14, 15, 16)))
+    assert [call.number for call in recorded(file)] == [0, 1, 2, 10, 12, 13, 14, 20, 30]  # ends are cut off in 1 and 2
+
+
+def test_axes_are_put_in_order_and_a_single_row_is_a_batch_of_one(file):
+    rlspec.record_to(file, every=1)
+    turned = {name: value.T if isinstance(value, np.ndarray) else value for name, value in ROLLOUT.items()}
+    rlspec.observe("gae", axes="T B", **turned, result=np.arange(6).reshape(3, 2))
+    one = {name: value[0] if isinstance(value, np.ndarray) else value for name, value in ROLLOUT.items()}
+    rlspec.observe("gae", axes="T", **one, result=np.arange(3))
+    first, second = recorded(file)
+    np.testing.assert_array_equal(first.results[""], [[0, 2, 4], [1, 3, 5]])
+    np.testing.assert_array_equal(second.results[""], [[0, 1, 2]])
+
+
+def test_tensors_are_kept_with_the_gradient_of_a_loss_and_the_type_that_they_had(file):
+    rlspec.record_to(file)
+    logp = torch.tensor([-1.0, -2.0], dtype=torch.bfloat16, requires_grad=True)
+    loss = -(logp * torch.tensor([3.0, 5.0])).mean()
+    rlspec.observe("policy_gradient_loss", logp=logp, advantages=torch.tensor([3.0, 5.0]), result=loss)
+    loss.backward()  # as the trainer goes on to do
+    [call] = recorded(file)
+    np.testing.assert_array_equal(call.results["d_logp"], [[-1.5, -2.5]])
+    np.testing.assert_array_equal(call.named["mask"], [[True, True]])
+    assert (float(call.results["loss"]), call.precision) == (6.5, "bfloat16")
+
+
+def test_names_of_groups_may_be_texts_and_limits_may_be_left_out(file):
+    rlspec.record_to(file, every=1)
+    rlspec.observe("group_advantages", rewards=np.array([1.0, 0.0]), groups=np.array(["a", "b"]), baseline="mean",
+                   scale="std", result=np.zeros(2))  # fmt: skip
+    rlspec.observe("value_loss", values=np.ones(2), old_values=np.ones(2), returns=np.ones(2), result=0.0)
+    groups, values = recorded(file)
+    assert groups.named["groups"].tolist() == ["a", "b"]
+    assert values.named["clip"] is None
+
+
+def test_a_decorator_and_a_block_record_as_well(file):
+    rlspec.record_to(file, every=1)
+
+    @rlspec.record("discounted_return", names={"discount": "gamma"})
+    def total(rewards, discount=0.5):
+        return rewards @ discount ** np.arange(rewards.shape[1])
+
+    assert total(np.ones((1, 2))).tolist() == [1.5]
+    with rlspec.record("discounted_return", rewards=np.ones((1, 2)), gamma=0.5) as call:
+        call.result = np.array([1.5])
+    assert [call.results[""].tolist() for call in recorded(file)] == [[1.5], [1.5]]
+
+
+@pytest.mark.parametrize(
+    ("operation", "given", "said"),
+    [
+        ("gaee", {}, "there is no operation 'gaee'"),
+        ("gae", {"rewards": np.ones((2, 3))}, "lacks values, next_values, terminated, truncated, gamma, lam"),
+        ("gae", ROLLOUT | {"done": 1}, "has no argument done"),
+        ("gae", ROLLOUT | {"values": np.ones((2, 3, 1))}, "values has 3 axes"),
+        ("gae", ROLLOUT | {"values": object()}, "values"),
+    ],
+)
+def test_what_cannot_be_recorded_is_said_once_and_training_goes_on(operation, given, said, file, caplog):
+    rlspec.record_to(file)
+    with caplog.at_level(logging.WARNING, "rlspec"):
+        for _ in range(3):
+            rlspec.observe(operation, **given, result=np.ones((2, 3)))
+    assert len(caplog.records) == 1
+    assert said in caplog.text
+
+
+def test_a_file_that_cannot_be_written_is_said_once(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    rlspec.record_to(tmp_path / "file" / "run.safetensors")
+    observed()
+    with caplog.at_level(logging.WARNING, "rlspec"):
+        rlspec.stop_recording()
+    assert "cannot be written" in caplog.text
+
+
+def test_each_rank_has_its_own_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        rlspec.record_to(tmp_path / "run.safetensors")
+        observed()
+        rlspec.stop_recording()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["run-rank0.safetensors", "run-rank1.safetensors"]
+    assert [call.file for call in load(tmp_path)] == ["run-rank0.safetensors", "run-rank1.safetensors"]
+
+
+def test_a_process_that_was_forked_records_nothing(file):
+    rlspec.record_to(file, every=1)
+    observed()
+    if not (child := os.fork()):
+        observed()
+        os._exit(len(recording._recorder.calls) - 1)  # those that it has of its own
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(recorded(file)) == 1
+
+
+def test_recording_ends_when_it_has_what_it_may_have(file):
+    rlspec.record_to(file, every=1, megabytes=0.001)
+    for _ in range(20):
+        observed()
+    assert len(recorded(file)) < 10
+
+
+def test_recording_rests_when_it_has_taken_its_share_of_the_time(file):
+    rlspec.record_to(file, every=1)
+    recording._recorder.spent = 10.0  # in a run that has just begun
+    observed()
+    assert recording._recorder.calls == []
+
+
+def test_one_call_may_come_from_numpy_or_torch(tmp_path):
+    arrays = {**ROLLOUT, "operation": "gae", "result": np.ones((2, 3))}
+    np.savez(tmp_path / "call.npz", **arrays)
+    as_tensors = {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+                  for name, value in arrays.items()}  # fmt: skip
+    torch.save(as_tensors, tmp_path / "call.pt")
+    for call in load(tmp_path):
+        assert call.operation.name == "gae"
+        assert call.results[""].tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_what_is_no_recording_is_refused_in_words(tmp_path):
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    np.savez(tmp_path / "other.npz", operation="gaee")
+    for name, said in (("broken.safetensors", "cannot be read"), ("other.npz", "operation is 'gaee'"),
+                       ("none.npz", "there is no file"), ("run.csv", "is none of")):  # fmt: skip
+        with pytest.raises(NotRead, match=said):
+            load(tmp_path / name)
