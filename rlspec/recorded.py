@@ -144,7 +144,7 @@ def _gradients(operation: Operation, loss: Any, given: Mapping[str, Any]) -> lis
 
     if not (_of_torch(loss) and loss.requires_grad and loss.ndim == 0):
         return []
-    found = []
+    found: list[Any] = []
     for name in list(operation.results)[1:]:
         variable = next((given[of] for of in given if of.startswith(name.removeprefix("d_"))), None)
         if variable is None or not _of_torch(variable) or not variable.requires_grad:

@@ -224,7 +224,7 @@ class record:  # noqa: N801  it is used as a decorator and in a with statement
     def __init__(self, operation: str, /, *, axes: str | None = None, names: Mapping[str, str] | None = None,
                  conventions: Mapping[str, str] | None = None, **known: Any) -> None:  # fmt: skip
         self.operation = operation
-        self.told = {"axes": axes, "conventions": conventions}
+        self.told: dict[str, Any] = {"axes": axes, "conventions": conventions}
         self.names = dict(names or {})
         self.known = known
         self._calls: list[Call] = []
