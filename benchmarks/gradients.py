@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix, identity
 from scipy.sparse.linalg import spsolve
 from timing import Row, absent, by_itself, in_turns, seconds, show
 
-from rlspec.reference import large
+from rlspec import large
 
 GAMMA = 0.95
 

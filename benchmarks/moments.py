@@ -15,7 +15,8 @@ from exact_core import drawn as in_fractions
 from scipy.sparse import csr_matrix
 from timing import Row, in_turns, seconds, show
 
-from rlspec.reference import large, moments, sparse
+from rlspec import large, sparse
+from rlspec.reference import moments
 from rlspec.reference.decision_process import trajectories
 from rlspec.reference.differentiation import rational, rational_process
 from rlspec.reference.policy_gradient import policy_gradient

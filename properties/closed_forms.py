@@ -10,7 +10,7 @@ from rlspec.properties.clipping import exact_exp
 from rlspec.properties.losses import Credited
 from rlspec.properties.tokens import LEAST_CLAMP
 from rlspec.reference.choices import shape_of
-from rlspec.reference.kl import CLAMPED
+from rlspec.reference.estimators import CLAMPED
 from rlspec.reference.reductions import divisors
 from rlspec.spec.clauses import conventions
 from rlspec.spec.operations import OPERATIONS

@@ -29,10 +29,8 @@ from rlspec.properties.strategies import FAR_LOGITS, LOGITS
 from rlspec.properties.tokens import LEAST_CLAMP, Completions, completions, far_token_ratios
 from rlspec.reference.choices import shape_of
 from rlspec.reference.differentiation import derivatives_in_logits, rational
+from rlspec.reference.estimators import CLAMPED, ESTIMATORS, SLOPES
 from rlspec.reference.kl import (
-    CLAMPED,
-    ESTIMATORS,
-    SLOPES,
     divergence,
     divergence_gradient,
     of_tokens,

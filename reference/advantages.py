@@ -5,12 +5,13 @@ Boolean arrays.
 """
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from .choices import one_of, require, shape_of
 from .numbers import at_most, unless
 from .returns import Flag, Number, ahead
-from .spread import SHAPES, STDS, kept_from_zero, standard_deviation
+from .spread import normalized
 
 
 def td_error(
@@ -85,7 +86,8 @@ def vtrace(
     """
     rho = [at_most(x, rho_clip) for x in ratio]
     c = [at_most(x, c_clip) for x in ratio]
-    weights = [at_most(x, policy_limit(policy_clip, rho_clip)) for x in ratio]
+    shape, most = shape_of(policy_clip, "rho_clip", "at most C")
+    weights = rho if shape == "rho_clip" else [at_most(x, most) for x in ratio]
     deltas = td_error(rewards, values, next_values, terminated, gamma)
     ended = [end | stop for end, stop in zip(terminated, truncated, strict=True)]
     excess = [rho[-1] * deltas[-1]]
@@ -100,12 +102,6 @@ def vtrace(
     return targets, [x * error for x, error in zip(weights, errors, strict=True)]
 
 
-def policy_limit(policy_clip: str, rho_clip: Number) -> Number:
-    """What the ratio is clipped at in V-trace's advantages: rho_clip, or the number in "at most C" (ADV-31)."""
-    shape, number = shape_of(policy_clip, "rho_clip", "at most C")
-    return rho_clip if shape == "rho_clip" else number
-
-
 def normalize_advantages(
     advantages: Sequence[Any], mask: Sequence[Any], std: str = "ddof=0", eps: str = "std + 1e-8", one: str = "zero"
 ) -> list[Any]:
@@ -115,13 +111,8 @@ def normalize_advantages(
     std, eps, one: the choices of ADV-17, ADV-18 and ADV-19.
     Returns N numbers.  Raises ValueError for another choice.
     """
-    require(std, *STDS)
-    require(eps, *SHAPES)
     require(one, "zero", "unchanged")
-    counted = [advantage for advantage, counts in zip(advantages, mask, strict=True) if counts]
-    if len(counted) < 2 or all(advantage == counted[0] for advantage in counted):
-        alone = len(counted) == 1 and one == "unchanged"
-        return [advantage if counts and alone else 0 for advantage, counts in zip(advantages, mask, strict=True)]
-    mean = sum(counted) / len(counted)
-    scale = kept_from_zero(standard_deviation(counted, std), eps)
-    return [(advantage - mean) / scale if counts else 0 for advantage, counts in zip(advantages, mask, strict=True)]
+    counted = list(compress(advantages, mask))
+    alone = len(counted) == 1 and one == "unchanged"
+    answers = iter(counted if alone else normalized(counted, std, eps))
+    return [next(answers) if counts else 0 for counts in mask]

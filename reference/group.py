@@ -12,11 +12,9 @@ from math import comb, factorial, prod
 from typing import Any
 
 from .choices import one_of, require
-from .language import Gradient, Language, Policy, Tokens, choices, probability
-from .linear_algebra import Matrix, Number, Vector
-from .policy_gradient import scored
-from .reductions import Mask
-from .spread import SHAPES, STDS, kept_from_zero, standard_deviation
+from .language import Gradient, Language, Policy, Tokens, gathered, probability
+from .linear_algebra import Number
+from .spread import SHAPES, STDS, kept_from_zero, normalized, standard_deviation
 from .surrogate import surrogate_loss
 
 Company = tuple[Tokens, ...]
@@ -103,8 +101,7 @@ def reinforce_plus_plus_advantages(
     require(baseline, "none", "mean")
     require(alone, "zero", "its reward")
     centred = group_advantages(rewards, groups, "mean", "none", alone=alone) if baseline == "mean" else rewards
-    whole_batch = [0] * len(rewards)
-    return group_advantages(centred, whole_batch, "mean", "std", std, eps)
+    return normalized(centred, std, eps)
 
 
 def companies(language: Language, policy: Policy, prompt: int, size: int) -> Iterator[tuple[Number, Company]]:
@@ -124,14 +121,12 @@ def expected_gradient_of_groups(
 
     credit: the advantages A_i of a group of answers to a prompt.
     """
-    received = {context: [0] * language.vocabulary for context in language.contexts()}
-    for prompt, asked in enumerate(language.prompts):
-        for chance, company in companies(language, policy, prompt, size):
-            for tokens, advantage in zip(company, credit(prompt, company), strict=True):
-                for context, token in choices(prompt, tokens):
-                    received[context][token] = received[context][token] + asked * chance * advantage / size
-    rows = scored([policy[context] for context in received], list(received.values()))
-    return dict(zip(received, rows, strict=True))
+    return gathered(language, policy, (
+        (prompt, tokens, [asked * chance * advantage / size] * len(tokens))
+        for prompt, asked in enumerate(language.prompts)
+        for chance, company in companies(language, policy, prompt, size)
+        for tokens, advantage in zip(company, credit(prompt, company), strict=True)
+    ))  # fmt: skip
 
 
 def success_weight(rate: Number, size: int, divisor: Callable[[int], Number]) -> Number:
@@ -141,33 +136,22 @@ def success_weight(rate: Number, size: int, divisor: Callable[[int], Number]) ->
     p, the terms without a right one or a wrong one being 0.
     rate: p.  size: G, at least 2.  divisor: D, a function of how many of the answers are right.
     """
-    return sum(
-        comb(size, right)
-        * rate ** (right - 1)
-        * (1 - rate) ** (size - right - 1)
-        * (right * (size - right))
-        / (size**2 * divisor(right))
-        for right in range(1, size)
-    )
+
+    def chance(right: int) -> Number:
+        """The chance of so many right ones, over p (1 - p)."""
+        return comb(size, right) * rate ** (right - 1) * (1 - rate) ** (size - right - 1)
+
+    return sum(chance(right) * (right * (size - right)) / (size**2 * divisor(right)) for right in range(1, size))
 
 
-def dr_grpo_loss(
-    logp: Matrix,
-    old_logp: Matrix,
-    ref_logp: Matrix,
-    advantages: Vector,
-    groups: Sequence[Hashable],
-    mask: Mask,
-    clip_low: Number,
-    clip_high: Number,
-    kl_coef: Number,
-    length: Number,
-    **choices: Any,
-) -> tuple[Any, ...]:
-    """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-23).  Liu et al. (2025)."""
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
+def dr_grpo_loss(*arguments: Any, **choices: Any) -> tuple[Any, ...]:
+    """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-23); length: the last argument.
+
+    Liu et al. (2025).
+    """
+    *others, length = arguments
     fixed = partial(surrogate_loss, reduction="mean of sums over a fixed divisor", divisor=length)
-    return fixed(*tables, clip_low, clip_high, kl_coef, **choices)
+    return fixed(*others, **choices)
 
 
 grpo_loss = partial(surrogate_loss, reduction="mean of means")

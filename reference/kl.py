@@ -9,37 +9,17 @@ from collections.abc import Callable, Mapping
 from math import exp, log
 from typing import Any
 
-from .choices import one_of, require, shape_of
+from .choices import one_of, require
 from .distributions import Function, log_softmax
+from .estimators import CLAMPED, ESTIMATORS, Term, estimated
 from .language import Language, Policy, Tokens, choices, expectation, probability
 from .linear_algebra import Matrix, Number, Vector, dot
 from .reductions import Mask, divisors, reduced
 
 Credit = Callable[[int, Tokens], list[Number]]
-Term = tuple[Number, Number]
 
-ESTIMATORS: Mapping[str, Callable[[Number, Number], Number]] = {
-    "k1": lambda log_ratio, inverse: log_ratio,
-    "k2": lambda log_ratio, inverse: log_ratio * log_ratio / 2,
-    "k3": lambda log_ratio, inverse: inverse - 1 + log_ratio,
-}
-"""k(log-ratio, exp(-log-ratio)) by name (KL-1, KL-2, KL-3)."""
-
-SLOPES: Mapping[str, Callable[[Number, Number], Number]] = {
-    "k1": lambda log_ratio, inverse: log_ratio**0,
-    "k2": lambda log_ratio, inverse: log_ratio,
-    "k3": lambda log_ratio, inverse: 1 - inverse,
-}
-"""dk / d log pi of the same (KL-14)."""
-
-
-CLAMPED: Mapping[str, tuple[str, ...]] = {
-    "none": (),
-    "k3 at most C": ("k3",),
-    "k2 and k3 at most C": ("k2", "k3"),
-    "within C": ("k1", "k2", "k3"),
-}
-"""Which estimates are kept within C of zero, by convention (KL-8)."""
+FORMS = ("importance weighted", "plain", "straight through", "weighted straight through")
+"""What `kl_loss` makes of an estimate and of the importance ratio (KL-22)."""
 
 
 def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "none", exp: Function = exp) -> Number:
@@ -48,20 +28,7 @@ def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "no
     clamp: which estimates are kept near zero (KL-8).  exp: of the numbers at hand.
     Schulman (2020), "Approximating KL divergence".
     """
-    value, _ = estimated(estimator, logp - ref_logp, exp(ref_logp - logp), clamp)
-    return value
-
-
-def estimated(estimator: str, log_ratio: Number, inverse: Number, clamp: str) -> Term:
-    """k and dk / d log pi of one token; where the clamp acts (KL-8), its bound and 0.
-
-    inverse: exp(-log_ratio).
-    """
-    value, slope = one_of(ESTIMATORS, estimator)(log_ratio, inverse), one_of(SLOPES, estimator)(log_ratio, inverse)
-    shape, most = shape_of(clamp, *CLAMPED)
-    if estimator in CLAMPED[shape] and abs(value) > most:
-        return (most if value > 0 else -most), 0
-    return value, slope
+    return estimated(estimator, logp - ref_logp, exp(ref_logp - logp), clamp)[0]
 
 
 def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number:
@@ -135,45 +102,29 @@ def kl_loss(
     ratio stands and what is differentiated (KL-22).  clamp: which estimates are kept near zero (KL-8).
     Returns the loss and its derivatives, [B][T].
     """
-    form_of = one_of(FORMS, form)
-    require(estimator, *ESTIMATORS)
-    require(clamp, *CLAMPED)
+    for choice, known in (form, FORMS), (estimator, ESTIMATORS), (clamp, CLAMPED):
+        require(choice, *known)
 
     def term(row: int, step: int) -> Term:
         new, reference, old = logp[row][step], ref_logp[row][step], old_logp[row][step]
-        return form_of(estimator, new - reference, exp(reference - new), exp(new - old), clamp)
+        return kl_term(form, estimator, new - reference, exp(reference - new), exp(new - old), clamp)
 
     return reduced(term, mask, divisors(mask, reduction, empty_rows, count))
 
 
-def _importance_weighted(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
-    """rho k and its derivative rho (k + k'), where k3 + k3' = x; for k2 rho k', the ratio being a weight (KL-15)."""
+def kl_term(form: str, name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
+    """A token's term and its derivative, from its log-ratio x, exp(-x) and the ratio rho (KL-22).
+
+    Importance weighted: rho k and rho (k + k'), where k3 + k3' = x; for k2 rho k', the ratio being a weight (KL-15).
+    Plain: k and k'.  Straight through: k and the derivative of k2, which is x; weighted, rho x.
+    """
     k, slope = estimated(name, x, inverse, clamp)
-    if name == "k2":
-        return ratio * k, ratio * slope
     clamped = k != ESTIMATORS[name](x, inverse)
-    return ratio * k, ratio * (x if name == "k3" and not clamped else k + slope)
-
-
-def _plain(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
-    """k and k'."""
-    return estimated(name, x, inverse, clamp)
-
-
-def _straight_through(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
-    """k, and the derivative of k2."""
-    return estimated(name, x, inverse, clamp)[0], x
-
-
-def _weighted_straight_through(name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
-    """k, and rho times the derivative of k2."""
-    return estimated(name, x, inverse, clamp)[0], ratio * x
-
-
-FORMS: Mapping[str, Callable[..., Term]] = {
-    "importance weighted": _importance_weighted,
-    "plain": _plain,
-    "straight through": _straight_through,
-    "weighted straight through": _weighted_straight_through,
-}
-"""A token's term and its derivative by form, from its log-ratio x, exp(-x) and the ratio rho (KL-22)."""
+    followed = {"k2": slope, "k3": k + slope if clamped else x}.get(name, k + slope)
+    terms = {
+        "importance weighted": (ratio * k, ratio * followed),
+        "plain": (k, slope),
+        "straight through": (k, x),
+        "weighted straight through": (k, ratio * x),
+    }
+    return one_of(terms, form)

@@ -15,6 +15,7 @@ from .advantages import gae
 from .choices import one_of, shape_of
 from .decision_process import TabularMDP
 from .distributions import log_softmax
+from .estimators import ESTIMATORS
 from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
 from .returns import reward_to_go
@@ -108,14 +109,22 @@ def expected_gradient(
     >>> expected_gradient(short, {(0, ()): [0.25, 0.75]}, lambda prompt, tokens: [8 * tokens[0]])
     {(0, ()): [-1.5, 1.5]}
     """
-    contexts = language.contexts()
-    received = {context: [0] * language.vocabulary for context in contexts}
-    for prompt, tokens in language.pairs():
+
+    def shares(prompt: int, tokens: Tokens) -> list[Number]:
         weight = language.prompts[prompt] * probability(speaker or policy, prompt, tokens)
-        for (context, token), amount in zip(choices(prompt, tokens), credit(prompt, tokens), strict=True):
-            received[context][token] = received[context][token] + weight * amount
-    rows = scored([policy[context] for context in contexts], [received[context] for context in contexts])
-    return dict(zip(contexts, rows, strict=True))
+        return [weight * amount for amount in credit(prompt, tokens)]
+
+    return gathered(language, policy, ((prompt, tokens, shares(prompt, tokens)) for prompt, tokens in language.pairs()))
+
+
+def gathered(language: Language, policy: Policy, credit: Iterable[tuple[int, Tokens, Sequence[Number]]]) -> Gradient:
+    """The sum of c_t grad log pi(y_t | x, y_<t) over completions, each with the credit c_t of its tokens."""
+    received: Gradient = {context: [0] * language.vocabulary for context in language.contexts()}
+    for prompt, tokens, amounts in credit:
+        for (context, token), amount in zip(choices(prompt, tokens), amounts, strict=True):
+            received[context][token] = received[context][token] + amount
+    rows = scored([policy[context] for context in received], list(received.values()))
+    return dict(zip(received, rows, strict=True))
 
 
 def score_gradient(language: Language, policy: Policy, score: Callable[[int, Tokens], Number]) -> Gradient:
@@ -255,20 +264,15 @@ def token_rewards(
     [-0.25, -0.5, 0.5]
     """
     estimate, limit = one_of(DISTANCES, estimator), shape_of(clamp, "none", "within C")[1]
-    distances = [estimate(x - y, exp) for x, y in counted(zip(logp, ref_logp, strict=True), mask)]
+    distances = [estimate(x - y, exp(y - x)) for x, y in counted(zip(logp, ref_logp, strict=True), mask)]
     if limit is not None:
         distances = [min(max(distance, -limit), limit) for distance in distances]
     rewards = [-kl_coef * distance for distance in distances]
     return spread([*rewards[:-1], *(reward + score for reward in rewards[-1:])], mask)
 
 
-DISTANCES: dict[str, Callable[[Number, Callable[[Number], Number]], Number]] = {
-    "k1": lambda x, exp: x,
-    "abs": lambda x, exp: abs(x),
-    "k2": lambda x, exp: x * x / 2,
-    "k3": lambda x, exp: exp(-x) - 1 + x,
-}
-"""What a token with the log-ratio x pays for, by its name; exp is that of the numbers at hand (LANG-23)."""
+DISTANCES: Mapping[str, Callable[..., Number]] = {**ESTIMATORS, "abs": lambda log_ratio, inverse: abs(log_ratio)}
+"""What a token pays for, by its name, of its log-ratio and exp(-log-ratio) (LANG-23)."""
 
 
 def outcome_score(token_rewards: Vector, mask: Sequence[Any]) -> Number:

@@ -57,8 +57,9 @@ class Process:
 
     @cached_property
     def scores(self) -> Array:
-        """grad log pi(a|s), [S, A, D]."""
-        return scores(self.policy, _table(self.reward) if self.features is None else self.features)
+        """grad log pi(a|s), [S, A, D]; in a table each pair of state and action has a parameter of its own."""
+        table = np.eye(self.reward.size, dtype=self.reward.dtype).reshape(*self.reward.shape, -1)
+        return scores(self.policy, table if self.features is None else self.features)
 
     def through(self, numbers: Array) -> Array:
         """sum_sa psi(s, a) numbers(s, a): from [S, A, ...] to [D, ...].
@@ -93,8 +94,15 @@ class Process:
         return self.through(rows.reshape(*self.policy.shape, -1)).T
 
     def fixed_point(self, matrix: Array, constant: Array) -> Array:
-        """The x with x = matrix x + constant, [S, columns]."""
-        return fixed_point(matrix, constant)
+        """The x with x = matrix x + constant, [S, columns], for a matrix whose rows or columns sum to less than 1.
+
+        I - matrix is then diagonally dominant by rows or by columns, which elimination without pivoting preserves.
+        """
+        system = np.eye(len(matrix), dtype=matrix.dtype) - matrix
+        if system.dtype != object:
+            return np.linalg.solve(system, constant)
+        factors = lu(system.tolist())
+        return np.array([solve(factors, column) for column in constant.T.tolist()], dtype=object).T
 
     def zeros(self, *shape: int) -> Array:
         """Zeros of the process's kind of number."""
@@ -143,11 +151,6 @@ def over_actions(weights: Array, numbers: Array) -> Array:
     return np.einsum("sa,sa...->s...", weights, numbers)
 
 
-def _table(reward: Array) -> Array:
-    """The features of a table, [S, A, S A]: each pair of state and action has a parameter of its own."""
-    return np.eye(reward.size, dtype=reward.dtype).reshape(*reward.shape, -1)
-
-
 def _of_one_kind(*tables: Any) -> list[Array]:
     arrays = [np.array(table, dtype=getattr(table, "dtype", object)) for table in tables]
     inexact = any(
@@ -159,13 +162,11 @@ def _of_one_kind(*tables: Any) -> list[Array]:
 
 def _ratios(policy: Array, behaviour: Array) -> Array:
     """pi(a|s) / mu(a|s), and 0 for what pi does not do."""
-    for s, a in np.argwhere(policy != 0):
-        if behaviour[s, a] == 0:
-            raise ValueError(f"behaviour[{s}][{a}] is 0 where policy[{s}][{a}] is {policy[s, a]}; no ratio exists")
-    return np.array(
-        [[quotient(p, m) if p != 0 else p for p, m in zip(*rows, strict=True)]
-         for rows in zip(policy, behaviour, strict=True)], dtype=policy.dtype,
-    )  # fmt: skip
+    taken, ratios = policy != 0, 0 * policy
+    for s, a in np.argwhere(taken & (behaviour == 0)):
+        raise ValueError(f"behaviour[{s}][{a}] is 0 where policy[{s}][{a}] is {policy[s, a]}; no ratio exists")
+    ratios[taken] = _over(policy[taken], behaviour[taken])
+    return ratios
 
 
 @dataclass(frozen=True)
@@ -371,18 +372,6 @@ def _visits(given: Process, moves: Array) -> Array:
     for _ in range(given.horizon - 1):
         rows.append(moves @ rows[-1])
     return np.array(rows)
-
-
-def fixed_point(matrix: Array, constant: Array) -> Array:
-    """The x with x = matrix x + constant, [n, columns], for a matrix whose rows or columns have absolute sums below 1.
-
-    I - matrix is then diagonally dominant by rows or by columns, which elimination without pivoting preserves.
-    """
-    system = np.eye(len(matrix), dtype=matrix.dtype) - matrix
-    if system.dtype != object:
-        return np.linalg.solve(system, constant)
-    factors = lu(system.tolist())
-    return np.array([solve(factors, column) for column in constant.T.tolist()], dtype=object).T
 
 
 def _mean_square(given: Process, weight: Array, cross: Array) -> Array:
@@ -632,8 +621,7 @@ def reward_to_go(given: Process, baselines: Any = 0, discount: Number = None) ->
 
 def generalized(given: Process, critic: Any, lam: Number, discount: Number = None) -> Credit:
     """kappa^t times the advantage estimates GAE(lambda) of a critic [H, S] (CRIT-3): lambda = 0 is one step."""
-    critic = _critic(given, critic)
-    return Credit(critic, _by_step(given, 0), given.gamma * lam, _or(discount, given.gamma))
+    return Credit(_critic(given, critic), _by_step(given, 0), given.gamma * lam, _or(discount, given.gamma))
 
 
 def n_step(given: Process, critic: Any, n: int, discount: Number = None) -> Credit:
@@ -642,15 +630,13 @@ def n_step(given: Process, critic: Any, n: int, discount: Number = None) -> Cred
     Raises ValueError for n < 1.
     """
     require_steps(n)
-    critic = _critic(given, critic)
     window = n if given.horizon is None or n < given.horizon else None
-    return Credit(critic, _by_step(given, 0), given.gamma, _or(discount, given.gamma), window)
+    return Credit(_critic(given, critic), _by_step(given, 0), given.gamma, _or(discount, given.gamma), window)
 
 
 def per_decision(given: Process) -> Credit:
     """gamma^t G_t for per-decision importance sampling (PG-9), of a process that has a `behaviour`."""
-    nothing = given.zeros(given.horizon or 1, len(given.initial))
-    return Credit(nothing, _by_step(given, 0), given.gamma, given.gamma)
+    return Credit(_critic(given, 0), _by_step(given, 0), given.gamma, given.gamma)
 
 
 def exact_values(given: Process) -> Array:

@@ -7,11 +7,11 @@ From there on the softmax is the same for all (`scored`).
 policy is pi(a|s), [S][A]; gradients are with respect to the logits of its softmax, [S][A] as well.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from math import prod
 from operator import mul
+from typing import Any
 
 from .choices import one_of
 from .decision_process import Evaluation, TabularMDP, evaluation, trajectories
@@ -20,6 +20,7 @@ from .reductions import Mask, divisors, reduced
 from .returns import reward_to_go
 
 Gradient = list[list[Number]]
+Episode = tuple[Number, Sequence[int], Sequence[int], Sequence[Number]]
 Weights = Callable[[Sequence[int], Sequence[int], Sequence[Number], Number], Sequence[Number]]
 
 
@@ -49,7 +50,7 @@ def through_softmax(policy: Matrix, partials: Matrix) -> Gradient:
     policy: [S][A].  partials: [S][A], dJ/dpi(a|s) as if the probabilities were free of each other.  How J is continued
     beyond rows that sum to 1 does not matter: a difference that is the same for all of a state's actions cancels.
     """
-    return scored(policy, _products(policy, partials))
+    return scored(policy, [list(map(mul, *rows)) for rows in zip(policy, partials, strict=True)])
 
 
 def whole_return(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
@@ -149,10 +150,7 @@ def policy_gradient(
 
     states, actions, rewards: of the T steps of one complete episode.  Williams (1992); Sutton & Barto (2018), eq. 13.8.
     """
-    credit: defaultdict[tuple[int, int], Number] = defaultdict(int)
-    for state, action, weight in zip(states, actions, weights(states, actions, rewards, gamma), strict=True):
-        credit[state, action] = credit[state, action] + weight
-    return scored(policy, _as_table(credit, policy))
+    return _mean_gradient(policy, [(1, states, actions, rewards)], gamma, weights)
 
 
 def expected_gradient(
@@ -164,11 +162,16 @@ def expected_gradient(
     An estimator is unbiased where this equals `exact_policy_gradient`.
     Raises ValueError for an infinite horizon.
     """
-    credit: defaultdict[tuple[int, int], Number] = defaultdict(int)
-    for probability, states, actions, rewards in trajectories(mdp, policy if behaviour is None else behaviour):
-        for state, action, weight in zip(states, actions, weights(states, actions, rewards, mdp.gamma), strict=True):
-            credit[state, action] = credit[state, action] + probability * weight
-    return scored(policy, _as_table(credit, policy))
+    return _mean_gradient(policy, trajectories(mdp, policy if behaviour is None else behaviour), mdp.gamma, weights)
+
+
+def _mean_gradient(policy: Matrix, episodes: Iterable[Episode], gamma: Number, weights: Weights) -> Gradient:
+    """The sum of probability * w_t grad log pi(a_t|s_t) over all steps of all episodes."""
+    credit: Gradient = [[0 for _ in row] for row in policy]
+    for probability, states, actions, rewards in episodes:
+        for state, action, weight in zip(states, actions, weights(states, actions, rewards, gamma), strict=True):
+            credit[state][action] = credit[state][action] + probability * weight
+    return scored(policy, credit)
 
 
 def exact_policy_gradient(mdp: TabularMDP, policy: Matrix) -> Gradient:
@@ -204,9 +207,7 @@ def credited(policy: Matrix, weighed: Sequence[Vector], credit: Sequence[Matrix]
     return through_softmax(policy, partials)
 
 
-def policy_gradient_loss(
-    logp: Matrix, advantages: Matrix, mask: Mask, **reduction: str
-) -> tuple[Number, list[list[Number]]]:
+def policy_gradient_loss(logp: Matrix, advantages: Matrix, mask: Mask, **reduction: str) -> tuple[Any, ...]:
     """L = -sum A_bt log pi(a_bt|s_bt) / n_b over the steps where the mask is set, and dL/dlogp = -A_bt / n_b (PG-18).
 
     logp, advantages, mask: [B][T].  reduction: its choices, of `divisors` (RED-8 to RED-10).
@@ -216,14 +217,4 @@ def policy_gradient_loss(
     def term(row: int, step: int) -> tuple[Number, Number]:
         return -advantages[row][step] * logp[row][step], -advantages[row][step]
 
-    loss, slopes = reduced(term, mask, divisors(mask, **reduction))
-    return loss, slopes
-
-
-def _products(left: Matrix, right: Matrix) -> Gradient:
-    return [[x * y for x, y in zip(*rows, strict=True)] for rows in zip(left, right, strict=True)]
-
-
-def _as_table(credit: Mapping[tuple[int, int], Number], policy: Matrix) -> Gradient:
-    """The credit as [S][A], 0 where there is none."""
-    return [[credit.get((s, a), 0) for a, _ in enumerate(row)] for s, row in enumerate(policy)]
+    return reduced(term, mask, divisors(mask, **reduction))

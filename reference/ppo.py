@@ -10,7 +10,7 @@ from math import exp
 from typing import Any
 
 from .choices import one_of, require, shape_of
-from .kl import Term
+from .estimators import ESTIMATORS, Term
 from .linear_algebra import Matrix, Number
 from .reductions import divisors, reduced
 from .surrogate import LIMITS, rated, surrogate
@@ -58,7 +58,7 @@ def value_loss(
     factor: str = "1",
     clipping: str = "larger of both",
     **reduction: str,
-) -> tuple[Number, Table]:
+) -> tuple[Any, ...]:
     """L = factor * mean of (V - R)^2, or with a clip of max((V - R)^2, (V_clip - R)^2), and dL/dV (PPO-17).
 
     V_clip: V, but no further than clip from the old value.  factor: what squares are multiplied with.  clipping:
@@ -72,8 +72,7 @@ def value_loss(
         squared, slope = _square(value - target) if clip is None else square(value, old, target, clip)
         return weighed(squared), weighed(slope)
 
-    loss, slopes = reduced(term, mask, divisors(mask, **reduction))
-    return loss, slopes
+    return reduced(term, mask, divisors(mask, **reduction))
 
 
 def _square(error: Number) -> tuple[Number, Number]:
@@ -117,7 +116,7 @@ def actor_critic_loss(
     entropy_coef: Number,
     factor: str = "1",
     **reduction: str,
-) -> tuple[Number, Table, Table, Table]:
+) -> tuple[Any, ...]:
     """L = mean of -(R - V) logp + value_coef * factor * (R - V)^2 - entropy_coef H, the advantage a constant (PPO-24).
 
     factor: what squares are multiplied with (PPO-29).  reduction: its choices, of `divisors` (RED-8 to RED-10).
@@ -131,23 +130,18 @@ def actor_critic_loss(
         cost = -advantage * logp[row][step] + squared - entropy_coef * entropies[row][step]
         return cost, -advantage, -slope, -entropy_coef
 
-    loss, d_logp, d_values, d_entropies = reduced(term, mask, divisors(mask, **reduction), derivatives=3)
-    return loss, d_logp, d_values, d_entropies
+    return reduced(term, mask, divisors(mask, **reduction), derivatives=3)
 
 
 def approx_kl(
     logp: Matrix, old_logp: Matrix, mask: Mask, estimator: str = "k3", exp: Exponential = exp, count: str = "n"
 ) -> Number:
     """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-31)."""
-    estimates: dict[str, Callable[[Number], Number]] = {
-        "k1": lambda difference: -difference,
-        "k2": lambda difference: difference * difference / 2,
-        "k3": lambda difference: exp(difference) - 1 - difference,
-    }
-    estimate = one_of(estimates, estimator)
+    estimate = one_of(ESTIMATORS, estimator)
 
     def term(row: int, step: int) -> tuple[Number]:
-        return (estimate(logp[row][step] - old_logp[row][step]),)
+        new, old = logp[row][step], old_logp[row][step]
+        return (estimate(old - new, exp(new - old)),)
 
     [kl] = reduced(term, mask, divisors(mask, count=count), derivatives=0)
     return kl

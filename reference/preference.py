@@ -115,13 +115,13 @@ def dpo_loss(
     label_smoothing: Number,
     valid: Sequence[Any],
     noise: str = "conservative",
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
     functions: Any = math,
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """-log sigmoid(beta h) with h = log pi(y_w) / ref(y_w) - log pi(y_l) / ref(y_l), smoothed (PREF-5, PREF-11).
 
-    chosen_logp, ...: [B].  valid: which pairs count.  noise: PREF-12.  reduction, empty_rows: RED-11.
+    chosen_logp, ...: [B].  valid: which pairs count.  noise: PREF-12.  reduction: its choices, reduction and empty_rows
+    (RED-11).
     Returns the loss, its derivatives in chosen_logp and in rejected_logp, [B].  Rafailov et al. (2023), eq. 7.
 
     >>> loss, d_chosen, d_rejected = dpo_loss([-3], [-4], [-3], [-4], 2, 0, [1])
@@ -135,8 +135,7 @@ def dpo_loss(
         slope = beta * (wrong * sigmoid(x, functions) - right * sigmoid(-x, functions))
         return right * softplus(-x, functions) + wrong * softplus(x, functions), slope, -slope
 
-    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
-    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
+    return _reduced(of_pair, (chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp), valid, 2, **reduction)
 
 
 def smoothed(label_smoothing: Number, noise: str = "conservative") -> tuple[Number, Number]:
@@ -172,8 +171,7 @@ def ipo_loss(
     ref_rejected_logp: Vector,
     tau: Number,
     valid: Sequence[Any],
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """(h - 1 / (2 tau))^2, h as in `dpo_loss` (PREF-14).
 
@@ -187,8 +185,7 @@ def ipo_loss(
         missing = margin(chosen, rejected, ref_chosen, ref_rejected) - 1 / (2 * tau)
         return missing**2, 2 * missing, -2 * missing
 
-    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
-    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
+    return _reduced(of_pair, (chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp), valid, 2, **reduction)
 
 
 def kto_loss(
@@ -200,9 +197,8 @@ def kto_loss(
     desirable_weight: Number,
     undesirable_weight: Number,
     valid: Sequence[Any],
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
     functions: Any = math,
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """w (1 - sigmoid(s beta (log pi(y) / ref(y) - kl))), s = 1 for the desirable and -1 for the others (PREF-17).
 
@@ -219,7 +215,7 @@ def kto_loss(
         missed = sigmoid(-x, functions)
         return weight * missed, -sign * weight * beta * missed * sigmoid(x, functions)
 
-    return _reduced(of_completion, (logp, ref_logp, desirable), valid, reduction, empty_rows, slopes=1)
+    return _reduced(of_completion, (logp, ref_logp, desirable), valid, 1, **reduction)
 
 
 def orpo_loss(
@@ -230,9 +226,8 @@ def orpo_loss(
     lam: Number,
     valid: Sequence[Any],
     likelihood: str = "mean of means",
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
     functions: Any = math,
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """Negative log-likelihood of the chosen, plus lam times -log sigmoid of the log odds ratio (PREF-23).
 
@@ -244,7 +239,7 @@ def orpo_loss(
     >>> loss, d_chosen, d_rejected
     (2.0, [-1.0], [0.0])
     """
-    of_a_token = _of_a_token(likelihood, chosen_length, valid, reduction, empty_rows)
+    of_a_token = _of_a_token(likelihood, chosen_length, valid, **reduction)
 
     def of_pair(chosen: Number, rejected: Number, length: int, other: int) -> tuple[Number, ...]:
         means = chosen / length, rejected / other
@@ -255,8 +250,7 @@ def orpo_loss(
         value = lam * softplus(-x, functions) - share * chosen
         return value, -share - pull / left[0] / length, pull / left[1] / other
 
-    columns = chosen_logp, rejected_logp, chosen_length, rejected_length
-    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
+    return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, 2, **reduction)
 
 
 def simpo_loss(
@@ -268,9 +262,8 @@ def simpo_loss(
     gamma: Number,
     valid: Sequence[Any],
     target: str = "gamma",
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
     functions: Any = math,
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """-log sigmoid(beta (log pi(y_w) / |y_w| - log pi(y_l) / |y_l|) - gamma) (PREF-27).
 
@@ -288,8 +281,7 @@ def simpo_loss(
         slope = -beta * sigmoid(-x, functions)
         return softplus(-x, functions), slope / length, -slope / other
 
-    columns = chosen_logp, rejected_logp, chosen_length, rejected_length
-    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
+    return _reduced(of_pair, (chosen_logp, rejected_logp, chosen_length, rejected_length), valid, 2, **reduction)
 
 
 def sppo_loss(
@@ -299,8 +291,7 @@ def sppo_loss(
     ref_rejected_logp: Vector,
     beta: Number,
     valid: Sequence[Any],
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """(a - 1 / (2 beta))^2 + (b + 1 / (2 beta))^2, with a and b the log-ratios to the reference (PREF-35).
 
@@ -316,8 +307,7 @@ def sppo_loss(
         beyond = (rejected - ref_rejected) + 1 / (2 * beta)
         return missing**2 + beyond**2, 2 * missing, 2 * beyond
 
-    columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
-    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
+    return _reduced(of_pair, (chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp), valid, 2, **reduction)
 
 
 def rpo_loss(
@@ -330,9 +320,8 @@ def rpo_loss(
     alpha: Number,
     valid: Sequence[Any],
     likelihood: str = "mean of means",
-    reduction: str = "mean of sums",
-    empty_rows: str = "left out",
     functions: Any = math,
+    **reduction: str,
 ) -> tuple[Number, ...]:
     """-log sigmoid(beta h), as in `dpo_loss`, minus alpha times log pi(y_w) / |y_w| (PREF-38).
 
@@ -343,7 +332,7 @@ def rpo_loss(
     >>> round(loss, 3), d_chosen, d_rejected
     (2.193, [-1.5], [1.0])
     """
-    of_a_token = _of_a_token(likelihood, chosen_length, valid, reduction, empty_rows)
+    of_a_token = _of_a_token(likelihood, chosen_length, valid, **reduction)
 
     def of_pair(
         chosen: Number, rejected: Number, ref_chosen: Number, ref_rejected: Number, length: int
@@ -354,18 +343,18 @@ def rpo_loss(
         return softplus(-x, functions) - share * chosen, -pull - share, pull
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
-    return _reduced(of_pair, columns, valid, reduction, empty_rows, slopes=2)
+    return _reduced(of_pair, columns, valid, 2, **reduction)
 
 
 def _of_a_token(
-    likelihood: str, lengths: Sequence[int], valid: Sequence[Any], reduction: str, empty_rows: str
+    likelihood: str, lengths: Sequence[int], valid: Sequence[Any], **reduction: str
 ) -> Callable[[int], Number]:
     """What the log-probability of an answer of some length is multiplied with, before the pairs are reduced (RED-12).
 
     For a mean over tokens it makes up for the number of pairs that is divided by then.
     """
     tokens = sum(length for length, counts in zip(lengths, valid, strict=True) if counts)
-    pairs = _divisors(valid, reduction, empty_rows)[0]
+    pairs = _divisors(valid, **reduction)[0]
     of_a_token: dict[str, Callable[[int], Number]] = {
         "mean of means": lambda length: 1 / length,
         "token-mean": lambda length: pairs / tokens,
@@ -373,12 +362,12 @@ def _of_a_token(
     return one_of(of_a_token, likelihood)
 
 
-def _divisors(valid: Sequence[Any], reduction: str, empty_rows: str) -> list[Number]:
+def _divisors(valid: Sequence[Any], reduction: str = "mean of sums", empty_rows: str = "left out") -> list[Number]:
     return divisors([[counts] for counts in valid], reduction, empty_rows)
 
 
 def _reduced(
-    of_row: Term, columns: Sequence[Vector], valid: Sequence[Any], reduction: str, empty_rows: str, slopes: int
+    of_row: Term, columns: Sequence[Vector], valid: Sequence[Any], slopes: int, **reduction: str
 ) -> tuple[Number, ...]:
     """The reduction of the first of a row's numbers, and each row's share of it in the others: 0 if it does not count.
 
@@ -388,6 +377,6 @@ def _reduced(
     def term(row: int, _: int) -> tuple[Number, ...]:
         return of_row(*(column[row] for column in columns))
 
-    sizes = _divisors(valid, reduction, empty_rows)
+    sizes = _divisors(valid, **reduction)
     loss, *tables = reduced(term, [[counts] for counts in valid], sizes, slopes)
     return loss, *([slope for [slope] in table] for table in tables)

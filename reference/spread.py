@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .choices import one_of, shape_of
+from .choices import one_of, require, shape_of
 from .numbers import square_root
 
 SHAPES = ("std", "std + E", "max(std, E)", "sqrt(var + E)", "max(std, 1e-3) + 1e-6")
@@ -39,3 +39,16 @@ def kept_from_zero(deviation: Any, eps: str) -> Any:
     if shape == "max(std, 1e-3) + 1e-6":
         return max(deviation, 1e-3) + 1e-6
     return square_root(deviation * deviation + number)
+
+
+def normalized(numbers: Sequence[Any], std: str, eps: str) -> list[Any]:
+    """(x - mean) / std of each of some numbers; exactly 0 where they are all alike, as a single one is.
+
+    std: one of `STDS`.  eps: as for `kept_from_zero`.  Raises ValueError for another choice.
+    """
+    require(std, *STDS)
+    require(eps, *SHAPES)
+    if all(number == numbers[0] for number in numbers):
+        return [0] * len(numbers)
+    mean, scale = sum(numbers) / len(numbers), kept_from_zero(standard_deviation(numbers, std), eps)
+    return [(number - mean) / scale for number in numbers]

@@ -9,7 +9,7 @@ from math import exp, inf
 from typing import Any
 
 from .choices import require, shape_of
-from .kl import CLAMPED, ESTIMATORS, Term, estimated
+from .estimators import CLAMPED, ESTIMATORS, Term, estimated
 from .linear_algebra import Matrix, Number, Vector
 from .reductions import Mask, divisors, reduced
 
@@ -155,22 +155,22 @@ def surrogate(
     return ratio * advantage, ratio * advantage
 
 
-def _product(ratio: Number, advantage: Number, logp: Number, *clips: Number | None) -> tuple[Number, Number, Number]:
+def _product(ratio: Number, advantage: Number, logp: Number, *clips: Number | None) -> tuple[Number, ...]:
     return ratio * advantage, ratio * advantage, 0
 
 
-def _pessimistic(ratio: Number, advantage: Number, logp: Number, *clips: Number) -> tuple[Number, Number, Number]:
+def _pessimistic(ratio: Number, advantage: Number, logp: Number, *clips: Number) -> tuple[Number, ...]:
     return *surrogate(ratio, advantage, *clips), 0
 
 
 def _weight(
-    ratio: Number, advantage: Number, logp: Number, low: Number, high: Number, dual: Number | None
-) -> tuple[Number, Number, Number]:
+    ratio: Number, advantage: Number, logp: Number, low: Number, high: Number, *dual: Any
+) -> tuple[Number, ...]:
     weight = max(1 - low, min(ratio, 1 + high)) * advantage
     return weight * logp, 0, weight
 
 
-FORMS: Mapping[str, Callable[..., tuple[Number, Number, Number]]] = {
+FORMS: Mapping[str, Callable[..., tuple[Number, ...]]] = {
     "none": _product,
     "pessimistic": _pessimistic,
     "weight": _weight,

@@ -5,21 +5,12 @@ is subtracted as a baseline it is a parabola, whose vertex is the best baseline.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .critics import foreseen
-from .decision_process import TabularMDP, action_values, occupancy, trajectories
+from .decision_process import TabularMDP, trajectories
 from .linear_algebra import Matrix, Number, dot
-from .policy_gradient import (
-    Weights,
-    discounted,
-    expected_gradient,
-    policy_gradient,
-    score,
-    through_softmax,
-    whole_return,
-)
+from .moments import best_baselines, process
+from .policy_gradient import Weights, expected_gradient, policy_gradient, whole_return
 
 
 def variance(mdp: TabularMDP, policy: Matrix, weights: Weights) -> Number:
@@ -37,7 +28,11 @@ def best_constant(mdp: TabularMDP, policy: Matrix) -> Number:
     By listing every trajectory.  Raises ZeroDivisionError if there is a single action: then there is no variance.
     Weaver & Tao (2001); Greensmith et al. (2004).
     """
-    return _mean_product(mdp, policy, whole_return, _one) / _mean_product(mdp, policy, _one, _one)
+
+    def one(states: Sequence[int], *_: Any) -> list[Number]:
+        return [1] * len(states)
+
+    return _mean_product(mdp, policy, whole_return, one) / _mean_product(mdp, policy, one, one)
 
 
 class Parabola(NamedTuple):
@@ -52,50 +47,11 @@ def in_baseline(mdp: TabularMDP, policy: Matrix) -> Parabola:
 
     The estimate is ghat - sum_s b(s) C_s, where C_s, the sum of gamma^t psi_t over the steps with s_t = s, has mean
     zero, and no component in common with that of another state.  So each b(s) is best at E[ghat . C_s] / E[|C_s|^2].
-    With the means over the policy's actions, and n_t(s) = P(s_t = s),
-
-        E[|C_s|^2]    = sum_t gamma^2t n_t(s) E[|psi|^2]
-        E[ghat . C_s] = sum_t gamma^2t n_t(s) E[Q_t |psi|^2]
-                      + sum_{j < t} (gamma^(j+t) + gamma^2t) n_j(s) E[P(s_t = s | s_j = s, a_j) psi] . E[Q_t psi].
-
-    The last sum is about states that are visited twice, j before t: of the returns from both visits, G_j holds
-    gamma^(t-j) G_t, and the rewards in between have no part in the later score.
-    Finite horizon.  The vertex of a state that cannot be visited, or where there is no choice, is 0.
+    They are those of numbers that know the step (CRIT-12), joined over the steps.
+    The vertex of a state that cannot be visited, or where there is no choice, is 0.
     """
-    tables = [_of_state(mdp, policy, s) for s in range(mdp.shape[0])]
-    return Parabola(
-        [curvature for curvature, _ in tables],
-        [product / curvature if curvature else 0 for curvature, product in tables],
-    )
-
-
-def _of_state(mdp: TabularMDP, policy: Matrix, s: int) -> tuple[Number, Number]:
-    """E[|C_s|^2] and E[ghat . C_s]."""
-    plain = replace(mdp, gamma=1)
-    powers = discounted([1] * len(occupancy(plain, policy)), mdp.gamma)
-    visits = [row[s] for row in occupancy(plain, policy)]
-    values = [table[s] for table in action_values(mdp, policy)]
-    lengths = [dot(psi, psi) for psi in (score(policy[s], a) for a, _ in enumerate(policy[s]))]
-    here = [int(state == s) for state, _ in enumerate(policy)]
-    curvature = product = 0
-    for t, (power, visit, q) in enumerate(zip(powers, visits, values, strict=True)):
-        curvature += power * power * visit * dot(policy[s], lengths)
-        product += power * power * visit * dot(policy[s], [x * y for x, y in zip(q, lengths, strict=True)])
-        pull = _score_mean(policy[s], q)
-        for j in range(t):
-            again = _score_mean(policy[s], foreseen(plain, policy, here, t - j)[s])
-            product += (powers[j] + power) * power * visits[j] * dot(again, pull)
-    return curvature, product
-
-
-def _score_mean(probabilities: Sequence[Number], numbers: Sequence[Number]) -> Sequence[Number]:
-    """E[number(a) grad log pi(a)], in the logits of one state."""
-    return through_softmax([probabilities], [numbers])[0]
-
-
-def _one(states: Sequence[int], actions: Sequence[int], rewards: Sequence[Number], gamma: Number) -> list[Number]:
-    """The weights of Psi = sum_t grad log pi(a_t|s_t)."""
-    return [1] * len(states)
+    joined = best_baselines(process(mdp, policy)).of_states()
+    return Parabola(*(numbers[0].tolist() for numbers in joined))
 
 
 def _mean_product(mdp: TabularMDP, policy: Matrix, left: Weights, right: Weights) -> Number:

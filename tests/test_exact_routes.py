@@ -11,8 +11,8 @@ import torch
 from flint import fmpq
 from hypothesis import given, settings
 
+from rlspec import large
 from rlspec.properties.processes import Task, fractions, softmax_roundings, tasks
-from rlspec.reference import large
 from rlspec.reference.decision_process import (
     TabularMDP,
     action_values,

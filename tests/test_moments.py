@@ -11,6 +11,7 @@ from flint import fmpq
 from hypothesis import given, settings
 from scipy.sparse import csr_matrix
 
+from rlspec import large, sparse
 from rlspec.properties.processes import fractions, softmax_roundings, tasks
 from rlspec.properties.test_critics import (
     estimates,
@@ -21,7 +22,7 @@ from rlspec.properties.test_critics import (
     with_own,
     without_own,
 )
-from rlspec.reference import large, moments, sparse
+from rlspec.reference import moments
 from rlspec.reference.critics import generalized, n_step
 from rlspec.reference.decision_process import TabularMDP, trajectories
 from rlspec.reference.policy_gradient import (

@@ -34,6 +34,7 @@ from rlspec.reference import (
     variance,
 )
 from rlspec.reference.differentiation import rational
+from rlspec.reference.estimators import ESTIMATORS, SLOPES
 from rlspec.reference.variance import Parabola
 
 THEOREMS = {checked.function: checked for checked in every_property() if checked.theorem}
@@ -66,9 +67,9 @@ def at_the_values(mdp, policy):
     return Parabola(variance.in_baseline(mdp, policy).curvature, values)
 
 
-def never_again(mdp, policy, numbers, n):
+def never_again(given, kappa, visits):
     """That no state is visited a second time."""
-    return [[0 for _ in row] for row in policy]
+    return [0 * given.zeros(len(row), given.scores.shape[2]) for row in visits]
 
 
 def blocks(change):
@@ -140,7 +141,7 @@ WRONG = [
     ("bias_of_gae", critics, "generalized_bias",
      lambda mdp, policy, errors, lam: reference_critics.n_step_bias(mdp, policy, errors, 1)),
     ("variance_is_a_parabola", critics, "in_baseline", at_the_values),
-    ("variance_is_a_parabola", variance, "foreseen", never_again),
+    ("variance_is_a_parabola", moments, "_earlier", never_again),
     ("best_constant_is_the_mean", critics, "in_baseline", at_the_values),
     ("variance_of_the_whole_return", critics, "best_constant", critics.expected_return),
     ("rewards_weighed_by_the_ratios", policy_gradients, "per_decision", with_own_ratio_alone),
@@ -195,15 +196,25 @@ def forward(policy, reference, log):
 
 WRONG += [
     ("divergence_of_completions_is_the_mean_sum", kls, "divergence", forward),
-    ("divergence_of_completions_is_the_mean_sum", kls, "ESTIMATORS", {**kl.ESTIMATORS, "k3": kl.ESTIMATORS["k2"]}),
-    ("mean_of_k2_is_the_divergence", kls, "ESTIMATORS", {**kl.ESTIMATORS, "k2": lambda x, inverse: x * x}),
-    ("that_of_the_reverse_and_that_of_the_forward", kls, "SLOPES", {**kl.SLOPES, "k3": kl.SLOPES["k2"]}),
+    (
+        "divergence_of_completions_is_the_mean_sum",
+        kls,
+        "ESTIMATORS",
+        {**ESTIMATORS, "k3": ESTIMATORS["k2"]},
+    ),
+    ("mean_of_k2_is_the_divergence", kls, "ESTIMATORS", {**ESTIMATORS, "k2": lambda x, inverse: x * x}),
+    (
+        "that_of_the_reverse_and_that_of_the_forward",
+        kls,
+        "SLOPES",
+        {**SLOPES, "k3": SLOPES["k2"]},
+    ),
     ("that_of_the_reverse_and_that_of_the_forward", kls, "divergence", forward),
-    ("its_ratio_differentiated", kls, "ESTIMATORS", dict.fromkeys(kl.ESTIMATORS, lambda x, inverse: 0)),
-    ("k1_in_the_reward_has", kls, "ESTIMATORS", {"k1": kl.ESTIMATORS["k3"]}),
+    ("its_ratio_differentiated", kls, "ESTIMATORS", dict.fromkeys(ESTIMATORS, lambda x, inverse: 0)),
+    ("k1_in_the_reward_has", kls, "ESTIMATORS", {"k1": ESTIMATORS["k3"]}),
     ("own_kl_misses", kls, "divergence", forward),
     ("own_kl_misses", kls, "sequence_divergence", lambda *of: 2 * kl.sequence_divergence(*of)),
-    ("k3_in_the_reward_is", kls, "ESTIMATORS", {"k3": kl.ESTIMATORS["k1"]}),
+    ("k3_in_the_reward_is", kls, "ESTIMATORS", {"k3": ESTIMATORS["k1"]}),
     ("weighed_by_the_ratios_before", kls, "accumulate", lambda ratios, product: ratios),
 ]
 

@@ -1,6 +1,6 @@
 """Processes with very many states, each of which leads to a few others: their covariances, float64.
 
-The formulas are those of `moments`, for a policy with a few features.
+The formulas are those of the reference's `moments`, for a policy with a few features.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array, csr_matrix
 
 from .large import chain, factorised
-from .moments import Process
-from .tables import require_process, require_shape
+from .reference.moments import Process
+from .reference.tables import require_process, require_shape
 
 Array = np.ndarray
 

@@ -1,9 +1,9 @@
 """J and grad J of a large process: float64, with a transition table that is an array or a sparse matrix.
 
-The formulas are those of `decision_process` and `policy_gradient`.  A finite horizon takes a product with all rows of
-the transition table per step and direction, an infinite one a factorisation and two solves.  All dense products go
-through SciPy's BLAS: NumPy has a thread pool of its own, and two pools in turn on the same cores cost more than the
-products do.
+The formulas are those of the reference's `decision_process` and `policy_gradient`.  A finite horizon takes a product
+with all rows of the transition table per step and direction, an infinite one a factorisation and two solves.  All dense
+products go through SciPy's BLAS: NumPy has a thread pool of its own, and two pools in turn on the same cores cost more
+than the products do.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from scipy.linalg.blas import dgemv
 from scipy.sparse import csr_matrix, identity
 from scipy.sparse.linalg import splu
 
-from .tables import require_process
+from .reference.tables import require_process
 
 Array = np.ndarray
 
