@@ -24,6 +24,7 @@ from rlspec.reference import (
     surrogate,
 )
 from rlspec.reference import policy_gradient as gradients
+from rlspec.reference import statistics as running
 from rlspec.reference import targets as value_targets
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP
@@ -429,3 +430,33 @@ def quantile_huber_loss(quantiles, target_quantiles, delta, **conventions):
 
 def dueling(values, advantages, **conventions):
     return _row_by_row(partial(value_targets.dueling, **conventions), (values, advantages))
+
+
+def running_moments(mean, variance, count, batch):
+    return _of_lists(running.running_moments, mean, variance, count, batch)
+
+
+def normalize_observations(observations, mean, variance, eps, clip, **conventions):
+    return np.array(_of_lists(running.normalize_observations, observations, mean, variance, eps, clip, **conventions))
+
+
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip, **conventions):
+    tables = rewards, *_flags(terminated, truncated)
+    scalars = gamma, mean, variance, count, eps, clip
+    return np.array(_of_lists(running.scaled_rewards, *tables, *scalars, **conventions))
+
+
+def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+    return _of_lists(running.popart, weights, bias, old_mean, old_std, new_mean, new_std)
+
+
+def symlog(values):
+    return np.array([running.symlog(value) for value in values.tolist()])
+
+
+def symexp(values):
+    return np.array([running.symexp(value) for value in values.tolist()])
+
+
+def two_hot(values, bins):
+    return np.array([running.two_hot(value, bins.tolist()) for value in values.tolist()])

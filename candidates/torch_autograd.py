@@ -714,3 +714,65 @@ def quantile_huber_loss(quantiles, target_quantiles, delta):
 def dueling(values, advantages):
     advantages = _tensor(advantages)
     return (_tensor(values)[:, None] + advantages - advantages.mean(1, keepdim=True)).numpy()
+
+
+# Statistics: moments as weighed means of all there was, prefixes as matrix products.
+
+
+def _pooled(mean: Tensor, variance: Tensor, count: float, batch: Tensor) -> tuple[Tensor, Tensor, float]:
+    """The moments of what was counted, as one number of that weight, with a spread of its own, and of a batch."""
+    total = count + len(batch)
+    known = torch.cat([mean[None], batch])
+    weights = torch.cat([torch.tensor([count], dtype=batch.dtype), torch.ones(len(batch), dtype=batch.dtype)]) / total
+    middle = torch.einsum("b,ba->a", weights, known)
+    spread = torch.einsum("b,ba->a", weights, (known - middle).square())
+    return middle, spread + variance * count / total, total
+
+
+def running_moments(mean, variance, count, batch):
+    middle, spread, total = _pooled(_tensor(mean), _tensor(variance), count, _tensor(batch))
+    return middle.numpy(), spread.numpy(), total
+
+
+def normalize_observations(observations, mean, variance, eps, clip):
+    scale = (_tensor(variance) + eps).rsqrt()
+    return ((_tensor(observations) - _tensor(mean)) * scale).clamp(-clip, clip).numpy()
+
+
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    """Each step's return so far is a product of the episode's rewards with a matrix of discounts."""
+    rewards = _tensor(rewards)
+    same = _same_episode(_flags(terminated) | _flags(truncated)).to(rewards.dtype)
+    gathered = torch.einsum("bk,btk->bt", rewards, same * _discounts(gamma, rewards.shape[1], rewards))
+    moments = torch.tensor([mean], dtype=rewards.dtype), torch.tensor([variance], dtype=rewards.dtype), count
+    scales = []
+    for column in gathered.T:
+        moments = _pooled(*moments, column[:, None])
+        scales.append((moments[1] + eps).sqrt())
+    return (rewards / torch.cat(scales)).clamp(-clip, clip).numpy()
+
+
+def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+    ratio = old_std / new_std
+    return (_tensor(weights) * ratio).numpy(), bias * ratio + (old_mean - new_mean) / new_std
+
+
+def symlog(values):
+    values = _tensor(values)
+    return (values.sign() * values.abs().log1p()).numpy()
+
+
+def symexp(values):
+    values = _tensor(values)
+    return (values.sign() * values.abs().expm1()).numpy()
+
+
+def two_hot(values, bins):
+    """Hat functions: each bin's share falls to 0 at its neighbours."""
+    values, bins = _tensor(values), _tensor(bins)
+    values = values.clamp(bins[0], bins[-1])[:, None]
+    gaps = bins.diff()
+    rising, falling = torch.ones_like(values * bins), torch.ones_like(values * bins)
+    rising[:, 1:] = (values - bins[:-1]) / gaps
+    falling[:, :-1] = (bins[1:] - values) / gaps
+    return torch.minimum(rising, falling).clamp(0, 1).numpy()

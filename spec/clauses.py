@@ -24,6 +24,7 @@ CHAPTERS = (
     "returns",
     "advantages",
     "targets",
+    "statistics",
     "policy_gradient",
     "critics",
     "distributions",

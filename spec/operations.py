@@ -1,7 +1,7 @@
 """The operations that a candidate may provide: the single source of their signatures.
 
 Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
-A actions, K atoms or quantiles, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are
+A actions or features, K atoms, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are
 bool; scalars are Python numbers.  Arguments are passed by position.  Several results are returned as a tuple.  What an
 operation computes is said by the clauses of its chapter.
 
@@ -45,6 +45,8 @@ Logits = Annotated[Array, ("B", "T", "V")]
 Tokens = Annotated[Array, ("B", "T")]
 Token = Annotated[int, ()]
 Atoms = Annotated[Array, ("B", "K")]
+Bins = Annotated[Array, ("K",)]
+Features = Annotated[Array, ("A",)]
 
 MASKS = ("mask", "completion_mask", "legal", "valid")
 """The parameters that say which entries count."""
@@ -387,6 +389,57 @@ def quantile_huber_loss(quantiles: Atoms, target_quantiles: Atoms, delta: Number
 @_operation("targets")
 def dueling(values: Rows, advantages: Choices) -> Choices:
     """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a) of each row."""
+
+
+@_operation("statistics", "mean", "variance", "count", row_by_row=False)
+def running_moments(
+    mean: Features, variance: Features, count: Number, batch: Actions
+) -> tuple[Features, Features, Number]:
+    """The mean, variance and count of what was counted before and of a batch of rows, together."""
+
+
+@_operation("statistics", row_by_row=False)
+def normalize_observations(
+    observations: Actions, mean: Features, variance: Features, eps: Number, clip: Number
+) -> Actions:
+    """(x - mean) / sqrt(variance + eps), kept within [-clip, clip]."""
+
+
+@_operation("statistics", row_by_row=False)
+def scaled_rewards(
+    rewards: Steps,
+    terminated: Flags,
+    truncated: Flags,
+    gamma: Number,
+    mean: Number,
+    variance: Number,
+    count: Number,
+    eps: Number,
+    clip: Number,
+) -> Steps:
+    """Rewards over the running standard deviation of the B environments' discounted returns so far, clipped."""
+
+
+@_operation("statistics", "weights", "bias", row_by_row=False)
+def popart(
+    weights: Features, bias: Number, old_mean: Number, old_std: Number, new_mean: Number, new_std: Number
+) -> tuple[Features, Number]:
+    """The last layer's weights and bias that keep the outputs when mean and standard deviation of targets change."""
+
+
+@_operation("statistics")
+def symlog(values: Rows) -> Rows:
+    """sign(x) log(1 + |x|)."""
+
+
+@_operation("statistics")
+def symexp(values: Rows) -> Rows:
+    """sign(x) (exp |x| - 1)."""
+
+
+@_operation("statistics", row_by_row=False)
+def two_hot(values: Rows, bins: Bins) -> Atoms:
+    """Each value as a distribution over the two bins around it, whose mean it is; bins are increasing."""
 
 
 @_operation("policy_gradient")

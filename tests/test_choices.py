@@ -53,6 +53,8 @@ OPERATIONS = (
     "temperature_loss",
     "quantile_huber_loss",
     "dueling",
+    "normalize_observations",
+    "scaled_rewards",
 )
 """The operations that are asked."""
 

@@ -15,6 +15,7 @@ from . import (
     preference,
     reductions,
     returns,
+    statistics,
     surrogate,
     targets,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "preference",
     "reductions",
     "returns",
+    "statistics",
     "surrogate",
     "targets",
     "trial",

@@ -1,0 +1,222 @@
+"""How statistics go wrong."""
+
+import numpy as np
+
+from rlspec.faults import fault, right
+
+
+def _merged(mean, variance, count, batch):
+    """The right update, to be changed in one place."""
+    middle, spread, rows = batch.mean(axis=0), batch.var(axis=0), len(batch)
+    total, apart = count + rows, middle - mean
+    return middle, spread, rows, total, apart
+
+
+@fault(
+    id="ST01",
+    slug="count-added-to-the-mean",
+    clause="STAT-1",
+    seen=("RLE-Foundation/rllte#47", "pokaxpoka/B_Pref#3"),
+    effect="The share of the batch is added to the mean, and not multiplied: the mean is the last batch's, and more.",
+)
+def running_moments(mean, variance, count, batch):
+    _, found, total = right.running_moments(mean, variance, count, batch)
+    return batch.mean(axis=0) + len(batch) / total, found, total
+
+
+@fault(
+    id="ST02",
+    slug="batch-counted-once",
+    clause="STAT-1",
+    seen=("vwxyzjn/cleanrl#18",),
+    effect="A batch counts like a single number, however many rows it has.",
+)
+def running_moments(mean, variance, count, batch):
+    _, spread, _, _, apart = _merged(mean, variance, count, batch)
+    total = count + 1
+    second = variance * count + spread + apart**2 * count / total
+    return mean + apart / total, second / total, total
+
+
+@fault(
+    id="ST03",
+    slug="variance-of-the-last-batch",
+    clause="STAT-1",
+    seen=("akanazawa/fpo#13",),
+    effect="What was seen before is dropped from the sum of squares: the deviation shrinks with every batch.",
+)
+def running_moments(mean, variance, count, batch):
+    middle, _, total = right.running_moments(mean, variance, count, batch)
+    return middle, ((batch - mean) * (batch - middle)).sum(axis=0) / total, total
+
+
+@fault(
+    id="ST04",
+    slug="distance-from-the-new-mean",
+    clause="STAT-1",
+    seen=("younggyoseo/FastTD3#32",),
+    effect="The distance of the means is taken after the mean was moved: the variance comes out too small.",
+)
+def running_moments(mean, variance, count, batch):
+    middle, spread, rows, total, apart = _merged(mean, variance, count, batch)
+    moved = mean + apart * rows / total
+    second = variance * count + spread * rows + (middle - moved) ** 2 * count * rows / total
+    return moved, second / total, total
+
+
+@fault(
+    id="M-STAT-1",
+    slug="distance-of-the-means-dropped",
+    clause="STAT-2",
+    effect="Variances are averaged, and how far the batches' means are apart is left out: it depends on the split.",
+)
+def running_moments(mean, variance, count, batch):
+    _, spread, rows, total, apart = _merged(mean, variance, count, batch)
+    return mean + apart * rows / total, (variance * count + spread * rows) / total, total
+
+
+@fault(
+    id="M-STAT-2",
+    slug="square-less-square",
+    clause="STAT-3",
+    effect="The mean of the squares less the square of the mean: where the mean is large no digit is left.",
+)
+def running_moments(mean, variance, count, batch):
+    total = count + len(batch)
+    first = (count * mean + batch.sum(axis=0)) / total
+    second = (count * (variance + mean**2) + (batch**2).sum(axis=0)) / total
+    return first, second - first**2, total
+
+
+@fault(
+    id="ST05",
+    slug="mean-divided-alone",
+    clause="STAT-4",
+    seen=("openai/baselines#802", "andrewliao11/gail-tf#8"),
+    effect="Parentheses are missing: the mean is divided, and the observation is not.",
+)
+def normalize_observations(observations, mean, variance, eps, clip):
+    return np.clip(observations - mean / np.sqrt(variance + eps), -clip, clip)
+
+
+@fault(
+    id="M-STAT-3",
+    slug="observations-over-their-variance",
+    clause="STAT-4",
+    effect="The variance stands for the standard deviation.",
+)
+def normalize_observations(observations, mean, variance, eps, clip):
+    return right.normalize_observations(observations, mean, variance**2, eps, clip)
+
+
+@fault(
+    id="M-STAT-4",
+    slug="deviation-of-the-rewards",
+    clause="STAT-6",
+    effect="The deviation is that of the rewards, and not of their returns: values are as large as episodes are long.",
+)
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    return right.scaled_rewards(rewards, terminated, truncated, 0.0, mean, variance, count, eps, clip)
+
+
+@fault(
+    id="M-STAT-5",
+    slug="mean-taken-from-the-rewards",
+    clause="STAT-6",
+    effect="The mean of the returns is subtracted from the reward: longer episodes are paid for, or punished.",
+)
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    level = float(np.mean(rewards))
+    plain = right.scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, np.inf)
+    by = np.divide(plain, rewards, out=np.ones_like(plain), where=rewards != 0)
+    return np.clip((rewards - level) * by, -clip, clip)
+
+
+@fault(
+    id="ST06",
+    slug="return-forgotten-at-the-last-step",
+    clause="STAT-7",
+    seen=("openai/gym#3152",),
+    effect="The return is set to 0 before the last reward is added: what led to the end is forgotten there.",
+)
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    early = np.roll(np.logical_or(terminated, truncated), -1, axis=1)
+    early[:, -1] = False
+    return right.scaled_rewards(rewards, early, early, gamma, mean, variance, count, eps, clip)
+
+
+@fault(
+    id="ST07",
+    slug="return-across-time-limits",
+    clause="STAT-7",
+    seen=("Farama-Foundation/Gymnasium#760", "Farama-Foundation/Gymnasium#1507"),
+    effect="The return goes on across time limits: the deviation is that of a task that never ends.",
+)
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    return right.scaled_rewards(rewards, terminated, 0 * truncated, gamma, mean, variance, count, eps, clip)
+
+
+@fault(
+    id="M-STAT-6",
+    slug="bias-not-rescaled",
+    clause="STAT-9",
+    effect="The bias is moved by the means and not rescaled: outputs jump whenever the deviation changes.",
+)
+def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+    changed, _ = right.popart(weights, bias, old_mean, old_std, new_mean, new_std)
+    return changed, bias + (old_mean - new_mean) / new_std
+
+
+@fault(
+    id="M-STAT-7",
+    slug="weights-scaled-the-other-way",
+    clause="STAT-8",
+    effect="The weights are multiplied by the new deviation over the old one: outputs change with its square.",
+)
+def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+    _, level = right.popart(weights, bias, old_mean, old_std, new_mean, new_std)
+    return weights * new_std / old_std, level
+
+
+@fault(
+    id="M-STAT-8",
+    slug="logarithm-of-one-and-the-number",
+    clause="STAT-10",
+    effect="The size is taken for the number: what is negative is squashed as if it were positive.",
+)
+def symlog(values):
+    return right.symlog(np.abs(values))
+
+
+@fault(
+    id="M-STAT-9",
+    slug="exponential-without-its-one",
+    clause="STAT-11",
+    effect="The 1 is not subtracted: 0 comes back as itself, and everything else too large by 1.",
+)
+def symexp(values):
+    return np.sign(values) * np.exp(np.abs(values))
+
+
+@fault(
+    id="M-STAT-10",
+    slug="shares-swapped",
+    clause="STAT-13",
+    effect="Each bin has the distance to itself, and not to the other: the mean is mirrored between them.",
+)
+def two_hot(values, bins):
+    inside = np.clip(values, bins[0], bins[-1])
+    below = np.clip(np.searchsorted(bins, inside, side="right") - 1, 0, len(bins) - 2)
+    mirrored = bins[below] + bins[below + 1] - inside
+    return right.two_hot(mirrored, bins)
+
+
+@fault(
+    id="M-STAT-11",
+    slug="nearest-bin-alone",
+    clause="STAT-12",
+    effect="All of the mass is put on the nearest bin.",
+)
+def two_hot(values, bins):
+    nearest = np.abs(values[:, None] - bins[None, :]).argmin(axis=1)
+    return np.eye(len(bins))[nearest]

@@ -1,0 +1,134 @@
+"""Statistics that are kept while a program runs, and what is normalised by them (spec/statistics.md).
+
+Rows are lists over features; tables of steps are [B][T], as they come from B environments side by side.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import expm1, log1p
+from typing import Any
+
+from .choices import one_of
+from .linear_algebra import Matrix, Number, Vector
+from .numbers import square_root
+
+Moments = tuple[Number, Number, Number]
+Flags = Sequence[Sequence[Any]]
+
+
+def moments_of(numbers: Vector) -> Moments:
+    """Mean, variance (over N) and number of some numbers."""
+    count = len(numbers)
+    mean = sum(numbers) / count
+    return mean, sum((number - mean) * (number - mean) for number in numbers) / count, count
+
+
+def merged(one: Moments, other: Moments) -> Moments:
+    """The moments of two sets together (STAT-1).  Chan, Golub & LeVeque (1983), eq. 1.5.
+
+    >>> merged((0.0, 1.0, 1), (3.0, 1.0, 2))
+    (2.0, 3.0, 3)
+    """
+    (mean, variance, count), (other_mean, other_variance, other_count) = one, other
+    total, apart = count + other_count, other_mean - mean
+    spread = variance * count + other_variance * other_count + apart * apart * count * other_count / total
+    return mean + apart * other_count / total, spread / total, total
+
+
+def running_moments(
+    mean: Vector, variance: Vector, count: Number, batch: Matrix
+) -> tuple[list[Number], list[Number], Number]:
+    """Mean and variance of each feature and the count, with a batch of rows added to what was counted (STAT-1)."""
+    columns = zip(mean, variance, zip(*batch, strict=True), strict=True)
+    together = [merged((middle, spread, count), moments_of(column)) for middle, spread, column in columns]
+    return [found[0] for found in together], [found[1] for found in together], count + len(batch)
+
+
+SCALES: Mapping[str, Callable[[Number, Number], Number]] = {
+    "sqrt(var + eps)": lambda variance, eps: square_root(variance + eps),
+    "std + eps": lambda variance, eps: square_root(variance) + eps,
+    "max(std, eps)": lambda variance, eps: max(square_root(variance), eps),
+}
+"""What is divided by (STAT-5)."""
+
+
+def clipped(number: Number, clip: Number) -> Number:
+    """The number, or the bound of [-clip, clip] that it is beyond."""
+    return max(-clip, min(number, clip))
+
+
+def normalize_observations(
+    observations: Matrix, mean: Vector, variance: Vector, eps: Number, clip: Number, scale: str = "sqrt(var + eps)"
+) -> list[list[Number]]:
+    """clip((x - mean) / sqrt(variance + eps), -clip, clip) of each feature (STAT-4).  scale: a choice of STAT-5."""
+    divisors = [one_of(SCALES, scale)(spread, eps) for spread in variance]
+    return [
+        [clipped((x - middle) / divisor, clip) for x, middle, divisor in zip(row, mean, divisors, strict=True)]
+        for row in observations
+    ]
+
+
+def scaled_rewards(
+    rewards: Matrix,
+    terminated: Flags,
+    truncated: Flags,
+    gamma: Number,
+    mean: Number,
+    variance: Number,
+    count: Number,
+    eps: Number,
+    clip: Number,
+    scale: str = "sqrt(var + eps)",
+) -> list[list[Number]]:
+    """clip(r_t / sqrt(variance_t + eps)): the variance of the returns so far, the step's own included (STAT-6).
+
+    scale: a choice of STAT-5.
+    """
+    divide = one_of(SCALES, scale)
+    moments, returns, columns = (mean, variance, count), [0 * row[0] for row in rewards], []
+    for t in range(len(rewards[0])):
+        returns = [gamma * before + row[t] for before, row in zip(returns, rewards, strict=True)]
+        moments = merged(moments, moments_of(returns))
+        divisor = divide(moments[1], eps)
+        columns.append([clipped(row[t] / divisor, clip) for row in rewards])
+        returns = [
+            0 * number if over[t] or stopped[t] else number
+            for number, over, stopped in zip(returns, terminated, truncated, strict=True)
+        ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def popart(
+    weights: Vector, bias: Number, old_mean: Number, old_std: Number, new_mean: Number, new_std: Number
+) -> tuple[list[Number], Number]:
+    """w sigma / sigma' and (sigma b + mu - mu') / sigma' (STAT-8).  van Hasselt et al. (2016b), proposition 1.
+
+    >>> popart([2.0, 4.0], 1.0, 3.0, 2.0, 1.0, 4.0)
+    ([1.0, 2.0], 1.0)
+    """
+    return [weight * old_std / new_std for weight in weights], (old_std * bias + old_mean - new_mean) / new_std
+
+
+def symlog(number: Number, log1p: Callable[[Any], Any] = log1p) -> Number:
+    """sign(x) log(1 + |x|) (STAT-10).  Hafner et al. (2023), the symlog function."""
+    return log1p(number) if number >= 0 else -log1p(-number)
+
+
+def symexp(number: Number, expm1: Callable[[Any], Any] = expm1) -> Number:
+    """sign(x) (exp |x| - 1) (STAT-11).  Hafner et al. (2023), the inverse of symlog."""
+    return expm1(number) if number >= 0 else -expm1(-number)
+
+
+def two_hot(number: Number, bins: Vector) -> list[Number]:
+    """The shares of the two bins around a number, in its distances to them; of the outer bin beyond (STAT-12).
+
+    bins: K >= 2 increasing numbers.  Hafner et al. (2023), the two-hot encoding.
+
+    >>> two_hot(1, [0.0, 4.0, 5.0]), two_hot(9, [0.0, 4.0, 5.0])
+    ([0.75, 0.25, 0.0], [0.0, 0.0, 1.0])
+    """
+    inside = max(bins[0], min(number, bins[-1]))
+    above = next(place for place, edge in enumerate(bins) if place > 0 and inside <= edge)
+    share = (inside - bins[above - 1]) / (bins[above] - bins[above - 1])
+    shares = [0 * share for _ in bins]
+    shares[above - 1], shares[above] = 1 - share, share
+    return shares

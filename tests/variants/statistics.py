@@ -1,0 +1,67 @@
+"""Running statistics and what is normalised by them, written another way."""
+
+import numpy as np
+import torch
+
+from .registry import variant
+
+
+@variant("by Chan's formula, as most programs have it", quick=True)
+def running_moments(mean, variance, count, batch):
+    rows = batch.shape[0]
+    apart, total = batch.mean(axis=0) - mean, count + rows
+    second = variance * count + batch.var(axis=0) * rows + np.square(apart) * count * rows / total
+    return mean + apart * rows / total, second / total, total
+
+
+@variant("by squares less squares", admitted=("STAT-3",))
+def running_moments(mean, variance, count, batch):
+    total = count + len(batch)
+    first = (count * mean + batch.sum(axis=0)) / total
+    second = (count * (variance + mean**2) + (batch**2).sum(axis=0)) / total
+    return first, second - first**2, total
+
+
+@variant("by torch, beside the root", quick=True)
+def normalize_observations(observations, mean, variance, eps, clip):
+    observations, mean, variance = (torch.tensor(np.array(a, dtype=float)) for a in (observations, mean, variance))
+    return ((observations - mean) / (variance.sqrt() + eps)).clamp(-clip, clip)
+
+
+@variant("with a least deviation", quick=True)
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    carried, columns = np.zeros(len(rewards)), []
+    for t in range(rewards.shape[1]):
+        carried = carried * gamma + rewards[:, t]
+        rows = len(carried)
+        apart, total = carried.mean() - mean, count + rows
+        second = variance * count + carried.var() * rows + apart**2 * count * rows / total
+        mean, variance, count = mean + apart * rows / total, second / total, total
+        columns.append(np.clip(rewards[:, t] / max(np.sqrt(variance), eps), -clip, clip))
+        carried = carried * (1 - np.logical_or(terminated[:, t], truncated[:, t]))
+    return np.stack(columns, axis=1)
+
+
+@variant("by way of the outputs", quick=True)
+def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+    level = old_std * bias + old_mean
+    return [float(weight) * old_std / new_std for weight in weights], (level - new_mean) / new_std
+
+
+@variant("by cases", quick=True)
+def symlog(values):
+    return np.where(values < 0, -np.log1p(np.abs(values)), np.log1p(np.abs(values)))
+
+
+@variant("by cases", quick=True)
+def symexp(values):
+    return [np.expm1(x) if x > 0 else -np.expm1(-x) for x in np.asarray(values, dtype=float)]
+
+
+@variant("by digitize", quick=True)
+def two_hot(values, bins):
+    inside = np.clip(np.asarray(values, dtype=float), bins[0], bins[-1])
+    below = np.clip(np.digitize(inside, bins) - 1, 0, len(bins) - 2)
+    upper = (inside - bins[below]) / (bins[below + 1] - bins[below])
+    eye = np.eye(len(bins))
+    return eye[below] * (1 - upper)[:, None] + eye[below + 1] * upper[:, None]
