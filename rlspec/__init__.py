@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from .recording import observe, record, record_to, stop_recording
+from .watching import watch
 
-__all__ = ["__version__", "observe", "record", "record_to", "stop_recording"]
+__all__ = ["__version__", "observe", "record", "record_to", "stop_recording", "watch"]
 
 __version__ = "0.1.0"
 

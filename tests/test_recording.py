@@ -1,14 +1,16 @@
 """What is recorded of a training run, and that recording never gets in its way."""
 
+import json
 import logging
 import os
+import time
 
 import numpy as np
 import pytest
 import torch
 
 import rlspec
-from rlspec import recording
+from rlspec import recording, watching
 from rlspec.recorded import NotRead, load
 
 ROLLOUT = {
@@ -190,3 +192,37 @@ def test_what_is_no_recording_is_refused_in_words(tmp_path):
                        ("none.npz", "there is no file"), ("run.csv", "is none of")):  # fmt: skip
         with pytest.raises(NotRead, match=said):
             load(tmp_path / name)
+
+
+class Writer:
+    """What stands for TensorBoard's."""
+
+    def __init__(self):
+        self.texts = []
+
+    def add_text(self, tag, text, step):
+        """Keep what TensorBoard would show."""
+        self.texts.append((tag, text, step))
+
+
+def test_a_run_that_is_watched_is_told_once_what_is_wrong(file, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(watching, "PAUSE", 0.05)
+    writer, lines = Writer(), tmp_path / "said.jsonl"
+    rlspec.record_to(file, every=1)
+    rlspec.watch(every=1, lines=lines, writer=writer)
+    end = time.monotonic() + 120
+    with caplog.at_level(logging.ERROR, "rlspec"):
+        while not lines.exists() and time.monotonic() < end:
+            rlspec.observe("discounted_return", rewards=np.ones((1, 2)), gamma=0.5, result=np.array([3.5]))
+            time.sleep(0.1)
+    rlspec.stop_recording()
+    [line] = map(json.loads, lines.read_text().splitlines())
+    assert line["operation"] == "discounted_return"
+    [(tag, text, _)] = writer.texts
+    assert (tag, text.partition(":")[0]) == ("rlspec", "discounted_return is wrong")
+    assert "discounted_return is wrong" in caplog.text
+
+
+def test_watching_needs_a_recording(caplog):
+    rlspec.watch()
+    assert "rlspec.record_to says first" in caplog.text
