@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from rlspec.candidate import Candidate, load
+from rlspec.spec.operations import OPERATIONS
+from rlspec.vectors import FOLDER as FOLDER_OF_VECTORS
+from rlspec.vectors import defaults
 
 FOLDER = Path(__file__).parents[1] / "adapters"
 
@@ -66,3 +72,26 @@ def test_what_an_adapter_throws_is_an_error(adapter):
     _, first, *_ = conversation(adapter, sent)
     assert first["id"] == 1
     assert first["error"]
+
+
+def test_an_adapter_answers_the_vectors_of_its_operations_rightly(adapter):
+    candidate = Candidate(load(f"cmd: {shlex.join(adapter)}"), "theirs")
+    code = re.search(r"```python\n(.*?)```", (FOLDER_OF_VECTORS / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(code[1], reader := {})
+    for name in filter(candidate.provides, OPERATIONS):
+        vectors = [
+            vector
+            for vector in reader["vectors"](FOLDER_OF_VECTORS / f"{name}.json")
+            if vector["conventions"] == defaults(name)
+        ]
+        assert vectors
+        calls = [tuple(map(reader["read"], vector["arguments"].values())) for vector in vectors]
+        candidate.announce(OPERATIONS[name], calls)
+        function = getattr(candidate.module, name)
+        answers = [function(*call) for call in calls]
+        off = {
+            vector["id"]
+            for vector, answer in zip(vectors, answers, strict=True)
+            if reader["wrong"](vector, lambda answer=answer, **_: answer)
+        }
+        assert off == set()

@@ -133,7 +133,7 @@ def test_nothing_but_rlspec_is_installed(wheel):
 def test_everything_in_a_room_is_installed(wheel, room):
     kinds = (".py", ".md", ".json", ".ini", ".typed")
     files = [file for file in (CHECKOUT / room).glob("*") if file.is_file() and file.suffix in kinds]
-    files += (CHECKOUT / room).rglob("*.py")
+    files += [*(CHECKOUT / room).rglob("*.py"), *(CHECKOUT / room).glob("vectors/*")]
     inside = "rlspec" if room == "rlspec" else f"rlspec/{room}"
     needed = {f"{inside}/{file.relative_to(CHECKOUT / room).as_posix()}" for file in files}
     assert needed - set(wheel) == set()

@@ -1,0 +1,111 @@
+"""Other calls with the same answer as a question's, each by a clause (rlspec/vectors.py)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from .properties.masks import counting, filled, named
+from .properties.questions.question import Question
+from .spec.operations import Operation
+from .special import FLAGS
+
+JUNK = (np.nan, 20.0, -np.inf, -3.0)
+"""What stands where nothing counts, in turn; the exponentials of numbers are finite."""
+
+UNREAD = {"n_step_return": "RET-16", "lambda_return": "RET-16", "vtrace": "ADV-28"}
+"""The clauses on numbers after a termination, where it is not ADV-8."""
+
+UNREAD_JUNK = {"n_step_return": "RET-17", "lambda_return": "RET-17", "vtrace": "ADV-29"}
+"""The clauses on NaN and infinity there, where it is not ADV-9."""
+
+NOTHING_COUNTS = "OPS-12"
+"""The clause by which the answer is not the same but zero: nothing counts in the other call."""
+
+Given = Mapping[str, Any]
+
+Others = Iterator[tuple[dict[str, Any], str]]
+"""Arguments in the place of others, and the clause by which the answer is the same."""
+
+
+def _spoiled(operation: Operation, given: Given, junk: float) -> Others:
+    """Junk in the numbers that do not count."""
+    if operation.mask and not given[operation.mask].all():
+        mask, spoiled = given[operation.mask], (*operation.covered, *operation.of_rows)
+        floats = [name for name in spoiled if given[name].dtype.kind == "f"]
+        other = {name: filled(given[name], counting(operation, name, mask), junk) for name in floats}
+        yield other, "OPS-10" if isfinite(junk) else "OPS-11"
+
+
+def _after_the_end(operation: Operation, given: Given, junk: float) -> Others:
+    """Junk for the value of what follows a termination."""
+    if "next_values" in given and given["terminated"].any():
+        clause = UNREAD_JUNK.get(operation.name, "ADV-9") if not isfinite(junk) else UNREAD.get(operation.name, "ADV-8")
+        yield {"next_values": np.where(given["terminated"], junk, given["next_values"])}, clause
+
+
+def _nothing(operation: Operation, given: Given, junk: float) -> Others:
+    """A mask that is 0 everywhere."""
+    if operation.may_select_nothing:
+        yield {operation.mask: np.zeros_like(given[operation.mask])}, NOTHING_COUNTS
+
+
+def _flags_as_numbers(operation: Operation, given: Given, junk: float) -> Others:
+    """Flags that are numbers."""
+    if truths := {name: given[name].astype(np.uint8) for name in FLAGS if name in given}:
+        yield truths, "OPS-9"
+
+
+def _whole_numbers(operation: Operation, given: Given, junk: float) -> Others:
+    """Whole rewards, or values, as integers."""
+    for name in ("rewards", "values"):
+        if name in given and (given[name] == np.rint(given[name])).all():
+            yield {name: given[name].astype(int)}, "OPS-5"
+
+
+def _renamed(operation: Operation, given: Given, junk: float) -> Others:
+    """Groups that are called something else."""
+    if operation.name in ("group_advantages", "reinforce_plus_plus_advantages"):
+        _, which = np.unique(given["groups"], return_inverse=True)
+        for name in (which - 1, 2**24 + which, 2**32 * which, np.char.add("the same ", which.astype(str))):
+            yield {"groups": name}, "GRP-3"
+
+
+def _beyond_floats(operation: Operation, given: Given, junk: float) -> Others:
+    """Ratios beyond the clips whose exponential no float holds."""
+    if operation.name == "vtrace":
+        yield {"log_ratio": np.where(given["log_ratio"] > FAR, 2 * FAR, given["log_ratio"])}, "ADV-26"
+    if operation.name == "ppo_loss":
+        apart = given["logp"] - given["old_logp"]
+        beyond = (apart > 2) & (given["advantages"] > 0) & given["mask"]
+        if beyond.any() and given["clip_high"] < 2:
+            yield {"logp": np.where(beyond, given["old_logp"] + 2 * FAR, given["logp"])}, "PPO-16"
+
+
+FAR = 600.0
+"""A logarithm whose exponential a float still holds, and that of its double not any more."""
+
+
+CHANGES: dict[Callable[[Operation, Given, float], Others], int] = {
+    _spoiled: 1,
+    _after_the_end: 1,
+    _whole_numbers: 1,
+    _beyond_floats: 1,
+    _flags_as_numbers: 4,
+    _nothing: 8,
+    _renamed: 8,
+}
+"""What may be changed in a question: in every one, or in one of so many."""
+
+
+def alike(question: Question, place: int) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """The arguments of other calls that have the question's answer, and the clauses by which they do.
+
+    place: the question's number, by which it is decided what is changed.
+    """
+    given = named(question)
+    for change, every in CHANGES.items():
+        if place % every == 0:
+            for other, clause in change(question.operation, given, JUNK[place % len(JUNK)]):
+                yield tuple((given | other).values()), clause

@@ -1,0 +1,157 @@
+"""The right answers to the properties' questions, exact in the arguments' own digits (rlspec/vectors.py)."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from decimal import Decimal
+from fractions import Fraction
+from math import floor, log10
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from flint import arb, ctx, fmpq
+
+from .properties.checking import each, exactly
+from .properties.processes import fractions
+from .properties.questions.question import PRECISION, Question, last_names, nearest, row_by_row
+from .reference import advantages, kl, language, ppo, preference, reductions, spread, surrogate
+from .reference import policy_gradient as gradients
+from .reference.choices import shape_of
+from .reference.decision_process import TabularMDP
+from .reference.differentiation import rational
+
+DIGITS = 40
+"""How many digits an answer that is no fraction has, counted from the first one of its terms' sum."""
+
+RATIONAL = frozenset({
+    "expected_return", "state_values", "action_values", "occupancy", "discounted_return", "reward_to_go",
+    "n_step_return", "lambda_return", "td_error", "gae", "policy_gradient_loss", "value_loss", "actor_critic_loss",
+    "clip_fraction", "completion_mask", "token_rewards", "outcome_score", "token_returns", "token_gae", "aggregate",
+    "accumulate", "completion_logp", "ipo_loss", "sppo_loss",
+})  # fmt: skip
+"""The operations whose answers are fractions: no exponential, logarithm or root is in them."""
+
+Conventions = dict[str, str]
+
+
+def right(question: Question, conventions: Conventions) -> tuple[np.ndarray, ...]:
+    """The exact results under the conventions, as arrays of fractions; where they are none, to hundreds of bits."""
+    exact = EXACTLY.get(question.operation.name, _by_the_question)
+    chosen = last_names(conventions)
+    with patch.object(spread, "square_root", root):
+        try:
+            with ExitStack() as in_fractions:
+                for module in CHOOSING:
+                    in_fractions.enter_context(patch.object(module, "shape_of", _exact_shape_of))
+                results = exact(question, chosen)
+        except TypeError:  # flint's balls cannot be added to a fraction; a float's digits they take at their word
+            results = exact(question, chosen)
+    return tuple(np.asarray(part, dtype=object) for part in each(results))
+
+
+CHOOSING = (advantages, kl, language, ppo, reductions, spread, surrogate)
+"""The chapters in which a choice may have a number."""
+
+
+def _exact_shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
+    """The same as ``shape_of``, with the number as a fraction."""
+    shape, number = shape_of(choice, *shapes)
+    return shape, Fraction(number) if isinstance(number, float) else number
+
+
+def _by_the_question(question: Question, chosen: Conventions) -> Any:
+    operation = question.operation.name
+    return question.answer(**{f"{operation}.{name}": choice for name, choice in chosen.items()})
+
+
+def root(number: Any) -> Fraction:
+    """The square root, to hundreds of bits."""
+    fraction = exactly(number)  # of nothing but zeros the variance is a float
+    with ctx.workprec(PRECISION):
+        return nearest((arb(fraction.numerator) / fraction.denominator).sqrt())
+
+
+def _exponential(number: float) -> Fraction:
+    with ctx.workprec(PRECISION):
+        return Fraction(0) if number == -np.inf else nearest(arb(float(number)).exp())
+
+
+def _vtrace(question: Question, chosen: Conventions) -> Any:
+    """With the ratios that the log-ratios stand for, which are no fractions."""
+    given = dict(zip(question.operation.parameters, question.arguments, strict=True))
+    given["log_ratio"] = np.vectorize(_exponential, otypes=[object])(given["log_ratio"])
+
+    def answer(*row: Any) -> Any:
+        return advantages.vtrace(*row, **chosen)
+
+    targets, advantage = zip(*row_by_row(answer, tuple(given.values())), strict=True)
+    return list(targets), list(advantage)
+
+
+def _softmax(logits: np.ndarray) -> list[list[fmpq]]:
+    """The policy that the logits stand for."""
+    weights = [[_exponential(logit) for logit in row] for row in logits.tolist()]
+    rows = [[weight / sum(row) for weight in row] for row in weights]
+    return [[fmpq(chance.numerator, chance.denominator) for chance in row] for row in rows]
+
+
+def _policy_gradient(question: Question, chosen: Conventions) -> Any:
+    logits, states, actions, rewards, mask, gamma = question.arguments
+    policy, weights = _softmax(logits), gradients.conventional_weights(**chosen)
+    estimates = [
+        gradients.policy_gradient(
+            policy, visited[taken].tolist(), acted[taken].tolist(), rational(paid[taken]), rational(gamma), weights
+        )
+        for visited, acted, paid, taken in zip(states, actions, rewards, mask, strict=True)
+    ]
+    return np.mean(np.array(fractions(estimates), dtype=object), axis=0)
+
+
+def _exact_policy_gradient(question: Question, chosen: Conventions) -> Any:
+    transition, reward, initial, logits, gamma, horizon = question.arguments
+    mdp = TabularMDP(rational(transition), rational(reward), rational(initial), rational(gamma), horizon)
+    return fractions(gradients.exact_policy_gradient(mdp, _softmax(logits)))
+
+
+def _clip_fraction(question: Question, chosen: Conventions) -> Any:
+    """With what is divided by as fractions: one whole number over another would be a float."""
+
+    def in_fractions(*arguments: Any, **named: Any) -> list[Fraction]:
+        return [Fraction(number) for number in reductions.divisors(*arguments, **named)]
+
+    with patch.object(ppo, "divisors", in_fractions):
+        return _by_the_question(question, chosen)
+
+
+def _polynomial(question: Question, chosen: Conventions) -> Any:
+    """In fractions, where the question has balls: nothing but sums, products and quotients is in them."""
+    function = getattr(preference, question.operation.name)
+    return function(*map(_in_fractions, question.arguments), **chosen)
+
+
+def _in_fractions(argument: Any) -> Any:
+    if not isinstance(argument, np.ndarray):
+        return exactly(argument)
+    return argument.tolist() if argument.dtype == bool else [exactly(number) for number in argument]
+
+
+EXACTLY: dict[str, Callable[[Question, Conventions], Any]] = {
+    "vtrace": _vtrace,
+    "policy_gradient": _policy_gradient,
+    "exact_policy_gradient": _exact_policy_gradient,
+    "clip_fraction": _clip_fraction,
+    "ipo_loss": _polynomial,
+    "sppo_loss": _polynomial,
+}
+"""How the operations are answered whose questions have an answer, or arguments, up to rounding only."""
+
+
+def decimal(number: Fraction, magnitude: Any) -> str:
+    """A number as a decimal that is off by less than one unit of its last digit.
+
+    It has `DIGITS` digits, counted from the first of the magnitude; there is a point or an exponent in it.
+    """
+    size = max(abs(number), exactly(magnitude))
+    last = (floor(log10(size)) if Fraction(1, 10**300) < size < 10**300 else 0) - DIGITS
+    unit = Fraction(10) ** last
+    return f"{Decimal(round(number / unit)):f}E{last}"
