@@ -14,11 +14,17 @@ from .special import FLAGS
 JUNK = (np.nan, 20.0, -np.inf, -3.0)
 """What stands where nothing counts, in turn; the exponentials of numbers are finite."""
 
-UNREAD = {"n_step_return": "RET-16", "lambda_return": "RET-16", "vtrace": "ADV-28"}
-"""The clauses on numbers after a termination, where it is not ADV-8."""
+AFTER_THE_END = (
+    dict.fromkeys(("td_error", "gae"), ("ADV-8", "ADV-9"))
+    | dict.fromkeys(("n_step_return", "lambda_return"), ("RET-16", "RET-17"))
+    | dict.fromkeys(("vtrace",), ("ADV-28", "ADV-29"))
+    | dict.fromkeys(("sarsa_target", "expected_sarsa_target", "q_target", "double_q_target"), ("TGT-7", "TGT-8"))
+    | dict.fromkeys(("twin_q_target", "soft_target"), ("TGT-7", "TGT-8"))
+)
+"""The clauses by which no value after a termination is read: on numbers, and on NaN and infinity."""
 
-UNREAD_JUNK = {"n_step_return": "RET-17", "lambda_return": "RET-17", "vtrace": "ADV-29"}
-"""The clauses on NaN and infinity there, where it is not ADV-9."""
+VALUES = ("next_values", "next_action_values", "next_online_values", "next_target_values", "next_first", "next_second")
+"""The parameters that are such values."""
 
 NOTHING_COUNTS = "OPS-12"
 """The clause by which the answer is not the same but zero: nothing counts in the other call."""
@@ -40,9 +46,13 @@ def _spoiled(operation: Operation, given: Given, junk: float) -> Others:
 
 def _after_the_end(operation: Operation, given: Given, junk: float) -> Others:
     """Junk for the value of what follows a termination."""
-    if "next_values" in given and given["terminated"].any():
-        clause = UNREAD_JUNK.get(operation.name, "ADV-9") if not isfinite(junk) else UNREAD.get(operation.name, "ADV-8")
-        yield {"next_values": np.where(given["terminated"], junk, given["next_values"])}, clause
+    if operation.name in AFTER_THE_END and given["terminated"].any():
+        unread = {name: _filled_after(given[name], given["terminated"], junk) for name in VALUES if name in given}
+        yield unread, AFTER_THE_END[operation.name][not isfinite(junk)]
+
+
+def _filled_after(values: np.ndarray, terminated: np.ndarray, junk: float) -> np.ndarray:
+    return np.where(terminated.reshape(terminated.shape + (1,) * (values.ndim - terminated.ndim)), junk, values)
 
 
 def _nothing(operation: Operation, given: Given, junk: float) -> Others:

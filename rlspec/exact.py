@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from math import floor, log10
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +15,7 @@ from flint import arb, ctx, fmpq
 from .properties.checking import each, exactly
 from .properties.processes import fractions
 from .properties.questions.question import PRECISION, Question, last_names, nearest, row_by_row
-from .reference import advantages, kl, language, ppo, preference, reductions, spread, surrogate
+from .reference import advantages, kl, language, ppo, preference, reductions, spread, surrogate, targets
 from .reference import policy_gradient as gradients
 from .reference.choices import shape_of
 from .reference.decision_process import TabularMDP
@@ -27,7 +28,9 @@ RATIONAL = frozenset({
     "expected_return", "state_values", "action_values", "occupancy", "discounted_return", "reward_to_go",
     "n_step_return", "lambda_return", "td_error", "gae", "policy_gradient_loss", "value_loss", "actor_critic_loss",
     "clip_fraction", "completion_mask", "token_rewards", "outcome_score", "token_returns", "token_gae", "aggregate",
-    "accumulate", "completion_logp", "ipo_loss", "sppo_loss",
+    "accumulate", "completion_logp", "ipo_loss", "sppo_loss", "sarsa_target", "expected_sarsa_target", "q_target",
+    "double_q_target", "smoothed_actions", "twin_q_target", "soft_target", "n_step_target", "tree_backup",
+    "watkins_target", "huber_loss", "categorical_projection", "quantile_huber_loss", "dueling",
 })  # fmt: skip
 """The operations whose answers are fractions: no exponential, logarithm or root is in them."""
 
@@ -80,12 +83,16 @@ def _vtrace(question: Question, chosen: Conventions) -> Any:
     """With the ratios that the log-ratios stand for, which are no fractions."""
     given = dict(zip(question.operation.parameters, question.arguments, strict=True))
     given["log_ratio"] = np.vectorize(_exponential, otypes=[object])(given["log_ratio"])
+    estimates = row_by_row(partial(advantages.vtrace, **chosen), tuple(given.values()))
+    aims, advantage = zip(*estimates, strict=True)
+    return list(aims), list(advantage)
 
-    def answer(*row: Any) -> Any:
-        return advantages.vtrace(*row, **chosen)
 
-    targets, advantage = zip(*row_by_row(answer, tuple(given.values())), strict=True)
-    return list(targets), list(advantage)
+def _retrace(question: Question, chosen: Conventions) -> Any:
+    """With the ratios that the log-ratios stand for, which are no fractions."""
+    *given, log_ratio, gamma, lam = question.arguments
+    ratio = np.vectorize(_exponential, otypes=[object])(log_ratio)
+    return row_by_row(partial(targets.retrace, **chosen), (*given, ratio, gamma, lam))
 
 
 def _softmax(logits: np.ndarray) -> list[list[fmpq]]:
@@ -137,6 +144,7 @@ def _in_fractions(argument: Any) -> Any:
 
 EXACTLY: dict[str, Callable[[Question, Conventions], Any]] = {
     "vtrace": _vtrace,
+    "retrace": _retrace,
     "policy_gradient": _policy_gradient,
     "exact_policy_gradient": _exact_policy_gradient,
     "clip_fraction": _clip_fraction,
