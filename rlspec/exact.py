@@ -15,7 +15,7 @@ from flint import arb, ctx, fmpq
 from .properties.checking import each, exactly
 from .properties.processes import fractions
 from .properties.questions.question import PRECISION, Question, last_names, nearest, row_by_row
-from .reference import advantages, kl, language, ppo, preference, reductions, spread, surrogate, targets
+from .reference import advantages, group, kl, language, ppo, preference, reductions, spread, surrogate, targets
 from .reference import policy_gradient as gradients
 from .reference.choices import shape_of
 from .reference.decision_process import TabularMDP
@@ -46,6 +46,8 @@ def right(question: Question, conventions: Conventions) -> tuple[np.ndarray, ...
             with ExitStack() as in_fractions:
                 for module in CHOOSING:
                     in_fractions.enter_context(patch.object(module, "shape_of", _exact_shape_of))
+                for module in (advantages, group):
+                    in_fractions.enter_context(patch.object(module, "kept_from_zero", _exactly_kept))
                 results = exact(question, chosen)
         except TypeError:  # flint's balls cannot be added to a fraction; a float's digits they take at their word
             results = exact(question, chosen)
@@ -60,6 +62,16 @@ def _exact_shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
     """The same as ``shape_of``, with the number as a fraction."""
     shape, number = shape_of(choice, *shapes)
     return shape, Fraction(number) if isinstance(number, float) else number
+
+
+def _exactly_kept(deviation: Any, eps: str) -> Any:
+    """The same as ``kept_from_zero``, with the numbers of a choice that has two of them as fractions."""
+    if eps == FLOOR_AND_ADDITION:
+        return max(deviation, Fraction(1e-3)) + Fraction(1e-6)
+    return spread.kept_from_zero(deviation, eps)
+
+
+FLOOR_AND_ADDITION = "max(std, 1e-3) + 1e-6"
 
 
 def _by_the_question(question: Question, chosen: Conventions) -> Any:

@@ -26,7 +26,7 @@ def _endings(given: Mapping[str, Any]) -> Iterator[str]:
             yield flag
     if len(ended) == 2 and (ended["terminated"] & ended["truncated"]).any():
         yield "both-ends-at-once"
-    if any(flag[:, :-1].any() for flag in ended.values()):
+    if any(flag.ndim == 2 and flag[:, :-1].any() for flag in ended.values()):
         yield "ends-inside"
 
 
@@ -34,7 +34,7 @@ def _sizes(given: Mapping[str, Any]) -> Iterator[str]:
     shapes = [value.shape for value in given.values() if isinstance(value, np.ndarray)]
     if all(shape[0] == 1 for shape in shapes):
         yield "one-row"
-    if all(len(shape) > 1 and shape[1] == 1 for shape in shapes):
+    if all(shape[1:] == (1,) for shape in shapes):
         yield "one-step"
     for name in ("gamma", "lam", "horizon", "dual_clip", "clip"):
         if name in given and (given[name] is None or (name in ("gamma", "lam") and given[name] in (0, 1))):
@@ -53,6 +53,9 @@ def _groups(given: Mapping[str, Any]) -> Iterator[str]:
             yield "interleaved-groups"
         if isinstance(groups[0], str):
             yield "named-groups"
+        alone = [given["rewards"][given["groups"] == name] for name in set(groups)] if "rewards" in given else []
+        if any(len(rewards) > 1 and (rewards == rewards[0]).all() for rewards in alone):
+            yield "zero-spread"
 
 
 def _contents(given: Mapping[str, Any]) -> Iterator[str]:

@@ -187,6 +187,8 @@ RAGGED = np.array([[True, True], [True, False]])
               gamma=0.5), "flags-as-numbers hole nan one-row"),
         (call("group_advantages", rewards=np.arange(3), groups=np.array(["a", "b", "a"]), baseline="mean",
               scale="none"), "group-of-one interleaved-groups named-groups uneven-groups whole-numbers"),
+        (call("group_advantages", rewards=np.full(3, 0.5), groups=np.array([1, 1, 2]), baseline="mean", scale="std"),
+         "group-of-one uneven-groups zero-spread"),
     ],
 )  # fmt: skip
 def test_what_is_special_about_a_call_is_flagged(found, expected):
