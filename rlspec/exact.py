@@ -1,25 +1,29 @@
 """The right answers to the properties' questions, exact in the arguments' own digits (rlspec/vectors.py)."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
+from importlib import import_module
 from math import floor, log10
+from pkgutil import iter_modules
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from flint import arb, ctx, fmpq
 
+from . import reference
 from .properties.checking import each, exactly
 from .properties.processes import fractions
 from .properties.questions.question import PRECISION, Question, last_names, nearest, row_by_row
-from .reference import advantages, group, kl, language, ppo, preference, reductions, spread, surrogate, targets
+from .reference import advantages, ppo, preference, reductions, targets
 from .reference import policy_gradient as gradients
 from .reference.choices import shape_of
 from .reference.decision_process import TabularMDP
 from .reference.differentiation import rational
+from .reference.spread import kept_from_zero
 
 DIGITS = 40
 """How many digits an answer that is no fraction has, counted from the first one of its terms' sum."""
@@ -27,7 +31,7 @@ DIGITS = 40
 RATIONAL = frozenset({
     "expected_return", "state_values", "action_values", "occupancy", "discounted_return", "reward_to_go",
     "n_step_return", "lambda_return", "td_error", "gae", "policy_gradient_loss", "value_loss", "actor_critic_loss",
-    "clip_fraction", "completion_mask", "token_rewards", "outcome_score", "token_returns", "token_gae", "aggregate",
+    "clip_fraction", "completion_mask", "outcome_score", "token_returns", "token_gae", "aggregate",
     "accumulate", "completion_logp", "ipo_loss", "sppo_loss", "sarsa_target", "expected_sarsa_target", "q_target",
     "double_q_target", "smoothed_actions", "twin_q_target", "soft_target", "n_step_target", "tree_backup",
     "watkins_target", "huber_loss", "categorical_projection", "quantile_huber_loss", "dueling",
@@ -41,21 +45,24 @@ def right(question: Question, conventions: Conventions) -> tuple[np.ndarray, ...
     """The exact results under the conventions, as arrays of fractions; where they are none, to hundreds of bits."""
     exact = EXACTLY.get(question.operation.name, _by_the_question)
     chosen = last_names(conventions)
-    with patch.object(spread, "square_root", root):
-        try:
-            with ExitStack() as in_fractions:
-                for module in CHOOSING:
-                    in_fractions.enter_context(patch.object(module, "shape_of", _exact_shape_of))
-                for module in (advantages, group):
-                    in_fractions.enter_context(patch.object(module, "kept_from_zero", _exactly_kept))
-                results = exact(question, chosen)
-        except TypeError:  # flint's balls cannot be added to a fraction; a float's digits they take at their word
+    try:
+        with _replaced(square_root=root, shape_of=_exact_shape_of, kept_from_zero=_exactly_kept):
+            results = exact(question, chosen)
+    except TypeError:  # flint's balls cannot be added to a fraction; a float's digits they take at their word
+        with _replaced(square_root=root):
             results = exact(question, chosen)
     return tuple(np.asarray(part, dtype=object) for part in each(results))
 
 
-CHOOSING = (advantages, kl, language, ppo, reductions, spread, surrogate)
-"""The chapters in which a choice may have a number."""
+@contextmanager
+def _replaced(**functions: Callable[..., Any]) -> Iterator[None]:
+    """While it lasts, the reference's chapters have these functions in the place of those that are called the same."""
+    with ExitStack() as replaced:
+        for info in iter_modules(reference.__path__):
+            module = import_module(f"{reference.__name__}.{info.name}")
+            for name in vars(module).keys() & functions.keys():
+                replaced.enter_context(patch.object(module, name, functions[name]))
+        yield
 
 
 def _exact_shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
@@ -68,7 +75,7 @@ def _exactly_kept(deviation: Any, eps: str) -> Any:
     """The same as ``kept_from_zero``, with the numbers of a choice that has two of them as fractions."""
     if eps == FLOOR_AND_ADDITION:
         return max(deviation, Fraction(1e-3)) + Fraction(1e-6)
-    return spread.kept_from_zero(deviation, eps)
+    return kept_from_zero(deviation, eps)
 
 
 FLOOR_AND_ADDITION = "max(std, 1e-3) + 1e-6"
