@@ -86,8 +86,10 @@ def _by_the_question(question: Question, chosen: Conventions) -> Any:
     return question.answer(**{f"{operation}.{name}": choice for name, choice in chosen.items()})
 
 
-def root(number: Any) -> Fraction:
+def root(number: Any) -> Any:
     """The square root, to hundreds of bits."""
+    if hasattr(number, "sqrt"):  # a ball
+        return number.sqrt()
     fraction = exactly(number)  # of nothing but zeros the variance is a float
     with ctx.workprec(PRECISION):
         return nearest((arb(fraction.numerator) / fraction.denominator).sqrt())
