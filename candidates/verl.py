@@ -18,9 +18,10 @@ advantages and of GAE is multiplied by the mask, as `compute_reinforce_plus_plus
 
 ``ppo_loss``, ``clip_fraction``, ``approx_kl``, ``gspo_loss``, ``cispo_loss`` and ``policy_gradient_loss`` are the
 losses ``vanilla``, ``gspo``, ``cispo`` and ``gpg`` of `get_policy_loss_fn`, and their metrics.  A dual clip there
-always is; without one the library is given an infinite one.  ``grpo_loss``, ``dr_grpo_loss`` and ``dapo_loss`` are
-``vanilla``, aggregated as the documentation says of each, ``luspo_loss`` is ``gspo`` with a sum over tokens and
-``gmpo_loss`` is ``geo_mean``; to each the KL loss is added, aggregated alike.
+always is; without one the library is given an infinite one.  ``surrogate_loss`` is the one of these that has the ratio
+and the clip asked for, or ``geo_mean``, and the KL loss is added, aggregated alike; ``grpo_loss``, ``dr_grpo_loss`` and
+``dapo_loss`` are ``vanilla``, aggregated as the documentation says of each, ``luspo_loss`` is ``gspo`` with a sum over
+tokens and ``gmpo_loss`` is ``geo_mean``.
 ``value_loss`` is `compute_value_loss`, with an infinite range where there is no clip.
 
 ``group_advantages`` is `compute_grpo_outcome_advantage` or `compute_rloo_outcome_advantage` of answers of one token.
@@ -183,7 +184,7 @@ def policy_gradient_loss(logp, advantages, mask):
     return _policy_loss(_array(logp), _array(logp), _array(advantages), _mask(mask), "gpg", "token-mean")
 
 
-def _surrogate_loss(
+def surrogate_loss(
     logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
     ratio, clip, dual_clip, reduction, divisor, kl,
 ):  # fmt: skip
@@ -212,39 +213,22 @@ def _with_kl(policy, logp, ref_logp, mask, kl_coef, kl, mode, divisor=None):
     return tuple(part + kl_coef * price for part, price in zip(policy, priced, strict=True))
 
 
-def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
-    axes = "token", "pessimistic", None, "mean of means", None, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+def _point(*axes):
+    """The loss that is one point of the family."""
+    return lambda *arguments: surrogate_loss(*arguments, *axes)
 
 
-def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length):
-    axes = "token", "pessimistic", None, "mean of sums over a fixed divisor", length, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+grpo_loss = _point("token", "pessimistic", None, "mean of means", None, "k3")
+dapo_loss = _point("token", "pessimistic", None, "token-mean", None, "k3")
+cispo_loss = _point("token", "weight", None, "token-mean", None, "k3")
+gspo_loss = _point("sequence", "pessimistic", None, "mean of means", None, "k3")
+luspo_loss = _point("sequence", "pessimistic", None, "mean of sums", None, "k3")
+gmpo_loss = _point("sequence", "geometric", None, "mean of means", None, "k3")
 
 
-def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
-    axes = "token", "pessimistic", None, "token-mean", None, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
-
-
-def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
-    axes = "token", "weight", None, "token-mean", None, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
-
-
-def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
-    axes = "sequence", "pessimistic", None, "mean of means", None, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
-
-
-def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
-    axes = "sequence", "pessimistic", None, "mean of sums", None, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
-
-
-def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
-    axes = "sequence", "geometric", None, "mean of means", None, "k3"
-    return _surrogate_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, *axes)
+def dr_grpo_loss(*arguments):
+    *others, length = arguments
+    return surrogate_loss(*others, "token", "pessimistic", None, "mean of sums over a fixed divisor", length, "k3")
 
 
 def _of_answers(logp, old_logp, advantages, mask, *how):

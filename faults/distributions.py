@@ -3,17 +3,13 @@
 import numpy as np
 
 from rlspec.faults import fault, right
-
-
-def _softmax(logits):
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+from rlspec.faults._softmax import softmax
 
 
 def _surprise(logits, legal):
     """Probabilities [B, A] of the legal actions, their logarithms (0 where there is none), and the entropies [B, 1]."""
     logits = np.where(legal, logits, -np.inf)
-    policy = _softmax(logits)
+    policy = softmax(logits)
     logarithms = np.log(policy, where=policy > 0, out=np.zeros(policy.shape))
     return policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True)
 
@@ -31,7 +27,7 @@ def _with_derivative(policy, logarithms, value):
 )
 def entropy(logits, legal):
     with np.errstate(divide="ignore", invalid="ignore"):
-        policy = _softmax(np.where(legal, logits, -np.inf))
+        policy = softmax(np.where(legal, logits, -np.inf))
         logarithms = np.log(policy)
         return _with_derivative(policy, logarithms, -(policy * logarithms).sum(axis=1, keepdims=True))
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from rlspec.faults import fault, right
 from rlspec.faults._masks import unless_empty, with_gradient_times_zero, with_zero_times
+from rlspec.faults._softmax import log_softmax
 
 
 def _k(log_ratio, estimator):
@@ -138,15 +139,10 @@ def kl_estimate(logp, ref_logp, estimator):
     return right.kl_estimate(logp, np.zeros_like(logp), estimator)
 
 
-def _log_softmax(logits):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
 def _compared(logits, ref_logits):
     """The policy's probabilities and the log-ratios, [B, A]."""
-    logp = _log_softmax(logits)
-    return np.exp(logp), logp - _log_softmax(ref_logits)
+    logp = log_softmax(logits)
+    return np.exp(logp), logp - log_softmax(ref_logits)
 
 
 def _with_derivative(policy, log_ratios):
@@ -173,7 +169,7 @@ def kl_divergence(logits, ref_logits):
 )
 def kl_divergence(logits, ref_logits):
     value, _ = right.kl_divergence(ref_logits, logits)
-    return value, np.exp(_log_softmax(logits)) - np.exp(_log_softmax(ref_logits))
+    return value, np.exp(log_softmax(logits)) - np.exp(log_softmax(ref_logits))
 
 
 @fault(
@@ -193,7 +189,7 @@ def kl_divergence(logits, ref_logits):
     effect="Logits are compared as if they were log-probabilities: a shift of all of them is a distance.",
 )
 def kl_divergence(logits, ref_logits):
-    return _with_derivative(np.exp(_log_softmax(logits)), logits - ref_logits)
+    return _with_derivative(np.exp(log_softmax(logits)), logits - ref_logits)
 
 
 @fault(
@@ -204,7 +200,7 @@ def kl_divergence(logits, ref_logits):
 )
 def kl_divergence(logits, ref_logits):
     value, slopes = right.kl_divergence(logits, ref_logits)
-    return value, slopes + np.exp(_log_softmax(logits)) * value[:, None]
+    return value, slopes + np.exp(log_softmax(logits)) * value[:, None]
 
 
 @fault(
@@ -226,7 +222,7 @@ def kl_divergence(logits, ref_logits):
     effect="1e-8 is added lest a logarithm fail: what the reference rules out costs 18, however far it is ruled out.",
 )
 def kl_divergence(logits, ref_logits):
-    policy, reference = (np.exp(_log_softmax(x)) for x in (logits, ref_logits))
+    policy, reference = (np.exp(log_softmax(x)) for x in (logits, ref_logits))
     return _with_derivative(policy, np.log(policy + 1e-8) - np.log(reference + 1e-8))
 
 

@@ -4,12 +4,8 @@ import numpy as np
 
 from rlspec.faults import fault, right
 from rlspec.faults._masks import zero_times
+from rlspec.faults._softmax import log_softmax
 from rlspec.faults.returns import everything_after
-
-
-def _log_softmax(logits):
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def _picked(table, tokens):
@@ -104,7 +100,7 @@ def token_logp(logits, tokens, temperature):
 )
 def sequence_logp(logits, tokens, completion_mask):
     labels, counts = (np.roll(array.ravel(), -1).reshape(array.shape) for array in (tokens, completion_mask))
-    return np.where(counts, _picked(_log_softmax(logits), labels), 0).sum(axis=1)
+    return np.where(counts, _picked(log_softmax(logits), labels), 0).sum(axis=1)
 
 
 @fault(
@@ -115,7 +111,7 @@ def sequence_logp(logits, tokens, completion_mask):
     effect="Every token is judged by the logits that come after it has been read.",
 )
 def sequence_logp(logits, tokens, completion_mask):
-    return np.where(completion_mask, _picked(_log_softmax(logits), tokens), 0)[:, 1:].sum(axis=1)
+    return np.where(completion_mask, _picked(log_softmax(logits), tokens), 0)[:, 1:].sum(axis=1)
 
 
 @fault(
@@ -159,7 +155,7 @@ def sequence_logp(logits, tokens, completion_mask):
     effect="The logits are rolled by one place, and the first token is judged by those of the last.",
 )
 def sequence_logp(logits, tokens, completion_mask):
-    return np.where(completion_mask, _picked(_log_softmax(np.roll(logits, 1, axis=1)), tokens), 0).sum(axis=1)
+    return np.where(completion_mask, _picked(log_softmax(np.roll(logits, 1, axis=1)), tokens), 0).sum(axis=1)
 
 
 @fault(

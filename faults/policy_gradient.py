@@ -4,11 +4,7 @@ import numpy as np
 
 from rlspec.faults import fault, right
 from rlspec.faults._masks import unless_empty, with_gradient_times_zero, with_zero_times
-
-
-def _softmax(logits):
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+from rlspec.faults._softmax import softmax
 
 
 def _returns(rewards, mask, gamma):
@@ -27,7 +23,7 @@ def _weights(rewards, mask, gamma):
 
 def _scores(logits, states, actions):
     """grad log pi(a|s) of every step, as a table: [B, T, S, A]."""
-    scores = np.eye(logits.shape[1])[actions] - _softmax(logits)[states]
+    scores = np.eye(logits.shape[1])[actions] - softmax(logits)[states]
     return np.eye(len(logits))[states][..., None] * scores[..., None, :]
 
 
@@ -119,7 +115,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma):
     effect="Credit is scattered with an indexed assignment, so that of several visits to a pair only one counts.",
 )
 def policy_gradient(logits, states, actions, rewards, mask, gamma):
-    weights, policy = _weights(rewards, mask, gamma), _softmax(logits)
+    weights, policy = _weights(rewards, mask, gamma), softmax(logits)
     credit = np.zeros(logits.shape)
     credit[states[mask], actions[mask]] += weights[mask]  # NumPy adds once per pair, however often it is listed
     return (credit - policy * credit.sum(axis=1, keepdims=True)) / len(mask)
@@ -223,7 +219,7 @@ def _theorem(policy, steps):
     effect="States are weighed by how often they are visited, without gamma^t: the gradient of no function.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = _softmax(logits)
+    policy = softmax(logits)
     steps = _steps(transition, reward, initial, policy, gamma, horizon)
     if horizon is None:
         return _theorem(policy, steps)
@@ -249,7 +245,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     effect="The action values of the first step serve all others, although less of the horizon is left to them.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = _softmax(logits)
+    policy = softmax(logits)
     steps = _steps(transition, reward, initial, policy, gamma, horizon)
     return _theorem(policy, [(d, steps[0][1]) for d, _ in steps])
 
@@ -261,7 +257,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     effect="J is differentiated by the probabilities and not by the logits: the softmax is left out.",
 )
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = _softmax(logits)
+    policy = softmax(logits)
     return sum(d[:, None] * q for d, q in _steps(transition, reward, initial, policy, gamma, horizon))
 
 

@@ -12,8 +12,8 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import exactly
-from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
 from rlspec.properties.tokens import HELD, Masked, or_shut, spread_mask, token_ratios
 

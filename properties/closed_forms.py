@@ -8,11 +8,10 @@ import numpy as np
 from rlspec.properties.checking import agree, exactly
 from rlspec.properties.clipping import exact_exp
 from rlspec.properties.losses import Credited
+from rlspec.properties.reducing import divisors_of
 from rlspec.properties.tokens import LEAST_CLAMP
 from rlspec.reference.choices import shape_of
 from rlspec.reference.estimators import CLAMPED
-from rlspec.reference.reductions import divisors
-from rlspec.spec.clauses import conventions
 from rlspec.spec.operations import OPERATIONS
 
 LOGPS = ("logp", "old_logp", "ref_logp")
@@ -23,31 +22,10 @@ def ask(candidate: Any, operation: str, case: Credited) -> Any:
     return candidate.ask(OPERATIONS[operation], *case.arguments(operation))
 
 
-def left_open(candidate: Any, operation: str, name: str, default: str) -> str:
-    """The candidate's choice, or the default of an operation that is left none."""
-    known = f"{operation}.{name}" in conventions()
-    return str(candidate.convention(f"{operation}.{name}")) if known else default
-
-
 def sizes(candidate: Any, operation: str, case: Credited) -> list[Fraction]:
     """n_b of each row, by the candidate's conventions."""
-    fixed = {"divisor": exactly(case.divisor), "groups": case.groups.tolist()}
-    return divided(candidate, operation, case.mask, case.reduction, **fixed)
-
-
-OVER_ROWS = ("mean of means", "mean of sums", "mean of sums over a fixed divisor", "mean of group token-means")
-OVER_TOKENS = ("token-mean", "mean of means", "mean of group token-means")
-
-
-def divided(candidate: Any, operation: str, mask: Any, reduction: str = "", **fixed: Any) -> list[Fraction]:
-    """n_b of each row, by the candidate's choices of what its reduction has to do with."""
-    reduction = left_open(candidate, operation, "reduction", reduction)
-    chosen = {"reduction": reduction}
-    if reduction in OVER_ROWS and not mask.any(axis=1).all():
-        chosen["empty_rows"] = left_open(candidate, operation, "empty_rows", "counted")
-    if reduction in OVER_TOKENS:
-        chosen["count"] = left_open(candidate, operation, "count", "n")
-    return [exactly(size) for size in divisors(mask.tolist(), **chosen, **fixed)]
+    groups = case.groups.tolist()
+    return divisors_of(candidate, operation, case.mask, case.reduction, case.divisor, groups).ravel().tolist()
 
 
 def limited(candidate: Any, operation: str, log_ratio: Fraction) -> tuple[Fraction, bool]:

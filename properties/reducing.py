@@ -1,16 +1,25 @@
 """What a candidate's losses are divided by: the divisors of the reductions, as the chapter lists them."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from rlspec.properties.checking import exactly
 from rlspec.reference.choices import shape_of
+from rlspec.spec.clauses import conventions
+
+
+def left_open(candidate: Any, operation: str, name: str, default: str) -> str:
+    """The candidate's choice, or the default of an operation that is left none."""
+    known = f"{operation}.{name}" in conventions()
+    return str(candidate.convention(f"{operation}.{name}")) if known else default
 
 
 def added_to_a_count(candidate: Any, operation: str) -> Fraction:
     """What is added to a number of tokens, by the candidate's convention (RED-10)."""
-    shape, number = shape_of(candidate.convention(f"{operation}.count"), "n", "n + E")
+    shape, number = shape_of(left_open(candidate, operation, "count", "n"), "n", "n + E")
     return Fraction(0) if shape == "n" else Fraction(number)
 
 
@@ -21,27 +30,43 @@ def tokens_in(candidate: Any, operation: str, mask: np.ndarray) -> Fraction:
 
 def rows_in(candidate: Any, operation: str, mask: np.ndarray) -> int:
     """The number of rows that a mean over them is divided by (RED-9); 1 or more."""
-    everyone = candidate.convention(f"{operation}.empty_rows") == "counted"
-    return len(mask) if everyone else max(int(mask.any(axis=1).sum()), 1)
+    filled = int(mask.any(axis=1).sum())
+    if filled == len(mask) or left_open(candidate, operation, "empty_rows", "counted") == "counted":
+        return len(mask)
+    return max(filled, 1)
 
 
-def divisors_of(candidate: Any, operation: str, mask: np.ndarray, reduction: str | None = None) -> np.ndarray:
+def divisors_of(
+    candidate: Any, operation: str, mask: np.ndarray, reduction: str = "", divisor: Any = 1, groups: Any = ()
+) -> np.ndarray:
     """n_b, what the entries of each row are divided by, in rationals [B, 1] (RED-1).
 
-    reduction: one without a fixed divisor; that of the operation's convention, if it is not given.
+    reduction: of an operation that is left no choice of it.  divisor, groups: for the reductions that have to do with
+    them.  Only those choices of the candidate are looked at that make a difference.
     """
-    chosen = candidate.convention(f"{operation}.reduction") if reduction is None else reduction
-    if chosen == "mean of means":
-        rows = rows_in(candidate, operation, mask)
-        found = [rows * tokens_in(candidate, operation, row) for row in mask]
-    else:
-        one_for_all = {
-            "token-mean": lambda: tokens_in(candidate, operation, mask),
-            "mean of sums": lambda: Fraction(rows_in(candidate, operation, mask)),
-            "sum": lambda: Fraction(1),
-        }
-        found = [one_for_all[chosen]()] * len(mask)
-    return np.array(found, dtype=object)[:, None]
+
+    def tokens(where: Any) -> Fraction:
+        return tokens_in(candidate, operation, where)
+
+    def rows(where: Any) -> int:
+        return rows_in(candidate, operation, where)
+
+    def in_groups() -> list[Fraction]:
+        names = np.asarray(groups)
+        per_group = np.array([mask[names == name].any(axis=0) for name in dict.fromkeys(groups)])
+        return [rows(per_group) * tokens(mask[names == name]) for name in groups]
+
+    known: dict[str, Callable[[], list[Any]]] = {
+        "token-mean": lambda: [tokens(mask)] * len(mask),
+        "mean of means": lambda: [rows(mask) * tokens(row) for row in mask],
+        "mean of sums": lambda: [rows(mask)] * len(mask),
+        "sum": lambda: [1] * len(mask),
+        "fixed divisor": lambda: [exactly(divisor)] * len(mask),
+        "mean of sums over a fixed divisor": lambda: [rows(mask) * exactly(divisor)] * len(mask),
+        "mean of group token-means": in_groups,
+    }
+    found = known[left_open(candidate, operation, "reduction", reduction)]()
+    return np.array([Fraction(size) for size in found], dtype=object)[:, None]
 
 
 def by_row(candidate: Any, operation: str) -> bool:

@@ -9,9 +9,9 @@ import pytest
 from flint import arb, arb_series, ctx
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, exactly, first_miss, law, tolerance
 from rlspec.properties.gaussians import FAR_LOG_STDS, FAR_PLACES, GAUSSIAN_OPERATIONS, gaussians, gaussians_at
-from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import choices
 from rlspec.spec.operations import OPERATIONS
 

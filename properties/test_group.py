@@ -10,6 +10,7 @@ import numpy as np
 from flint import arb, ctx
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION
 from rlspec.properties.checking import SINGLE, agree, clause, exactly, law, tolerance
 from rlspec.properties.closed_forms import ask, check_prices, check_surrogates, only_token, sizes
 from rlspec.properties.groups import (
@@ -23,7 +24,6 @@ from rlspec.properties.groups import (
 )
 from rlspec.properties.languages import RIGHT, in_line, speeches
 from rlspec.properties.losses import credited, no_kl
-from rlspec.properties.questions.question import PRECISION
 from rlspec.properties.strategies import PLAIN
 from rlspec.reference.group import companies, expected_gradient_of_groups, success_weight
 from rlspec.reference.language import probability, score_gradient

@@ -9,8 +9,8 @@ import numpy as np
 from flint import arb, arb_series, ctx, fmpq, fmpq_series
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION, balls, nearest
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
-from rlspec.properties.closed_forms import divided
 from rlspec.properties.divergences import (
     MOST_CHOICES,
     Compared,
@@ -24,7 +24,7 @@ from rlspec.properties.divergences import (
 )
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.questions.kl import exact_estimates, exact_loss, middles
-from rlspec.properties.questions.question import PRECISION, balls, nearest
+from rlspec.properties.reducing import divisors_of
 from rlspec.properties.strategies import FAR_LOGITS, LOGITS
 from rlspec.properties.tokens import LEAST_CLAMP, Completions, completions, far_token_ratios
 from rlspec.reference.choices import shape_of
@@ -446,7 +446,7 @@ def answered(candidate, batch, estimator):
 
 def sizes(candidate, mask):
     """What the candidate divides each token's term by, [B, 1], as it declares or was found to do."""
-    return np.array(divided(candidate, "kl_loss", mask), dtype=object)[:, None]
+    return divisors_of(candidate, "kl_loss", mask)
 
 
 def of_each_token(batch, function):

@@ -10,6 +10,7 @@ import numpy as np
 from flint import arb, ctx
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, coarser, exactly, law, show, tolerance, where
 from rlspec.properties.languages import MOST_CONTEXTS, Speech, in_line, speeches
 from rlspec.properties.questions.language import (
@@ -19,7 +20,6 @@ from rlspec.properties.questions.language import (
     scored_completions,
     sum_judged,
 )
-from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.strategies import (
     NUMBERS,
     discounts,

@@ -7,6 +7,7 @@ import numpy as np
 from flint import arb, ctx, fmpq_series
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, exactly, law, tolerance
 from rlspec.properties.clipping import (
     away_from_one,
@@ -18,10 +19,9 @@ from rlspec.properties.clipping import (
     steps,
     surrogates,
 )
-from rlspec.properties.closed_forms import divided, limited
+from rlspec.properties.closed_forms import limited
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.processes import distributions, fractions
-from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.reducing import added_to_a_count, by_row, divisors_of, rows_in, tokens_in
 from rlspec.properties.tokens import TOKEN_RATIOS
 from rlspec.reference.differentiation import derivatives_in_logits, rational
@@ -39,7 +39,7 @@ def rationals(array):
 
 def sizes(candidate, mask):
     """n_b of each row [B, 1], by which the candidate divides the terms of ``ppo_loss``."""
-    return np.array(divided(candidate, "ppo_loss", mask), dtype=object)[:, None]
+    return divisors_of(candidate, "ppo_loss", mask)
 
 
 def ppo_expected(candidate, batch, objectives, slopes=None):

@@ -8,10 +8,10 @@ import pytest
 from flint import arb, arb_series, ctx
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, exactly, first_miss, law, tolerance
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.preferences import FAR_LOGPS, LOSSES, POLYNOMIALS, preferences
-from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.reducing import divisors_of
 from rlspec.properties.tokens import completions
 from rlspec.reference.language import probability

@@ -20,7 +20,7 @@ from rlspec.properties.questions.reductions import (
     fixed_divisors,
     micro_batches,
 )
-from rlspec.properties.reducing import added_to_a_count, divisors_of, rows_in
+from rlspec.properties.reducing import added_to_a_count, divisors_of
 from rlspec.properties.tokens import Marked, marked
 from rlspec.reference.group import expected_gradient_of_groups
 from rlspec.reference.language import expected_gradient, probability, score_gradient
@@ -37,13 +37,7 @@ def arguments_of(operation, drawn, reduction, divisor, rows):
 
 def expected_aggregate(candidate, operation, drawn, reduction, divisor):
     """What a reduction makes of a batch, as a sum of the rows' sums, each divided by what the chapter lists."""
-    sizes: Any
-    if reduction == "fixed divisor":
-        sizes = Fraction(divisor)
-    elif reduction == "mean of sums over a fixed divisor":
-        sizes = Fraction(divisor) * rows_in(candidate, operation, drawn.mask)
-    else:
-        sizes = divisors_of(candidate, operation, drawn.mask, reduction)
+    sizes = divisors_of(candidate, operation, drawn.mask, reduction, divisor)
     return sum((exact(drawn.arrays[0]) / sizes)[drawn.mask], Fraction(0))
 
 

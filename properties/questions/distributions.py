@@ -9,8 +9,9 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
+from rlspec.properties.balls import PRECISION, balls, nearest
 from rlspec.properties.gaussians import GAUSSIAN_OPERATIONS, Gaussians, gaussians
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, nearest
+from rlspec.properties.questions.question import Inputs, Question
 from rlspec.properties.strategies import FAR_LOGITS, PLAIN_LOGITS, Choices, choices
 from rlspec.reference import distributions
 from rlspec.spec.operations import OPERATIONS

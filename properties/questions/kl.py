@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
+from rlspec.properties.balls import PRECISION, balls, nearest
 from rlspec.properties.divergences import (
     LOG_RATIOS,
     PLAIN_LOG_RATIOS,
@@ -17,7 +18,7 @@ from rlspec.properties.divergences import (
     loss_terms,
     pairs,
 )
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
+from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.strategies import FAR_LOGITS, PLAIN_LOGITS
 from rlspec.properties.tokens import Completions, completions, plain_ratios, token_ratios
 from rlspec.reference import kl

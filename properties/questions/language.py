@@ -8,8 +8,9 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import exactly
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, last_names, nearest
+from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.strategies import FAR_LOGITS, LOG_PROBABILITIES, PLAIN_LOGITS, rescaling, roundings
 from rlspec.properties.tokens import (
     Answers,

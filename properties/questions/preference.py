@@ -8,9 +8,10 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
+from rlspec.properties.balls import PRECISION, balls, nearest
 from rlspec.properties.checking import exactly
 from rlspec.properties.preferences import FAR_LOGPS, LOGPS, LOSSES, POLYNOMIALS, Preferences, preferences
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
+from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.tokens import Completions, completions
 from rlspec.reference import preference
 from rlspec.spec.operations import OPERATIONS

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-from flint import arb
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import MORE_SIZES, SIZES, rescaling, roundings
@@ -76,28 +74,3 @@ def about_rows(
 def last_names(chosen: dict[str, str]) -> dict[str, str]:
     """Choices by their conventions' names within the operation."""
     return {name.rpartition(".")[2]: choice for name, choice in chosen.items()}
-
-
-PRECISION = 300
-"""Bits of the numbers that stand for irrational ones."""
-
-
-def nearest(number: Any) -> Fraction:
-    """The midpoint of a ball, which is exact to hundreds of bits."""
-    mantissa, exponent = arb(number).mid().man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-
-
-def balls(numbers: Any) -> Any:
-    """A number, or an array or nested lists of them, as balls that hold nothing else; flags and names as they are."""
-    if isinstance(numbers, np.ndarray | list):
-        return [balls(number) for number in (numbers.tolist() if isinstance(numbers, np.ndarray) else numbers)]
-    if isinstance(numbers, bool | str):
-        return numbers
-    fraction = exactly(numbers)
-    return arb(fraction.numerator) / fraction.denominator
-
-
-def exponential_of(number: Any) -> arb:
-    """The exponential of a ball, or of a number that is none, such as a clamp's: arb.exp of that ends the process."""
-    return arb(number).exp()

@@ -6,8 +6,9 @@ from typing import Any
 import hypothesis.strategies as st
 from flint import ctx
 
+from rlspec.properties.balls import PRECISION, balls, exponential_of, nearest
 from rlspec.properties.losses import Credited, credited, no_kl
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, exponential_of, last_names, nearest
+from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.strategies import PLAIN
 from rlspec.properties.tokens import DISTANT_RATIOS, FURTHEST_RATIOS, plain_ratios
 from rlspec.reference import group, surrogate

@@ -7,17 +7,9 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import ctx
 
+from rlspec.properties.balls import PRECISION, balls, exponential_of, nearest
 from rlspec.properties.checking import exactly
-from rlspec.properties.questions.question import (
-    PRECISION,
-    Inputs,
-    Question,
-    about_rows,
-    balls,
-    exponential_of,
-    last_names,
-    nearest,
-)
+from rlspec.properties.questions.question import Inputs, Question, about_rows, last_names
 from rlspec.properties.strategies import LOG_PROBABILITIES, Rollout, rollouts, windows
 from rlspec.properties.transitions import (
     ONE_STEP,
