@@ -9,8 +9,8 @@ import numpy as np
 from flint import arb, ctx
 from hypothesis import assume, given
 
+from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, coarser, exactly, law, tolerance
-from rlspec.properties.questions.question import PRECISION, nearest
 from rlspec.properties.running import (
     Counted,
     Scaled,

@@ -16,8 +16,9 @@ from rlspec.conventions import drawn
 from rlspec.exact import decimal
 from rlspec.faults import museum
 from rlspec.properties import clipping, questions
+from rlspec.properties.balls import PRECISION
 from rlspec.properties.questions import CHAPTERS
-from rlspec.properties.questions.question import PRECISION, last_names
+from rlspec.properties.questions.question import last_names
 from rlspec.spec.clauses import clauses, conventions_of
 from rlspec.spec.operations import OPERATIONS
 from rlspec.special import FLAGS, flags

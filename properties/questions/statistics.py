@@ -7,7 +7,8 @@ import hypothesis.strategies as st
 import numpy as np
 from flint import arb, ctx
 
-from rlspec.properties.questions.question import PRECISION, Inputs, Question, balls, last_names, nearest
+from rlspec.properties.balls import PRECISION, balls, nearest
+from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.running import (
     Counted,
     Scaled,
