@@ -76,7 +76,7 @@ def _whole_numbers(operation: Operation, given: Given, junk: float) -> Others:
 
 def _renamed(operation: Operation, given: Given, junk: float) -> Others:
     """Groups that are called something else."""
-    if operation.name in ("group_advantages", "reinforce_plus_plus_advantages"):
+    if operation.name in OF_GROUPS:
         _, which = np.unique(given["groups"], return_inverse=True)
         for name in (which - 1, 2**24 + which, 2**32 * which, np.char.add("the same ", which.astype(str))):
             yield {"groups": name}, "GRP-3"
@@ -93,6 +93,32 @@ def _beyond_floats(operation: Operation, given: Given, junk: float) -> Others:
             yield {"logp": np.where(beyond, given["old_logp"] + 2 * FAR, given["logp"])}, "PPO-16"
 
 
+def _long_shots(operation: Operation, given: Given, junk: float) -> Others:
+    """Log-probabilities whose exponentials are 0, with the differences that they had to the last digit."""
+    one, other, clause = OF_DIFFERENCES.get(operation.name, ("", "", ""))
+    if clause and given.get("estimator", "k3") == "k3":
+        moved = {name: given[name] - 1024.0 for name in (one, other)}
+        if np.array_equal(moved[one] - moved[other], given[one] - given[other]):
+            yield moved, clause
+
+
+OF_DIFFERENCES = {
+    "ppo_loss": ("logp", "old_logp", "PPO-2"),
+    "approx_kl": ("logp", "old_logp", "PPO-31"),
+    "clip_fraction": ("logp", "old_logp", "PPO-35"),
+    "kl_estimate": ("logp", "ref_logp", "KL-3"),
+}
+"""Operations that see nothing but the differences of these arguments, and the clauses that say so."""
+
+
+def _verdicts(operation: Operation, given: Given, junk: float) -> Others:
+    """Rewards of 0 and 1 as truth values."""
+    if operation.name in OF_GROUPS and np.isin(given["rewards"], (0, 1)).all():
+        yield {"rewards": given["rewards"].astype(bool)}, "GRP-11"
+
+
+OF_GROUPS = ("group_advantages", "reinforce_plus_plus_advantages")
+
 FAR = 600.0
 """A logarithm whose exponential a float still holds, and that of its double not any more."""
 
@@ -102,6 +128,8 @@ CHANGES: dict[Callable[[Operation, Given, float], Others], int] = {
     _after_the_end: 1,
     _whole_numbers: 1,
     _beyond_floats: 1,
+    _long_shots: 1,
+    _verdicts: 1,
     _flags_as_numbers: 4,
     _nothing: 8,
     _renamed: 8,

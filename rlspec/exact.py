@@ -15,9 +15,10 @@ import numpy as np
 from flint import arb, ctx, fmpq
 
 from . import reference
+from .properties.balls import PRECISION, nearest
 from .properties.checking import each, exactly
 from .properties.processes import fractions
-from .properties.questions.question import PRECISION, Question, last_names, nearest, row_by_row
+from .properties.questions.question import Question, last_names, row_by_row
 from .reference import advantages, ppo, preference, reductions, targets
 from .reference import policy_gradient as gradients
 from .reference.choices import shape_of

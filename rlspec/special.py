@@ -65,6 +65,8 @@ def _contents(given: Mapping[str, Any]) -> Iterator[str]:
             yield "nan" if np.isnan(array).any() else "infinity"
         if isinstance(value, np.ndarray) and name in ("rewards", "values") and array.dtype.kind in "iu":
             yield "whole-numbers"
+        if isinstance(value, np.ndarray) and name == "rewards" and array.dtype.kind == "b":
+            yield "truth-values"
         if isinstance(value, np.ndarray) and name in FLAGS and array.dtype.kind != "b":
             yield "flags-as-numbers"
 
