@@ -5,51 +5,42 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from math import inf
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from . import __version__
+from .check import JOBS, check
+from .loading import short_names
+from .options import PASSED_ON
 
 PROCESSES = ("bandit", "chain", "gridworld", "token_tree")
 """The processes that the ledger knows by name."""
 
-PASSED_ON = {
-    "verdicts": ("FILE", "write the verdicts to FILE as JSON"),
-    "expect": ("FILE", "fail unless the verdicts are those that --verdicts wrote to FILE"),
-    "require": ("RET,ADV-3", "chapters (by their prefix) or clauses that must have been tested"),
-    "explore": ("N", "let each property draw N random examples, new ones"),
-    "seed": ("S", "draw the random examples of an earlier --explore again"),
-    "budget": ("SECONDS", "judge a property on what it has seen in this time (default: 20 for every 100 examples)"),
-    "patience": ("SECONDS", "how long one call of the candidate may take (default: 10)"),
-}
-"""The harness's options that ``check`` passes on, with what they take and do."""
+OVERVIEW = """\
+rlspec {version}: is this implementation of reinforcement learning's formulas right?
 
-JOBS = min(os.cpu_count() or 1, 4)
-"""How many processes ask the candidate, so that its end is not that of the run."""
+  check WHAT         the properties of every formula, on your code
+  distinguish A B    the smallest input on which two implementations differ
+  audit FILE         the mistakes in calls that a training run has recorded
+  ledger MDP         bias and variance of every estimate of a policy's gradient
 
-RESTARTS = 100
-"""How many of those processes may end: more than a candidate can bring about that does so with every operation."""
+WHAT is a .py file with functions named like the operations, a module, or one of
+{names}.
 
+For example:
 
-def check(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """Run the properties on one candidate, whatever pytest configuration the current folder has; pytest's status."""
-    own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
-    quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
-    quiet.append("--show-capture=no")  # libraries log much
-    if sys.stderr.isatty():
-        quiet += ["-p", "rlspec.progress"]
-    asked = [f"--candidate={arguments.what}"]
-    asked += [f"--{name}={value}" for name in PASSED_ON if (value := getattr(arguments, name))]
-    parallel = ["-n", str(arguments.jobs), "--max-worker-restart", str(RESTARTS)] if arguments.jobs else []
-    return int(pytest.main([*own, *quiet, *asked, *parallel, *rest, "--pyargs", "rlspec.properties"]))
+  python -m rlspec check torch_autograd -k gae
+  python -m rlspec distinguish reference truncation-as-termination
+  python -m rlspec ledger chain --lambdas 0,0.9,1
+
+`python -m rlspec check --help` says more; likewise for the other commands.
+"""
+"""What is said where no command is given."""
 
 
 def tell_apart(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Print what distinguishes two implementations; 0 if something does, 1 if nothing was found."""
-    from .candidate import NotLoaded  # with NumPy, SciPy and Hypothesis
-    from .distinguish import distinguish
+    from .distinguish import distinguish  # with NumPy, SciPy and Hypothesis
+    from .loading import NotLoaded
 
     differ = False
     try:
@@ -118,16 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     # Before NumPy is imported, which reads it then: most arrays are tiny, and threads on busy cores wait for others.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from .candidate import short_names
-
     parser = argparse.ArgumentParser(prog="rlspec", description="The arbiter of reinforcement learning's formulas.")
     parser.add_argument("--version", action="version", version=f"rlspec {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
     checking = commands.add_parser(
         "check",
         help="run the properties on a candidate",
-        description="Run the properties on a candidate and say which clauses hold. Exit status: 0 all that was tested "
-        "holds, 1 a clause is violated, 5 nothing was tested. Further arguments go to pytest.",
+        description="Run the properties on a candidate and say what is wrong with it. Exit status: 0 all that was "
+        "tested holds, 1 a clause is violated, 5 nothing was tested. Further arguments go to pytest.",
     )
     checking.add_argument("what", help=f"a .py file, a module, 'cmd: COMMAND', or one of: {', '.join(short_names())}")
     for name, (takes, does) in PASSED_ON.items():
@@ -136,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--jobs", metavar="N", type=int, default=JOBS,
         help="ask the candidate in N processes (default: %(default)s); with 0 in this one, which it can end",
     )  # fmt: skip
+    checking.add_argument("--all", action="store_true", help="show every clause, and all links")
     checking.set_defaults(run=check)
     telling = commands.add_parser(
         "distinguish",
@@ -171,6 +161,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     auditing.add_argument("--adapter", metavar="FILE", help="write a candidate that shows the first mistake to FILE")
     auditing.set_defaults(run=audit)
     arguments, rest = parser.parse_known_args(argv)
+    if "run" not in arguments:
+        if rest:
+            parser.error(f"there is no command {rest[0]}")
+        print(OVERVIEW.format(version=__version__, names=", ".join(short_names())), end="")
+        return 0
     if rest and arguments.run is not check:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:

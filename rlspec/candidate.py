@@ -2,13 +2,10 @@
 
 import difflib
 import dis
-import importlib
-import importlib.util
+import math
 import pickle
-import pkgutil
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,32 +13,29 @@ from copy import copy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from hypothesis import reject
 
-from . import candidates
-from .limits import FIRST, HANGS, UNLIMITED, WAITING, Limits, Overdue, Stopped, Unanswered, within
+from .limits import COMPILERS, FIRST, HANGS, UNLIMITED, WAITING, Limits, Overdue, Stopped, Unanswered, within
+from .loading import NotLoaded, file_of, place, said_by
 from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
 from .spec.clauses import choices, chosen, clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
-from .wire import PREFIX, Adapter, Misbehaved
+from .wire import Adapter, Misbehaved
 
 WHERE_RIGHT = " where right"
 """What an inferred precision ends with if some answers are not right at all."""
-
 
 LONG = 0.01
 """Seconds that a call lasts at least, if the processor time of the next one is to be measured."""
 
 
-class NotLoaded(Exception):
-    """A candidate that cannot be had; the message says why and what to do."""
+MOST_SHOWN = 1000
+"""Numbers of an unusable answer that are shown at most."""
 
 
 class Declined(Exception):
@@ -57,73 +51,6 @@ class Told:
     modified: tuple[str, ...] = ()
     """Names of the arguments that were written to."""
     error: Declined | Violation | None = None
-
-
-def short_names() -> list[str]:
-    """The candidates that ship with rlspec."""
-    return sorted(module.name for module in pkgutil.iter_modules(candidates.__path__))
-
-
-def load(what: str) -> Any:
-    """The candidate's module: a short name from ``candidates/``, a dotted module name, or a path to a .py file.
-
-    A file is loaded without its folder on ``sys.path``.  ``cmd: COMMAND`` is a program that answers in JSON
-    (adapters/README.md), and what it has is like a module.  Raises NotLoaded.
-    """
-    try:
-        if what.startswith(PREFIX):
-            return Adapter(what.removeprefix(PREFIX))
-        if _is_file(what):
-            return _load_file(Path(what))
-        return importlib.import_module(f"{candidates.__name__}.{what}" if what in short_names() else what)
-    except ModuleNotFoundError as missing:
-        if not _is_file(what) and what not in short_names() and f"{what}.".startswith(f"{missing.name}."):
-            near = difflib.get_close_matches(what, short_names(), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"rlspec ships {', '.join(short_names())}"
-            raise NotLoaded(
-                f"there is no candidate and no module called {what!r}; {hint} (a file is named by its path, with .py)"
-            ) from missing
-        raise NotLoaded(f"candidate {what} needs the module {missing.name!r}, which is not installed") from missing
-    except NotLoaded:
-        raise
-    except Misbehaved as error:
-        raise NotLoaded(f"candidate {what} {error}") from error
-    except (Exception, SystemExit) as error:
-        raise NotLoaded(f"candidate {what} cannot be imported: {_said(error)}{_place(error)}") from error
-
-
-def _is_file(what: str) -> bool:
-    return what.endswith(".py") or "/" in what
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise NotLoaded(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"rlspec_candidate_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise NotLoaded(f"{path} is not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _place(error: BaseException) -> str:
-    """Where the candidate's own code gave up, as a remark: the last frame of the traceback."""
-    *_, (_, line) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
-    file = _file(error)
-    return "" if file.startswith("<") or file == within.__code__.co_filename else f" ({Path(file).name}:{line})"
-
-
-def _file(error: BaseException) -> str:
-    """The file of the last frame of the traceback."""
-    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return files[-1] if files else "<nowhere>"
 
 
 class Candidate:
@@ -148,6 +75,8 @@ class Candidate:
         """A question whose answer the choices do not explain, by operation; only of those that no choices explain."""
         self.broken: dict[str, Violation] = {}
         """Of each operation that answered none of the questions about its choices, one that shows it."""
+        self.not_asked: dict[str, Violation | str] = {}
+        """What a first look found wrong with an operation, which is not asked any more; or why else it is not."""
         self.asked_before: set[str] = set()
         """Operations whose first call is over."""
         self.supposed: dict[str, str] = {}
@@ -323,6 +252,8 @@ class Candidate:
         if implementation is None:
             self.reason = f"{self.name} has no {operation.name}"
             pytest.skip(self.reason)
+        if found := self.not_asked.get(operation.name):
+            raise Unanswered(str(found), found) if isinstance(found, Violation) else Stopped(found)
         if (broken := self.broken.get(operation.name)) and not self.insists:
             raise Unanswered(str(broken), broken)
         if self.computed > self.limits.budget or self.lasted > WAITING * self.limits.budget:
@@ -341,9 +272,9 @@ class Candidate:
         if self._told_again is None:
             return None
         asked = pickle.dumps((operation.name, *map(copy, arguments)))
-        for place, told in enumerate(self._told_again):
+        for index, told in enumerate(self._told_again):
             if pickle.dumps((told.call.operation.name, *told.call.arguments)) == asked:
-                return self._told_again.pop(place)
+                return self._told_again.pop(index)
         return None
 
     def _told(self, implementation: Callable[..., Any], operation: Operation, arguments: tuple[Any, ...]) -> Told:
@@ -363,7 +294,7 @@ class Candidate:
     def _returned(self, implementation: Callable[..., Any], call: Call, arguments: tuple[Any, ...]) -> Any:
         """What the candidate returns; raises like ``answer``."""
         operation = call.operation
-        patience = self.limits.patience * (1 if operation.name in self.asked_before else FIRST)
+        patience = self.patience(operation.name)
         # To ask for the processor time takes as long as a short call, whose time is that on the clock, more or less.
         clock = self._processor_time if self.last_call > LONG else time.monotonic
         begun, computed = time.monotonic(), clock()
@@ -375,8 +306,10 @@ class Candidate:
                 return within(patience, implementation, *arguments)
         except NotImplementedError as declined:
             if not _on_purpose(declined):
-                raise Violation(f"{operation.name} raised {_said(declined)}{_place(declined)}", call) from declined
-            self.reason = f"{operation.name} declines: {_said(declined)}"
+                raise Violation(
+                    f"{operation.name} raised {said_by(declined)}{self._place(declined)}", call
+                ) from declined
+            self.reason = f"{operation.name} declines: {said_by(declined)}"
             self.declined += 1
             raise Declined from declined
         except Overdue as said:
@@ -386,14 +319,22 @@ class Candidate:
         except KeyboardInterrupt:  # which may be the user's
             raise
         except BaseException as error:
-            violation = Violation(f"{operation.name} raised {_said(error)}{_place(error)}", call)
-            violation.by_adapter = _file(error) == getattr(self.module, "__file__", None)
+            violation = Violation(f"{operation.name} raised {said_by(error)}{self._place(error)}", call)
+            violation.by_adapter = file_of(error) == getattr(self.module, "__file__", None)
             raise violation from error
         finally:
             self.asked_before.add(operation.name)
             self.last_call = time.monotonic() - begun
             self.lasted += self.last_call
             self.computed += clock() - computed
+
+    def patience(self, operation: str) -> float:
+        """Seconds that the next call of an operation may last."""
+        compiles = isinstance(self.module, Adapter) or any(name in sys.modules for name in COMPILERS)
+        return self.limits.patience * (FIRST if compiles and operation not in self.asked_before else 1)
+
+    def _place(self, error: BaseException) -> str:
+        return place(error, getattr(self.module, "__file__", None))
 
     def _given_up(self, operation: Operation) -> list[Violation]:
         """The calls of an operation that were lost, if there are too many to ask it again."""
@@ -478,15 +419,17 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
     def refuse(what: str) -> NoReturn:
         whose = f"{operation.name}[{name}]" if name else operation.name
         wanted = f"an array of shape {shape}" if shape else "a number"
-        raise Violation(f"{whose} returned {what}; {wanted} was expected", call, actual=returned)
+        raise Violation(f"{whose} returned {what}; {wanted} was expected", call, actual=_in_short(returned))
 
     if returned is None:
         refuse("None")
+    if _size(returned) > MOST_SHOWN and tuple(returned.shape) != shape:  # which to copy may take all memory there is
+        refuse(f"shape {tuple(returned.shape)}")
     try:
         with warnings.catch_warnings(action="ignore"):
             value = np.array(returned)
     except Exception as error:
-        refuse(f"a {type(returned).__name__} that NumPy cannot read ({_said(error)})")
+        refuse(f"a {type(returned).__name__} that NumPy cannot read ({said_by(error)})")
     if value.dtype.kind not in ("iufb" if name in operation.flags else "iuf"):
         refuse(f"numbers of type {value.dtype}, not real ones")
     if value.shape != shape:
@@ -495,6 +438,17 @@ def _numbers(returned: Any, name: str, shape: tuple[int, ...], call: Call) -> np
         spot = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
         refuse(f"{show(value[spot])}{f' at {list(spot)}' if spot else ''} for finite arguments")
     return value.astype(np.float64 if value.dtype.kind == "f" else np.int64)  # what laws compute with it is not narrow
+
+
+def _size(returned: Any) -> int:
+    """How many numbers an array has; 0 for what is none."""
+    shape = getattr(returned, "shape", None)
+    return math.prod(shape) if isinstance(shape, tuple) else 0
+
+
+def _in_short(returned: Any) -> Any:
+    """What was returned, or how much that is."""
+    return returned if _size(returned) <= MOST_SHOWN else f"{_size(returned):,} numbers"
 
 
 def _numeric(arguments: tuple[Any, ...]) -> list[Any]:

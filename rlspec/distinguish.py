@@ -13,9 +13,10 @@ from hypothesis.errors import NoSuchExample
 
 from . import report
 from .behaviour import Behaviour, behaviour
-from .candidate import Candidate, NotLoaded, load
+from .candidate import Candidate
 from .drawing import same_everywhere
 from .faults import museum
+from .loading import NotLoaded, load
 from .power import faulty
 from .properties.checking import DOUBLE, SINGLE, Call, each, show
 from .properties.questions import QUESTIONS

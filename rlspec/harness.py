@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,23 +12,24 @@ import pytest
 from hypothesis.errors import Flaky, Unsatisfiable
 
 from . import report
-from .candidate import Candidate, NotLoaded, load
+from .candidate import Candidate
 from .conventions import infer
 from .diagnosis import Diagnosis
 from .drawing import explored, require_exploration, same_everywhere, seed_by_name
+from .first_look import Finding, Looked
 from .limits import Limits, Stopped, Unanswered, kept
+from .loading import NotLoaded, load
 from .notes import Doing
+from .options import BUDGET, PATIENCE
 from .power import operations_asked
-from .properties.checking import Violation
+from .properties.checking import Call, Violation
 from .properties.questions import QUESTIONS
 from .reading import charitable
 from .restated import restated
 from .spec.clauses import clauses
+from .spec.operations import OPERATIONS
 from .verdicts import FORMULAS, USABLE, Outcome, Verdict, differences, exit_status, judge, missing, set_aside
-from .workers import Briefing, Survivor
-
-BUDGET, PATIENCE = 20.0, 10.0
-"""Seconds that a property of 100 examples may take, and one call of the candidate."""
+from .workers import Briefing, Collected, Survivor
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,13 @@ class Trial:
         self.required = required
         self.file = file
         self.recorded = recorded
-        self.outcomes: list[Outcome] = []
-        self.about: dict[str, Any] = {"name": what, "declared": {}, "inferred": {}, "alike": {}, "known_failures": {}}
-        self.problem = briefing.problem
+        self.looked = briefing.looked or Looked()
+        self.outcomes = [_at_sight(found) for found in self.looked.findings.values() if found.violates]
+        self.asked: dict[str, frozenset[str]] = {}
+        """The operations that each property asks, by the property's place."""
+        nothing = {"name": what, "declared": {}, "inferred": {}, "alike": {}, "known_failures": {}}
+        self.about: dict[str, Any] = self.looked.about or nothing
+        self.problem = briefing.problem or self.looked.problem
         self.other_failures = 0
         self._candidate: Candidate | None = None
         self._diagnoses: dict[str, Diagnosis] = {}
@@ -88,8 +93,9 @@ class Trial:
                 raise
             self._candidate.lost |= self.briefing.lost()
             self._candidate.asked_before |= {*self._candidate.lost, *self.briefing.not_probed}
+            self._candidate.not_asked = {name: _why_not(found) for name, found in self.looked.findings.items()}
             for operation in filter(self._candidate.provides, QUESTIONS):
-                if operation not in self.briefing.not_probed:
+                if operation not in {*self.briefing.not_probed, *self._candidate.not_asked}:
                     self._candidate.inferred |= infer(self._candidate, operation)
                     self._candidate.look(operation)
             self.about = self._candidate.about()
@@ -109,7 +115,10 @@ class Trial:
         reason = on_trial.reason if on_trial else ""
 
         def found(status: str, message: str = "", **evidence: str) -> Outcome:
-            return replace(Outcome(item.name, _clauses(item), status, message=message, evidence=evidence), **tally)
+            asked = tuple(self.asked.get(item.nodeid, ()))
+            return replace(
+                Outcome(item.name, _clauses(item), status, message=message, evidence=evidence, asked=asked), **tally
+            )
 
         def violated(charge: Violation, why: str = "") -> Outcome:
             shown = restated(charge, self.candidate())
@@ -145,6 +154,26 @@ class Trial:
                 return found("violated", f"{self.about['name']} gave another answer when it was asked the same again")
             case _:
                 return found("untested", f"the property itself failed: {type(error).__name__}: {error}")
+
+    def collect(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Note what is to be checked.  Returns the properties that need not be run: what they ask for is absent."""
+        asked = {item: operations_asked(item.function, _parameters(item)) for item in items if _clauses(item)}  # type: ignore[attr-defined]
+        known = self.looked.about and not self.problem
+        absent = [item for item, names in asked.items() if known and names and not names & self.looked.provided]
+        outcomes = [
+            Outcome(item.name, _clauses(item), "absent", message=_lacks(self.about["name"], asked[item]))
+            for item in absent
+        ]
+        left = {item.nodeid: frozenset(names) for item, names in asked.items() if item not in absent}
+        collected = Collected(left, outcomes)
+        self.collected(collected)
+        self.briefing.collected(collected)
+        return absent
+
+    def collected(self, collected: Collected) -> None:
+        """Take over what is to be checked, and what need not be."""
+        self.asked = collected.asked
+        self.outcomes += collected.known
 
     def evidence(self, violation: Violation) -> dict[str, Any]:
         """What shows the violation, and which known mistakes would, if the candidate can be asked for more."""
@@ -183,7 +212,8 @@ class Trial:
             Path(self.file).write_text(report.as_json(self.about, asdict(self.run), verdicts), encoding="utf-8")
         most = session.config.getoption("maxfail")  # having seen so many, pytest fails, and pytest-xdist is interrupted
         enough = bool(most) and session.testsfailed >= most
-        if (exitstatus <= pytest.ExitCode.TESTS_FAILED or enough) and not self.other_failures:
+        done = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if (done or enough) and not self.other_failures:
             if self.recorded is None:
                 session.exitstatus = exit_status(verdicts, self.required)
             else:
@@ -220,6 +250,8 @@ class Trial:
 
 
 TRIAL = pytest.StashKey[Trial]()
+LOOKED = pytest.StashKey[Looked]()
+"""Where a plugin leaves what a first look found."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -269,13 +301,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if file and not Path(file).absolute().parent.is_dir():
         raise pytest.UsageError(f"--verdicts: there is no folder {Path(file).parent}")
     recorded = _recorded(config.getoption("--expect"))
-    briefing = Briefing(getattr(config, "workerinput", {}))
+    briefing = Briefing(getattr(config, "workerinput", {}), config.stash.get(LOOKED, None))
     trial = config.stash[TRIAL] = Trial(
         config.getoption("--candidate"), required, file, recorded, _run(config), briefing
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
-        config.pluginmanager.register(Survivor(trial.what))
+        config.pluginmanager.register(Survivor(trial.what, briefing.looked, trial.collected))
 
 
 def _run(config: pytest.Config) -> Run:
@@ -317,10 +349,9 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     on_trial.start_trial()
     on_trial.insists = USABLE in _clauses(request.node)
     if _clauses(request.node):
-        parameters = getattr(getattr(request.node, "callspec", None), "params", {})
-        asked = operations_asked(request.function, parameters)
+        asked = operations_asked(request.function, _parameters(request.node))
         if not any(map(on_trial.provides, asked)):  # said at once, without drawing anything
-            pytest.skip(f"{on_trial.name} has no {' and no '.join(sorted(asked))}")
+            pytest.skip(_lacks(on_trial.name, asked))
     return on_trial
 
 
@@ -335,7 +366,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=theorems)
         items[:] = [item for item in items if item not in theorems]
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
-        return (yield)
+        yield
+    absent = config.stash[TRIAL].collect(items)
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item not in absent]
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def _lacks(name: str, operations: Iterable[str]) -> str:
+    return f"{name} has no {' and no '.join(sorted(operations))}"
+
+
+def _why_not(found: Finding) -> Violation | str:
+    """What is wrong with an operation that is not to be asked, or why else it is not."""
+    if found.arguments is None or not found.violates:
+        return found.said
+    return Violation(found.said, Call(OPERATIONS[found.operation], found.arguments), actual=found.actual)
 
 
 def _of_all_operations(item: pytest.Item) -> bool:
@@ -364,10 +413,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
 
 
-def _first_look(error: BaseException | None) -> list[Outcome]:
+def _at_sight(found: Finding) -> Outcome:
+    """What a first look charges an operation with."""
+    charge = _why_not(found)
+    evidence = report.evidence(charge) if isinstance(charge, Violation) else {"operation": found.operation}
+    return Outcome(f"first look[{found.operation}]", (USABLE,), "violated", 0, 0, 1, found.said, evidence)
+
+
+def _first_look(error: BaseException | None, looked: Looked) -> list[Outcome]:
     """What is to be said once of an operation that answered nothing, whichever property comes upon it."""
     match error:
-        case Unanswered(charge=Violation() as charge):
+        case Unanswered(charge=Violation() as charge) if charge.call.operation.name not in looked.findings:
             evidence = report.evidence(charge)
             return [Outcome(f"first look[{charge.call.operation.name}]", (USABLE,), "violated", 0, 0, 1,
                             str(charge), evidence)]  # fmt: skip
@@ -384,7 +440,7 @@ def pytest_runtest_makereport(
     if _clauses(item) and (call.when == "call" or (call.when == "setup" and error)):
         trial = item.config.stash[TRIAL]
         outcome = trial.outcome(item, error)
-        outcomes = [outcome, *_first_look(error)]
+        outcomes = [outcome, *_first_look(error, trial.looked)]
         said = [{"outcome": asdict(one), "about": trial.about, "problem": trial.problem} for one in outcomes]
         result.user_properties += [("rlspec", one) for one in said]
         if outcome.status == "violated":

@@ -21,7 +21,10 @@ HANGS = 3
 
 
 FIRST = 6
-"""How many times the patience an operation's first call may take, which may have to be compiled."""
+"""How many times the patience an operation's first call may take, if it may have to be compiled."""
+
+COMPILERS = ("torch._dynamo", "torch.utils.cpp_extension", "jax", "numba", "tensorflow")
+"""Modules that compile what is called, when it is called first."""
 
 A_MOMENT = 0.01
 """Seconds until an alarm that came where an exception would be lost rings again."""

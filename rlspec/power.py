@@ -14,10 +14,11 @@ import pytest
 from hypothesis.errors import Unsatisfiable
 
 from . import properties
-from .candidate import Candidate, load
+from .candidate import Candidate
 from .conventions import infer
 from .drawing import same_everywhere, seed_by_name
 from .faults import Fault
+from .loading import load
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
 from .reading import charitable

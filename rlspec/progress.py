@@ -1,57 +1,61 @@
-"""A line on the terminal that says, while the properties run, how far they are: a pytest plugin of ``rlspec check``."""
+"""A line on the terminal that says, while the candidate is asked, how far that is: operations done, and time left."""
 
 import shutil
-import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 
 class Progress:
-    """The line, written over and over."""
+    """The line, written over and over; a pytest plugin of the process that has the terminal.
 
-    def __init__(self) -> None:
-        self._done = self._of = 0
+    terminal: where to write, or None for nowhere.
+    """
 
-    def _say(self, text: str) -> None:
-        width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r{text[:width]:{width}}\r")
-        sys.stderr.flush()
+    def __init__(self, terminal: TextIO | None) -> None:
+        self._terminal = terminal
+        self._done: set[str] = set()
+        self._begun = time.monotonic()
+        self._trial: Any = None
 
-    def pytest_sessionstart(self) -> None:
+    def say(self, text: str) -> None:
+        """Write the text over what was there."""
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            self._terminal.write(f"\r{text[:width]:{width}}\r")
+            self._terminal.flush()
+
+    def wipe(self) -> None:
+        """Leave the line empty."""
+        self.say("")
+
+    def pytest_sessionstart(self, session: "pytest.Session") -> None:
         """Say what takes a while before the first property."""
-        self._say("importing the candidate and finding out its conventions")
+        from .harness import TRIAL
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the properties."""
-        self._of = len(session.items)
+        self._trial = session.config.stash[TRIAL]
+        self._begun = time.monotonic()
+        self.say("finding out conventions")
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Count the properties that other processes check."""
-        self._of = len(ids)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Say which property is done."""
-        if report.when == "teardown":
-            self._done += 1
-            name, bracket, operation = report.location[2].removeprefix("test_").partition("[")
-            self._say(f"{self._done} of {self._of} properties: {name.replace('_', ' ')}{bracket}{operation}")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str]:
-        """Print no dots in between."""
-        said = report.when == "call" or report.outcome != "passed"
-        return (report.outcome if said else ""), "", ""
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Wipe the line away."""
-        self._say("")
+    def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
+        """Say how far it is, after each property."""
+        if report.when == "teardown" and self._trial:
+            self._done.add(report.nodeid)
+            self.say(so_far(self._trial.asked, self._done, time.monotonic() - self._begun))
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Take part in the process that has the terminal."""
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Progress())
+def so_far(asked: dict[str, frozenset[str]], done: set[str], seconds: float) -> str:
+    """How far it is: ``2 of 5 operations, 40 of 103 properties, 12 s left``.
+
+    asked: the operations that each property asks.  done: the properties that are done.  seconds: since the beginning.
+    """
+    operations = frozenset().union(*asked.values())
+    left = frozenset().union(*(names for place, names in asked.items() if place not in done))
+    judged = len(asked.keys() & done)
+    rest = seconds * (len(asked) - judged) / max(judged, 1)
+    return (
+        f"{len(operations - left)} of {len(operations)} operations, {judged} of {len(asked)} properties, "
+        f"about {rest:.0f} s left"
+    )

@@ -66,9 +66,9 @@ def _said(mistake: Mapping[str, Any], links: bool) -> str:
         return f"no known mistake, and no small change of what is right, does the same: {mistake['words']}"
     known = " and ".join(_named(fault, links) for fault in mistake["faults"])
     if not mistake["edited"]:
-        return f"behaves exactly like {known}{_beside(mistake)}"
+        return f"behaves exactly like {known}{beside(mistake)}"
     exactly = "behaves exactly " if mistake["words"].startswith("as if") else ""
-    return f"{exactly}{mistake['words']}{_beside(mistake)}{f', the {known}' if known else ''}"
+    return f"{exactly}{mistake['words']}{beside(mistake)}{f', the {known}' if known else ''}"
 
 
 def _named(fault: Mapping[str, Any], links: bool) -> str:
@@ -76,7 +76,7 @@ def _named(fault: Mapping[str, Any], links: bool) -> str:
     return f"fault `{fault['slug']}`" + (f" ({seen})" if links else "")
 
 
-def _beside(mistake: Mapping[str, Any]) -> str:
+def beside(mistake: Mapping[str, Any]) -> str:
     """The choices beside which a mistake shows, if they are to be declared."""
     listed = ", ".join(f"{name} = {choice}" for name, choice in mistake.get("conventions", {}).items())
     return f" with {listed} (declare it under CONVENTIONS)" if listed else ""

@@ -36,6 +36,8 @@ class Outcome:
     """On a violation: ``operation``, ``arguments`` by name, ``expected`` and ``actual``, as text."""
     named_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of all formulas together: the clauses that say what is wrong with an operation, by its name."""
+    asked: tuple[str, ...] = ()
+    """The operations that the property asks."""
 
 
 def operation_of(outcome: Outcome) -> str:
@@ -84,15 +86,14 @@ def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theore
     }
 
 
+USABLE = "OPS-1"
+"""The clause that there is an answer to be judged at all."""
+
 FORMULAS = "OPS-8"
 """The clause that whatever is wrong violates: that answers are those of the formulas, under one set of choices."""
 
 NOT_OF_VALUES = {FORMULAS, "OPS-2", "OPS-4", "OPS-5", "OPS-9", "OPS-11", "OPS-13"}
 """The clauses that say nothing of what the answer to a plain question is: of layouts, types, precision, NaN."""
-
-
-USABLE = "OPS-1"
-"""The clause that there is an answer to be judged at all."""
 
 
 def set_aside(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -23,9 +23,6 @@ from . import __version__
 from .limits import Overdue, within
 from .spec.operations import OPERATIONS, Operation
 
-PREFIX = "cmd:"
-"""What the name of such a candidate begins with; the command follows."""
-
 PROTOCOL = 1
 """The version of the protocol."""
 
@@ -275,10 +272,10 @@ class Adapter:
         try:
             return within(STARTING, self._greet, self._program)
         except Overdue as late:
-            self._dismiss()
+            self.dismiss()
             raise Misbehaved(f"did not say hello within {STARTING:g} s{late}") from None
         except BaseException:
-            self._dismiss()
+            self.dismiss()
             raise
 
     def _greet(self, program: Program) -> dict[str, Any]:
@@ -317,7 +314,7 @@ class Adapter:
                     "of a message are answered in their order"
                 )
         except BaseException:  # whatever the program says now belongs to no call
-            self._dismiss()
+            self.dismiss()
             raise
         if "declined" in reply:
             raise NotImplementedError(reply["declined"])
@@ -329,7 +326,7 @@ class Adapter:
 
     def _send(self, calls: Sequence[dict[str, Any]]) -> None:
         if self._awaited:  # answers to calls that nobody asks for any more
-            self._dismiss()
+            self.dismiss()
         program = self._running()
         numbered = [{"id": self._sent + place, **call} for place, call in enumerate(calls, start=1)]
         program.send({"calls": numbered})
@@ -343,7 +340,8 @@ class Adapter:
         assert self._program is not None
         return self._program
 
-    def _dismiss(self) -> None:
+    def dismiss(self) -> None:
+        """End the program, which is started again when it is asked."""
         self._awaited.clear()
         if self._program:
             self._spent += self._program.processor_time()

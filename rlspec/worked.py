@@ -1,7 +1,9 @@
 """A violation worked by hand: each row of the input as a table of steps, with what comes between input and answer."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,26 @@ def _table(index: str, values: Row, names: Sequence[str]) -> list[str]:
     texts = [[name, *map(readable, column)] for name, column in columns.items()]
     widths = [max(map(len, column)) for column in texts]
     return ["  ".join(map(str.rjust, line, widths)) for line in zip(*texts, strict=True)]
+
+
+def upright(lines: Sequence[str], width: int) -> list[str]:
+    """A table turned, so that it is no wider: a line for each column, with ``no`` for a flag that is not set.
+
+    As many places stand side by side as there is room for; the others follow below.
+    """
+    ends = [match.end() for match in re.finditer(r"\S+", lines[0])]
+    cells = [[line[begin:end].strip() or "no" for begin, end in pairwise([0, *ends])] for line in lines]
+    names, places = cells[0], cells[1:]
+    widest = max(map(len, names))
+    wide = max(len(cell) for place in places for cell in place) + 2
+    room = max(1, (width - widest) // wide)
+    turned: list[str] = []
+    for begin in range(0, len(places), room):
+        shown = places[begin : begin + room]
+        turned += [""] * bool(turned)
+        for column, name in enumerate(names):
+            turned.append(f"{name:{widest}}" + "".join(f"{place[column]:>{wide}}" for place in shown))
+    return turned
 
 
 def readable(number: Any) -> str:

@@ -1,8 +1,9 @@
 """When a candidate ends the process that asks it: with pytest-xdist another one goes on, and a verdict is left."""
 
 import pickle
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,10 +11,19 @@ from typing import Any
 import pytest
 
 from . import report as reports
+from .first_look import Looked
 from .notes import Doing, Note, read
 from .properties.checking import Call, Violation
 from .spec.operations import OPERATIONS
 from .verdicts import Outcome
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The properties that are to be checked, with the operations that each asks, and what is known of the others."""
+
+    asked: dict[str, frozenset[str]]
+    known: list[Outcome]
 
 
 class Survivor:
@@ -21,10 +31,14 @@ class Survivor:
 
     A worker that ended while it loaded the candidate, or inferred its conventions, owes the property it was to check
     next; another worker checks that one, and knows what not to do.
+
+    looked: what is known of the candidate already.  collected: called once with what a worker has collected.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, looked: Looked | None, collected: Callable[[Collected], None]) -> None:
         self._name = name
+        self._looked = looked
+        self._collected: list[Callable[[Collected], None]] = [collected]
         self._folder = TemporaryDirectory(prefix="rlspec-")
         self._lost: dict[str, list[Violation]] = {}
         self._not_probed: set[str] = set()
@@ -34,7 +48,14 @@ class Survivor:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a new worker where to leave its note, and what ended the workers before it."""
         lost = {name: [(str(one), one.call.arguments) for one in ones] for name, ones in self._lost.items()}
-        node.workerinput["rlspec"] = pickle.dumps((self._folder.name, lost, self._not_probed, self._problem))
+        said = (self._folder.name, lost, self._not_probed, self._problem, self._looked)
+        node.workerinput["rlspec"] = pickle.dumps(said)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any) -> None:
+        """Take over what the first worker has collected."""
+        if self._collected:
+            self._collected.pop()(pickle.loads(_collected(Path(self._folder.name, node.gateway.id)).read_bytes()))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
@@ -61,6 +82,11 @@ class Survivor:
         self._folder.cleanup()
 
 
+def _collected(file: Path) -> Path:
+    """Where a worker leaves what it has collected, beside its note."""
+    return file.with_suffix(".collected")
+
+
 def _outcome(doing: Doing) -> Outcome:
     if not doing.operation:
         return Outcome(doing.name, doing.clauses, "untested", message="the process that checked it ended")
@@ -72,14 +98,21 @@ class Briefing:
     """What a worker is told when it starts: where its note goes, and what ended the workers before it.
 
     workerinput: as pytest-xdist hands it over; empty in a process that is no worker.
+    looked: what is known of the candidate, in such a process.
     """
 
-    def __init__(self, workerinput: dict[str, Any]) -> None:
+    def __init__(self, workerinput: dict[str, Any], looked: Looked | None = None) -> None:
         if "rlspec" not in workerinput:
-            workerinput = {"rlspec": pickle.dumps(("", {}, set(), "")), "workerid": ""}
+            workerinput = {"rlspec": pickle.dumps(("", {}, set(), "", looked)), "workerid": ""}
         said = pickle.loads(workerinput["rlspec"])  # by the process that started this one
-        folder, self._lost, self.not_probed, self.problem = said
-        self.note = Note(Path(folder, workerinput["workerid"])) if folder and Path(folder).is_dir() else None
+        folder, self._lost, self.not_probed, self.problem, self.looked = said
+        self._file = Path(folder, workerinput["workerid"]) if folder and Path(folder).is_dir() else None
+        self.note = Note(self._file) if self._file else None
+
+    def collected(self, collected: Collected) -> None:
+        """Leave behind, for the process that started this one, what is to be checked, and what need not be."""
+        if self._file:
+            _collected(self._file).write_bytes(pickle.dumps(collected))
 
     def lost(self) -> dict[str, list[Violation]]:
         """The calls that ended other workers, by operation."""

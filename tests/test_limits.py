@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from rlspec import drawing
 from rlspec.candidate import Candidate
-from rlspec.limits import HANGS, Limits, Overdue, Stopped, within
+from rlspec.limits import COMPILERS, HANGS, Limits, Overdue, Stopped, within
 from rlspec.properties.checking import Violation
 from rlspec.spec.operations import OPERATIONS
 
@@ -60,7 +60,11 @@ def check(tmp_path):
         said = json.loads(file.read_text()) if file.exists() else {"clauses": {}}
         verdicts = {id: one["verdict"] for id, one in said["clauses"].items() if one["verdict"] != "untested"}
         return SimpleNamespace(
-            status=run.returncode, text=run.stdout, said=said, verdicts=verdicts, clauses=said["clauses"]
+            status=run.returncode,
+            text=" ".join(run.stdout.split()),
+            said=said,
+            verdicts=verdicts,
+            clauses=said["clauses"],
         )
 
     return checking
@@ -73,7 +77,7 @@ def test_a_slow_candidate_is_judged_on_what_it_has_answered_in_time(check):
     result = check("time.sleep(0.1)", "--jobs=0", "--budget=1", names=[RET_2])
     assert (result.status, result.verdicts) == (0, {"RET-2": "holds"})
     assert re.fullmatch(r"stopped after 1 s, \d+ answers", result.clauses["RET-2"]["message"])
-    assert "1 passed" in result.text
+    assert "clauses: 1 hold" in result.text
 
 
 def test_a_violation_that_was_seen_before_the_time_is_up_is_reported(check):
@@ -111,7 +115,12 @@ def test_the_budget_is_the_candidates_own_time():
     assert 10 < candidate.answers < 30
 
 
-def test_a_first_call_may_take_longer_since_it_may_be_compiled():
+@pytest.mark.parametrize("compiler", [True, False])
+def test_a_first_call_may_take_longer_where_it_may_be_compiled(compiler, monkeypatch):
+    for name in COMPILERS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if compiler:
+        monkeypatch.setitem(sys.modules, "numba", SimpleNamespace())
     slow = [0.3]
 
     def reward_to_go(rewards, gamma):
@@ -120,8 +129,9 @@ def test_a_first_call_may_take_longer_since_it_may_be_compiled():
 
     candidate = Candidate(SimpleNamespace(reward_to_go=reward_to_go), "theirs", Limits(patience=0.1))
     asked = OPERATIONS["reward_to_go"], np.ones((1, 1)), 1.0
-    candidate.demand(*asked)
-    slow.append(0.3)
+    if compiler:
+        candidate.demand(*asked)
+        slow.append(0.3)
     with pytest.raises(Stopped, match=r"did not return within 0\.1 s"):
         candidate.demand(*asked)
 
@@ -146,7 +156,7 @@ def test_a_call_that_does_not_return_is_a_violation_and_ends_its_property(check,
     result = check(HANGING[how], "--jobs=0", "--patience=1")
     assert result.status == 1
     assert result.verdicts == {"OPS-1": "violated", "ADV-1": "holds"}
-    assert result.clauses["OPS-1"]["message"] == "reward_to_go did not return within 6 s"  # a first call
+    assert result.clauses["OPS-1"]["message"] == "reward_to_go did not return within 1 s"
     assert result.clauses["OPS-1"]["arguments"].keys() == {"rewards", "gamma"}
     assert time.monotonic() - begun < 60
 
@@ -241,11 +251,11 @@ def test_a_keyboard_interrupt_ends_the_run_since_it_may_be_the_users(check, jobs
 def test_a_call_that_ends_the_process_is_a_violation_and_the_run_goes_on(check, jobs):
     result = check("os._exit(3)", jobs)
     assert result.status == 1
-    assert result.verdicts == {"OPS-1": "violated", "RET-2": "violated", "ADV-1": "holds"}
-    found = result.clauses["RET-2"]
+    assert result.verdicts == {"OPS-1": "violated", "ADV-1": "holds"}
+    found = result.clauses["OPS-1"]
     assert found["message"] == "reward_to_go ended the process that asked it"
     assert found["arguments"].keys() == {"rewards", "gamma"}
-    assert found["property"].startswith("test_the_reward_to_go")
+    assert result.clauses["RET-2"]["message"] == "reward_to_go ended the process that asked it, as OPS-1 says"
 
 
 def test_a_call_that_ends_the_process_now_and_then_costs_no_other_verdict(check):
@@ -257,8 +267,8 @@ def test_a_call_that_ends_the_process_now_and_then_costs_no_other_verdict(check)
 
 def test_what_hangs_outside_python_is_ended_from_outside(check):
     result = check("sum(range(10**12))", "--jobs=2", "--patience=0.5")
-    assert result.verdicts == {"OPS-1": "violated", "RET-2": "violated", "ADV-1": "holds"}
-    assert result.clauses["RET-2"]["message"] == "reward_to_go did not return within 1 s"
+    assert result.verdicts == {"OPS-1": "violated", "ADV-1": "holds"}
+    assert result.clauses["OPS-1"]["message"] == "reward_to_go did not return within 1 s"
 
 
 def test_an_import_that_ends_the_process_is_said_to_do_so(check):

@@ -4,9 +4,10 @@ from inspect import signature
 
 import pytest
 
-from rlspec.candidate import Candidate, load
+from rlspec.candidate import Candidate
 from rlspec.drawing import explored
 from rlspec.faults import museum
+from rlspec.loading import load
 from rlspec.matrix import MUSTS
 from rlspec.power import every_property, faulty
 from rlspec.spec.clauses import clauses

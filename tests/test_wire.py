@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlspec.candidate import Candidate, Declined, NotLoaded, load
+from rlspec.candidate import Candidate, Declined
 from rlspec.conventions import infer
 from rlspec.limits import Limits, Stopped
+from rlspec.loading import NotLoaded, load
 from rlspec.properties.checking import Violation
 from rlspec.spec.operations import OPERATIONS
 from rlspec.wire import Misbehaved, _result, decoded, encoded

@@ -1,0 +1,190 @@
+"""What ``rlspec check`` prints: the mistake first, once, on a page that fits the terminal."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rlspec.__main__ import main
+from rlspec.page import blocks
+from rlspec.progress import so_far
+from rlspec.verdicts import Outcome
+from rlspec.worked import upright
+
+RETURNS = """
+import numpy as np
+
+def reward_to_go(rewards, gamma):
+    following, returns = 0.0, []
+    for reward in rewards.T[::-1]:
+        following = reward + gamma * following
+        returns.append(following)
+    return np.stack(returns[::-1], axis=1)
+
+def td_error(rewards, values, next_values, terminated, gamma):
+    return rewards + gamma * np.where(terminated, 0, next_values) - values
+"""
+
+UNDISCOUNTED = RETURNS.replace("gamma * following", "following")
+
+RET = "discounted_sum_of_what_follows or taking_the_first_reward or the_td_error_is_reward_plus"
+
+
+@pytest.fixture
+def page(tmp_path, capsys, monkeypatch):
+    """The status of ``rlspec check`` on a source, and the lines that it prints."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+
+    def checking(source, *arguments, select=RET):
+        (tmp_path / "adapter.py").write_text(source)
+        capsys.readouterr()
+        status = main(["check", "adapter.py", "--jobs=0", *arguments, "-k", select])
+        return status, capsys.readouterr().out.splitlines()
+
+    return checking
+
+
+# The page
+
+
+def test_the_mistake_comes_first_and_then_the_input_and_the_clauses(page):
+    status, lines = page(UNDISCOUNTED)
+    said = [line.strip() for line in lines if line.strip()]
+    assert status == 1
+    assert said[1] == "reward_to_go is wrong"
+    assert said[2].startswith("It behaves exactly as if `gamma` were 1")
+    text = " ".join(" ".join(said).split())
+    assert text.count("It behaves exactly") == 1
+    assert text.index("The smallest input") < text.index("expected") < text.index("It breaks RET-2, RET-3.")
+    assert "td_error holds: 1 clause, 100 answers" in text
+    assert said[-2] == "absent: 53 of 55 operations"
+    assert said[-1].startswith("clauses: 1 hold, 2 violated, ")
+
+
+def test_what_is_right_takes_a_line(page):
+    status, lines = page(RETURNS)
+    assert status == 0
+    assert [line for line in lines if line][1:3] == [
+        "reward_to_go  holds: 2 clauses, 300 answers",
+        "td_error      holds: 1 clause, 100 answers",
+    ]
+
+
+@pytest.mark.parametrize("more", [[], ["--all"]])
+def test_every_line_fits_the_terminal(page, more):
+    _, lines = page(UNDISCOUNTED, *more)
+    assert max(map(len, lines)) <= 80
+
+
+def test_every_clause_is_shown_on_request(page):
+    _, lines = page(UNDISCOUNTED, "--all")
+    text = " ".join(" ".join(lines).split())
+    assert "RET-2 " in text
+    assert "RET-3 " in text
+    assert text.count("The smallest input that was found") >= 2
+    assert "clause by clause" in text
+    assert "n_step_return" in text  # by name, among the absent ones
+
+
+def test_a_known_failure_is_said_to_be_one(page):
+    status, lines = page("KNOWN_FAILURES = {'RET-2': 'issue 1', 'RET-3': 'issue 2'}\n" + UNDISCOUNTED)
+    text = " ".join(" ".join(lines).split())
+    assert status == 0
+    assert "reward_to_go is wrong, as KNOWN_FAILURES says" in text
+    assert "It breaks RET-2 (known: issue 1), RET-3 (known: issue 2)." in text
+
+
+def test_arguments_that_ask_for_pytests_output_get_it(page):
+    _, lines = page(RETURNS, "--collect-only")
+    assert any("test_the_td_error_is_reward_plus" in line for line in lines)
+
+
+def test_an_expression_that_pytest_refuses_is_said_as_pytest_says_it(page, capsys, tmp_path):
+    (tmp_path / "adapter.py").write_text(RETURNS)
+    assert main(["check", "adapter.py", "--jobs=0", "-k", "and and"]) == pytest.ExitCode.USAGE_ERROR
+    assert "Wrong expression" in "".join(capsys.readouterr())
+
+
+def outcome(id, words, arguments="[[0]]", explained=True, **more):
+    """A violation of a clause by ``gae``, with what explains it."""
+    mistake = {"words": words, "explained": explained, "edited": True, "faults": []}
+    evidence = {"operation": "gae", "arguments": {"rewards": arguments}, "diagnosis": [mistake], **more}
+    return Outcome(f"test_{id}", (id,), "violated", message=f"{id} is broken", evidence=evidence)
+
+
+def test_one_mistake_is_one_block_and_shown_on_its_smallest_input():
+    found = blocks([
+        outcome("ADV-7", "as if b", "[[1, 2, 3]]", expected="1"),
+        outcome("ADV-2", "as if b", "[[1, 2]]", expected="1"),
+        outcome("ADV-9", "as if b"),
+        outcome("ADV-3", "as if c"),
+    ])  # fmt: skip
+    assert [block.ids for block in found] == [["ADV-2", "ADV-7", "ADV-9"], ["ADV-3"]]
+    assert found[0].plainest.clauses == ("ADV-2",)  # of those that say what was expected
+
+
+def test_all_that_nothing_explains_is_one_block_and_comes_last():
+    found = blocks([
+        outcome("ADV-2", "time is shifted", explained=False),
+        outcome("ADV-4", "rows mix", explained=False),
+        outcome("ADV-3", "as if c"),
+    ])  # fmt: skip
+    assert [block.ids for block in found] == [["ADV-3"], ["ADV-2", "ADV-4"]]
+
+
+def test_a_table_that_is_too_wide_is_turned_and_goes_on_below():
+    table = ["step  rewards  terminated", "   0        1         yes", "   1      1/2            "]
+    assert upright(table, 30) == ["step          0    1", "rewards       1  1/2", "terminated  yes   no"]
+    first, second = upright(table, 16)[:3], upright(table, 16)[3:]
+    assert first == ["step          0", "rewards       1", "terminated  yes"]
+    assert second == ["", "step          1", "rewards     1/2", "terminated   no"]
+
+
+# Progress
+
+
+def test_progress_counts_operations_and_guesses_the_time_that_is_left():
+    asked = {"a": frozenset({"gae"}), "b": frozenset({"gae", "td_error"}), "c": frozenset({"td_error"})}
+    assert so_far(asked, {"a", "b"}, 10.0) == "1 of 2 operations, 2 of 3 properties, about 5 s left"
+    assert so_far(asked, set(), 1.0).startswith("0 of 2 operations, 0 of 3 properties")
+
+
+def run(folder, source, *arguments, stderr=subprocess.PIPE):
+    """``rlspec check`` on a source, in a process of its own."""
+    (folder / "adapter.py").write_text(source)
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", "--jobs=0", *arguments, "-k", RET]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
+    )
+
+
+def test_where_there_is_no_terminal_there_is_no_progress(tmp_path):
+    assert run(tmp_path, RETURNS).stderr == ""
+
+
+def test_where_there_is_a_terminal_the_progress_is_written_to_it_and_wiped_away(tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    finished = run(tmp_path, RETURNS, stderr=theirs)
+    os.close(theirs)
+    written = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "importing adapter.py" in written
+    assert "1 of 2 operations, " in written
+    assert written.rstrip("\r").endswith(" ")
+    assert "operations, " not in finished.stdout
+
+
+# No command
+
+
+def test_without_a_command_there_is_an_overview_with_three_examples(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert said.count("  python -m rlspec ") == 3
+    assert all(name in said for name in ("check", "distinguish", "ledger"))
+    with pytest.raises(SystemExit):
+        main(["chekc"])
