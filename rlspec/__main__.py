@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from math import inf
+from textwrap import fill
 from typing import Any
 
 from . import __version__
@@ -23,8 +24,7 @@ rlspec {version}: is this implementation of reinforcement learning's formulas ri
   audit FILE         the mistakes in calls that a training run has recorded
   ledger MDP         bias and variance of every estimate of a policy's gradient
 
-WHAT is a .py file with functions named like the operations, a module, or one of
-{names}.
+{what}
 
 For example:
 
@@ -164,7 +164,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "run" not in arguments:
         if rest:
             parser.error(f"there is no command {rest[0]}")
-        print(OVERVIEW.format(version=__version__, names=", ".join(short_names())), end="")
+        names = ", ".join(short_names())
+        what = f"WHAT is a .py file with functions named like the operations, a module, or one of {names}."
+        print(OVERVIEW.format(version=__version__, what=fill(what, 80)), end="")
         return 0
     if rest and arguments.run is not check:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
