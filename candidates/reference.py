@@ -12,7 +12,9 @@ import numpy as np
 
 from rlspec.reference import (
     advantages,
+    correction,
     decision_process,
+    distillation,
     distributions,
     group,
     kl,
@@ -166,6 +168,18 @@ def kl_divergence(logits, ref_logits):
     return tuple(map(np.array, zip(*rows, strict=True)))
 
 
+def distillation_divergence(logits, teacher_logits, beta, temperature, **conventions):
+    rows = zip(logits.tolist(), teacher_logits.tolist(), strict=True)
+    answers = [distillation.distillation_divergence(*row, beta, temperature, **conventions) for row in rows]
+    return tuple(map(np.array, zip(*answers, strict=True)))
+
+
+def topk_divergence(logits, teacher_logits, k, direction, tail, **conventions):
+    rows = zip(logits.tolist(), teacher_logits.tolist(), strict=True)
+    answers = [distillation.topk_divergence(*row, k, direction, tail, **conventions) for row in rows]
+    return tuple(map(np.array, zip(*answers, strict=True)))
+
+
 def kl_loss(logp, ref_logp, old_logp, mask, estimator, **conventions):
     arrays = (logp.tolist(), ref_logp.tolist(), old_logp.tolist(), mask.tolist())
     loss, slopes = kl.kl_loss(*arrays, estimator, **conventions)
@@ -193,6 +207,30 @@ def surrogate_loss(
         (ratio, clip, dual_clip, reduction, divisor, kl),
     )
     return _of_lists(surrogate.surrogate_loss, *tables, clip_low, clip_high, kl_coef, *axes, exp=_exp, **conventions)
+
+
+def importance_weights(logp, sampler_logp, mask, level, form, low, high, **conventions):
+    tables = logp, sampler_logp, mask
+    answer = _of_lists(correction.importance_weights, *tables, level, form, low, high, exp=_exp, **conventions)
+    return np.array(answer, dtype=float)
+
+
+def self_normalized_weights(logp, sampler_logp, mask, level, form, low, high, **conventions):
+    tables = logp, sampler_logp, mask
+    answer = _of_lists(correction.self_normalized_weights, *tables, level, form, low, high, exp=_exp, **conventions)
+    return np.array(answer, dtype=float)
+
+
+def corrected_loss(
+    logp, old_logp, sampler_logp, advantages, mask, clip_low, clip_high, level, form, low, high, **conventions
+):
+    tables = logp, old_logp, sampler_logp, advantages, mask
+    numbers = clip_low, clip_high, level, form, low, high
+    return _of_lists(correction.corrected_loss, *tables, *numbers, exp=_exp, **conventions)
+
+
+def effective_sample_size(weights, mask, **conventions):
+    return _of_lists(correction.effective_sample_size, weights, mask, **conventions)
 
 
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, **conventions):

@@ -258,6 +258,36 @@ def kl_divergence(logits, ref_logits):
     return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
 
 
+def distillation_divergence(logits, teacher_logits, beta, temperature):
+    """Entropies: that of the mixture, less the mean one of what is mixed; at both ends cross-entropies."""
+    logits = _tensor(logits).requires_grad_()
+    ours, theirs = (row.div(temperature).log_softmax(-1) for row in (logits, _tensor(teacher_logits)))
+    if beta in (0, 1):
+        first, second = (ours, theirs) if beta else (theirs, ours)
+        value = (first.exp() * (first - second)).sum(-1)
+    else:
+        parts = torch.tensor([1 - beta, beta], dtype=torch.float64).log().to(ours.dtype)
+        mixed = torch.stack([ours, theirs], -1).add(parts).logsumexp(-1)
+        value = beta * (theirs.exp() * (theirs - mixed)).sum(-1) + (1 - beta) * (ours.exp() * (ours - mixed)).sum(-1)
+    return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
+
+
+def topk_divergence(logits, teacher_logits, k, direction, tail):
+    """Sums over tokens that are sorted by the teacher."""
+    logits, teacher_logits = _tensor(logits).requires_grad_(), _tensor(teacher_logits)
+    order = teacher_logits.argsort(-1, descending=True)
+    ours, theirs = (row.log_softmax(-1).gather(-1, order) for row in (logits, teacher_logits))
+    kept = [row[:, :k] for row in (ours, theirs)]
+    if tail == "bucket" and k < ours.shape[1]:
+        rest = [row[:, k:].logsumexp(-1, keepdim=True) for row in (ours, theirs)]
+        kept = [torch.cat(parts, -1) for parts in zip(kept, rest, strict=True)]
+    if tail == "renormalized":
+        kept = [row.log_softmax(-1) for row in kept]
+    first, second = kept if direction == "reverse" else kept[::-1]
+    value = (first.exp() * (first - second)).sum(-1)
+    return value.detach().numpy(), torch.autograd.grad(value.sum(), logits)[0].numpy()
+
+
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
     logp, mask = _tensor(logp).requires_grad_(), _flags(mask)
     chosen, reference, spoken = logp[mask], _tensor(ref_logp)[mask], _tensor(old_logp)[mask]
@@ -291,6 +321,58 @@ def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     blamed = torch.clamp(log_ratio, lowest, furthest)
     loss = -_mean(torch.where(advantage < 0, blamed, praised).exp() * advantage)
     return _with_gradients(loss, logp)
+
+
+def _log_weights(logp: Any, sampler_logp: Any, mask: Any, level: str) -> tuple[Tensor, Tensor]:
+    """The logarithms of weights, and where they count; a row's sum is a product with the mask."""
+    counts, difference = _flags(mask), _tensor(logp) - _tensor(sampler_logp)
+    log_ratio = difference.masked_fill(~counts, 0)
+    if level == "token":
+        return log_ratio, counts
+    lengths = counts.sum(1).clamp(min=1) if level == "geometric" else 1
+    return (log_ratio.sum(1) / lengths)[:, None].expand_as(log_ratio), counts
+
+
+def _importance_weights(*arguments: Any) -> Tensor:
+    """Bounds are bounds of logarithms, so that nothing overflows that is bounded."""
+    logp, sampler_logp, mask, level, form, low, high = arguments
+    log_weight, counts = _log_weights(logp, sampler_logp, mask, level)
+    lowest, highest = torch.tensor([low, high], dtype=torch.float64).log().to(log_weight.dtype)
+    if form == "masked":
+        counts = counts & (log_weight >= lowest) & (log_weight <= highest)
+    elif form == "clipped":
+        log_weight = log_weight.clamp(lowest, highest)
+    elif form == "truncated":
+        log_weight = log_weight.clamp(max=highest)
+    return log_weight.masked_fill(~counts, -torch.inf).exp()
+
+
+def importance_weights(logp, sampler_logp, mask, level, form, low, high):
+    return _importance_weights(logp, sampler_logp, mask, level, form, low, high).numpy()
+
+
+def self_normalized_weights(logp, sampler_logp, mask, level, form, low, high):
+    weights, counts = _importance_weights(logp, sampler_logp, mask, level, form, low, high), _flags(mask)
+    if level == "token":
+        mean = weights.sum() / counts.sum().clamp(min=1)
+    else:
+        mean = weights.amax(1).sum() / counts.any(1).sum().clamp(min=1)
+    return torch.where(mean > 0, weights / mean, weights).numpy()
+
+
+def corrected_loss(logp, old_logp, sampler_logp, advantages, mask, clip_low, clip_high, level, form, low, high):
+    """PPO's loss is positively homogeneous in advantages, so that a weight is a factor of these."""
+    weights = _importance_weights(old_logp, sampler_logp, mask, level, form, low, high)
+    weighed = weights * _tensor(advantages).masked_fill(~_flags(mask), 0)
+    return ppo_loss(logp, old_logp, weighed.numpy(), mask, clip_low, clip_high, None)
+
+
+def effective_sample_size(weights, mask):
+    """One over the sum of the squares of weights that add up to 1."""
+    [counted] = _counted(mask, _tensor(weights))
+    shares = torch.nn.functional.normalize(counted, p=1, dim=0, eps=1e-300)
+    square = shares.square().sum()
+    return torch.where(square > 0, 1 / square, torch.zeros_like(square)).numpy()
 
 
 def value_loss(values, old_values, returns, mask, clip):

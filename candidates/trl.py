@@ -12,6 +12,13 @@ documented to exceed 1 + epsilon and declined where it does not; advantages [B, 
 it.  The library's CISPO has no lower clip, and inputs are declined where one would act.  ``kl_loss`` is
 ``bnpo`` with no advantages and the coefficient 1; it has the estimator k3 and no other.
 
+``importance_weights`` are the ratios of `GRPOTrainer._generate_and_score_completions`, given answers, their sampler's
+log-probabilities, which it makes float32, and a tool mask; it has the levels ``token`` and ``sequence``, and no mode
+without any bound: bounds are None where a form has none.  What stands under the mask is multiplied by it, as losses do.
+``corrected_loss`` is ``bnpo`` with these ratios.
+
+``distillation_divergence`` is `GKDTrainer.generalized_jsd_loss`, a row at a time.
+
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types
 ``sigmoid`` (``robust`` where labels are smoothed), ``ipo`` and ``sppo_hard``; ``kto_loss`` is
@@ -28,6 +35,7 @@ from collections import defaultdict
 from functools import partial
 from importlib.metadata import version
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +46,7 @@ from rlspec.torch import differentiated
 
 with warnings.catch_warnings(action="ignore"):  # experimental, they say
     from trl.experimental.cpo import CPOTrainer
+    from trl.experimental.gkd import GKDTrainer
     from trl.experimental.orpo import ORPOTrainer
 
 NAME = f"trl {version('trl')}"
@@ -114,11 +123,97 @@ def _clipped(batch, clip_low, clip_high, kl_coef, **how):
     return _grpo(batch, epsilon_low=clip_low, epsilon_high=clip_high, beta=kl_coef, **how)
 
 
+_MODES = {"none": "truncate", "truncated": "truncate", "masked": "mask", "clipped": "truncate"}
+
+
+def importance_weights(logp, sampler_logp, mask, level, form, low, high):
+    mask = np.array(mask, dtype=np.int64)
+    return (_ratios(_array(logp), _array(sampler_logp), mask, level, form, low, high).numpy() * mask).astype(float)
+
+
+def _ratios(logp, sampler_logp, mask, level, form, low, high):
+    if level == "geometric":
+        raise NotImplementedError("a level that it has not")
+    how = {
+        "vllm_importance_sampling_mode": f"{level}_{_MODES[form]}",
+        "vllm_importance_sampling_clip_min": low if form in ("masked", "clipped") else None,
+        "vllm_importance_sampling_clip_max": high if form != "none" else None,
+    }
+    if how["vllm_importance_sampling_clip_max"] is None:
+        how |= {"vllm_importance_sampling_mode": f"{level}_mask"}
+    answers = [[0] * mask.shape[1]] * len(mask)
+    spoken: Any = [[0]] * len(mask), answers, mask.tolist(), answers, sampler_logp.tolist(), {}, None, None
+    trainer = SimpleNamespace(**_scoring(torch.from_numpy(logp), spoken), **how)
+    scored = GRPOTrainer._generate_and_score_completions(trainer, [{"prompt": ""}] * len(mask))
+    return scored["importance_sampling_ratio"]
+
+
+def _scoring(logp, spoken):
+    """What `GRPOTrainer._generate_and_score_completions` reads of itself, with a reward of 0 for every answer."""
+    rows = len(logp)
+    nothing = {"environment_factories": None, "environments": None, "tools": None, "pad_to_multiple_of": None}
+    forward = {
+        "_generate": lambda prompts: spoken,
+        "_get_per_token_logps_and_entropies": lambda *_, **__: (logp, None, None),
+        "_calculate_rewards": lambda *_: torch.zeros(rows, 1),
+    }
+    logs: Any = {
+        "prompt": [],
+        "completion": [],
+        "advantages": [],
+        "rewards": defaultdict(list),
+        "extra": defaultdict(list),
+    }
+    rewarded = {"reward_weights": torch.ones(1), "reward_funcs": [None], "reward_func_names": ["reward"]}
+    args = SimpleNamespace(
+        per_device_train_batch_size=rows,
+        steps_per_generation=1,
+        gradient_accumulation_steps=1,
+        gradient_checkpointing_kwargs=None,
+    )
+    chosen = {
+        "beta": 0.0,
+        "model": SimpleNamespace(training=True, is_gradient_checkpointing=False),
+        "log_multimodal": False,
+        "mask_truncated_completions": False,
+        "multi_objective_aggregation": "sum_then_normalize",
+        "num_generations": rows,
+        "num_iterations": 1,
+        "scale_rewards": "group",
+        "use_vllm": True,
+        "vllm_importance_sampling_correction": True,
+        "_logs": logs,
+        "_pending_extra_logs": {},
+        "_pending_metrics": {},
+        "_tokenizer": SimpleNamespace(pad_token_id=0),
+    }
+    trainer = _trainer(args)
+    trainer["accelerator"].process_index = 0
+    return {**trainer, **nothing, **forward, **rewarded, **chosen}
+
+
+def corrected_loss(logp, old_logp, sampler_logp, advantages, mask, clip_low, clip_high, level, form, low, high):
+    mask = np.array(mask, dtype=np.int64)
+    weights = _ratios(_array(old_logp), _array(sampler_logp), mask, level, form, low, high)
+    how = {"loss_type": "bnpo", "epsilon_low": clip_low, "epsilon_high": clip_high, "use_vllm": True}
+    how |= {"vllm_importance_sampling_correction": True, "weights": weights}
+    return _grpo((logp, old_logp, logp, advantages, mask), **how)
+
+
 def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
     if dual_clip is not None and dual_clip <= 1 + clip_high:
         raise NotImplementedError("delta is to exceed 1 + epsilon")
     how = {"loss_type": "bnpo", "delta": dual_clip}
     return _grpo((logp, old_logp, logp, advantages, mask), epsilon_low=clip_low, epsilon_high=clip_high, **how)
+
+
+def distillation_divergence(logits, teacher_logits, beta, temperature):
+    student, teacher = (torch.from_numpy(_array(row))[:, None] for row in (logits, teacher_logits))
+    student.requires_grad_()
+    rows = zip(student, teacher, strict=True)
+    how = {"beta": beta, "temperature": temperature, "reduction": "sum"}
+    values = torch.stack([GKDTrainer.generalized_jsd_loss(*(part[None] for part in row), **how) for row in rows])
+    return values.detach().numpy(), torch.autograd.grad(values.sum(), student)[0][:, 0].numpy()
 
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):
@@ -145,11 +240,12 @@ def _grpo_loss(logp, old_logp, ref_logp, advantages, mask, how):
         "old_per_token_logps": old_logp,
         "ref_per_token_logps": ref_logp,
         "num_items_in_batch": mask.sum(),
+        "importance_sampling_ratio": how.get("weights"),
     }
     return GRPOTrainer._compute_loss(_grpo_trainer(logp, **how), None, inputs)
 
 
-def _grpo_trainer(logp, delta=None, **how):
+def _grpo_trainer(logp, delta=None, weights=None, **how):
     """What `GRPOTrainer._compute_loss` reads of itself: its defaults, but for what a loss is told."""
     args = SimpleNamespace(delta=delta, use_bias_correction_kl=False, steps_per_generation=1)
     defaults = {

@@ -22,6 +22,11 @@ always is; without one the library is given an infinite one.  ``surrogate_loss``
 and the clip asked for, or ``geo_mean``, and the KL loss is added, aggregated alike; ``grpo_loss``, ``dr_grpo_loss`` and
 ``dapo_loss`` are ``vanilla``, aggregated as the documentation says of each, ``luspo_loss`` is ``gspo`` with a sum over
 tokens and ``gmpo_loss`` is ``geo_mean``.
+``importance_weights`` and ``self_normalized_weights`` are the weights of
+`compute_rollout_correction_and_rejection_mask`, which has the levels ``token`` and ``sequence`` and the forms
+``truncated`` and ``masked``, this with a lower bound above 0; without a bound it is given an infinite one.  It refuses
+a batch without a token, which is declined.  ``corrected_loss`` is ``vanilla`` with these weights, and
+``effective_sample_size`` the metric of `compute_is_metrics`.
 ``value_loss`` is `compute_value_loss`, with an infinite range where there is no clip.
 
 ``group_advantages`` is `compute_grpo_outcome_advantage` or `compute_rloo_outcome_advantage` of answers of one token.
@@ -38,7 +43,7 @@ import numpy as np
 import torch
 from verl import DataProto
 from verl.trainer.config import AlgoConfig
-from verl.trainer.ppo import core_algos
+from verl.trainer.ppo import core_algos, rollout_corr_helper
 from verl.trainer.ppo.ray_trainer import apply_kl_penalty
 from verl.utils import torch_functional
 from verl.workers.config import ActorConfig
@@ -171,9 +176,46 @@ def _clips(low, high, dual=None):
 
 
 @partial(differentiated, wrt=["logp"])
-def _policy_loss(logp, old_logp, advantages, mask, name, mode, clips=None, divisor=None):
+def _policy_loss(logp, old_logp, advantages, mask, name, mode, clips=None, divisor=None, weights=None):
     config = _actor(_batch(mask, divisor), clips or {})
-    return core_algos.get_policy_loss_fn(name)(old_logp, logp, advantages, mask, mode, config)[0]
+    return core_algos.get_policy_loss_fn(name)(old_logp, logp, advantages, mask, mode, config, weights)[0]
+
+
+def importance_weights(logp, sampler_logp, mask, level, form, low, high):
+    return _weights(logp, sampler_logp, mask, level, form, low, high).numpy()
+
+
+def self_normalized_weights(logp, sampler_logp, mask, level, form, low, high):
+    return _weights(logp, sampler_logp, mask, level, form, low, high, rollout_is_batch_normalize=True).numpy()
+
+
+def _weights(logp, sampler_logp, mask, level, form, low, high, **how):
+    bounds = {"none": np.inf, "truncated": high, "masked": f"{low}_{high}"}
+    if level == "geometric" or form not in bounds or (form == "masked" and low == 0):
+        raise NotImplementedError("a level or a form that it has not")
+    if not np.any(mask):
+        raise NotImplementedError("a batch with a token")
+    how |= {"rollout_is": level, "rollout_is_threshold": bounds[form]}
+    tables = _numbers(logp), _numbers(sampler_logp), _integers(mask)
+    found, _mask_of_the_rest, _metrics = rollout_corr_helper.compute_rollout_correction_and_rejection_mask(
+        *tables, **how
+    )
+    return found.batch["rollout_is_weights"]
+
+
+def corrected_loss(logp, old_logp, sampler_logp, advantages, mask, clip_low, clip_high, level, form, low, high):
+    weights = _weights(old_logp, sampler_logp, mask, level, form, low, high)
+    numbers = _array(logp), _array(old_logp), _array(advantages), _mask(mask)
+    return _policy_loss(*numbers, "vanilla", "token-mean", _clips(clip_low, clip_high), weights=weights)
+
+
+def effective_sample_size(weights, mask):
+    if not np.any(mask):
+        raise NotImplementedError("a batch with a token")
+    applied = _numbers(np.where(mask, weights, 0))
+    told = {"response_mask": _integers(mask), "rollout_is": "token", "rollout_is_threshold": np.inf}
+    metrics = rollout_corr_helper.compute_is_metrics(applied, applied, applied.log(), **told)
+    return metrics["rollout_is_eff_sample_size"]
 
 
 def _actor(batch, clips):

@@ -150,6 +150,7 @@ BETWEEN: dict[str, Callable[[Row], dict[str, list[Any]]]] = {
     "gae": _gae,
     "vtrace": _ratios,
     "ppo_loss": _probability_ratios,
+    "corrected_loss": _probability_ratios,
     "grpo_loss": _probability_ratios,
     "dapo_loss": _probability_ratios,
     "dr_grpo_loss": _probability_ratios,

@@ -33,6 +33,8 @@ CHAPTERS = (
     "surrogate",
     "ppo",
     "kl",
+    "correction",
+    "distillation",
     "group",
     "preference",
 )

@@ -532,6 +532,70 @@ def surrogate_loss(
     """
 
 
+@_operation("correction")
+def importance_weights(
+    logp: Steps, sampler_logp: Steps, mask: Flags, level: Name, form: Name, low: Number, high: Number
+) -> Steps:
+    """Each token's ratio of the trainer's probability to the sampler's, at a level and in a form.
+
+    level: "token", "sequence" (the product of a row's ratios) or "geometric" (their geometric mean).  form: "none",
+    "truncated" (at most high), "masked" (0 outside of low and high) or "clipped" (from low to high).
+    """
+
+
+@_operation("correction", row_by_row=False)
+def self_normalized_weights(
+    logp: Steps, sampler_logp: Steps, mask: Flags, level: Name, form: Name, low: Number, high: Number
+) -> Steps:
+    """The same weights over their mean, which is then 1: over tokens at the level "token", and else over rows."""
+
+
+@_operation("correction", "loss", "d_logp", row_by_row=False)
+def corrected_loss(
+    logp: Steps,
+    old_logp: Steps,
+    sampler_logp: Steps,
+    advantages: Steps,
+    mask: Flags,
+    clip_low: Number,
+    clip_high: Number,
+    level: Name,
+    form: Name,
+    low: Number,
+    high: Number,
+) -> tuple[Number, Steps]:
+    """Minus the mean of w min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), and its derivative in logp.
+
+    r = exp(logp - old_logp), and w is the weight of old_logp against sampler_logp, which is a constant.
+    """
+
+
+@_operation("correction", row_by_row=False)
+def effective_sample_size(weights: Steps, mask: Flags) -> Number:
+    """How many equal weights are worth as much as these: the square of their sum over the sum of their squares."""
+
+
+@_operation("distillation", "value", "d_logits")
+def distillation_divergence(
+    logits: Choices, teacher_logits: Choices, beta: Number, temperature: Number
+) -> tuple[Rows, Choices]:
+    """Each row's distance of the student from the teacher, over all tokens, and its derivative in the student's logits.
+
+    beta: 0 for KL(teacher||student), 1 for KL(student||teacher), and in between for a Jensen-Shannon divergence.
+    """
+
+
+@_operation("distillation", "value", "d_logits")
+def topk_divergence(
+    logits: Choices, teacher_logits: Choices, k: Count, direction: Name, tail: Name
+) -> tuple[Rows, Choices]:
+    """The same over the k tokens that the teacher finds most probable.
+
+    direction: "forward" or "reverse".  tail: what becomes of the others: "dropped", "bucket" (they are one token) or
+    "renormalized".
+    """
+
+
 @_operation("ppo", "loss", "d_logp", row_by_row=False)
 def ppo_loss(
     logp: Steps,

@@ -7,12 +7,15 @@ from dataclasses import replace
 from functools import wraps
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from flint import arb
 
 from rlspec.drawing import same_everywhere
 from rlspec.power import every_property
+from rlspec.properties import test_correction as corrections
 from rlspec.properties import test_critics as critics
+from rlspec.properties import test_distillation as distillations
 from rlspec.properties import test_group as groups
 from rlspec.properties import test_kl as kls
 from rlspec.properties import test_language as languages
@@ -20,21 +23,25 @@ from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
 from rlspec.properties import test_reductions as reductions
 from rlspec.properties import test_targets as value_targets
-from rlspec.reference import critics as reference_critics
 from rlspec.reference import (
+    correction,
     decision_process,
+    distillation,
     group,
     kl,
     language,
     moments,
     natural_gradient,
     policy_gradient,
+    ppo,
     preference,
     targets,
     variance,
 )
+from rlspec.reference import critics as reference_critics
 from rlspec.reference.differentiation import rational
 from rlspec.reference.estimators import ESTIMATORS, SLOPES
+from rlspec.reference.returns import reward_to_go
 from rlspec.reference.variance import Parabola
 
 THEOREMS = {checked.function: checked for checked in every_property() if checked.theorem}
@@ -323,6 +330,75 @@ WRONG += [
     ("step_towards_the_mean_target", targets, "expected_backup", doubled(targets.expected_backup)),
     ("step_towards_the_mean_target", targets, "optimal_backup", doubled(targets.optimal_backup)),
 ]
+
+
+def upside_down(speech, policy=None, sampler=None):
+    """The sampler's probability of an answer over the policy's."""
+    return weight_of_answers(speech, sampler or speech.old, policy or speech.policy)
+
+
+def squared(ratios, which):
+    """Products of ratios that count twice."""
+    return [ratio * ratio for ratio in products_of_ratios(ratios, which)]
+
+
+def always(which):
+    """Products of ratios of that kind, whatever is asked for."""
+    return lambda ratios, asked: products_of_ratios(ratios, which)
+
+
+def not_normalized(speech, number, value):
+    """The mean of weighed scores, without a division by the weights' own mean."""
+    answers = [tokens for prompt, tokens in speech.pairs if prompt == 0]
+    return sum(language.probability(speech.policy, 0, y) * value(0, y) for y in answers)
+
+
+def everything_kept(policy, kept):
+    """The policy itself."""
+    return policy
+
+
+def last_ratio_alone(rewards, *others):
+    """V-trace's first target as if only the last token had a ratio."""
+    return ([others[4][-1] * rewards[-1]],)
+
+
+def to_go_of_credit(of, policy, credit):
+    """The expected gradient of credit that is taken for rewards."""
+    return language.expected_gradient(of, policy, lambda *pair: reward_to_go(credit(*pair), 1))
+
+
+divergences_of_rows, top_of_rows = distillation.distillation_divergence, distillation.topk_divergence
+products_of_ratios, kl_of_tokens = correction.products, ppo.approx_kl
+weight_of_answers = corrections.answers_weight
+
+WRONG += [
+    ("mean_one_and_the_mean_square", corrections, "answers_weight", upside_down),
+    ("independent_tokens_weights", corrections, "products", lambda ratios, which: [sum(ratios)]),
+    ("own_answers_ratio_everything", corrections, "products", always("own")),
+    ("a_product_of_ratios_corrects", corrections, "products", always("all")),
+    ("proportional_to_a_small_mismatch", corrections, "products", squared),
+    ("truncation_leaves_out", corrections, "answers_weight", upside_down),
+    ("masking_leaves_out", corrections, "answers_weight", upside_down),
+    ("self_normalized_mean_of_one", corrections, "self_normalized", not_normalized),
+    ("cannot_say_is_missing", corrections, "truncated_support", everything_kept),
+    ("under_a_truncated_support", corrections, "truncated_support", everything_kept),
+    ("scores_of_the_whole_policy_differ", corrections, "expected_gradient", spoken_by_itself),
+    ("powers_of_probabilities", corrections, "truncated_support", everything_kept),
+    ("v_traces_policy", corrections, "between",
+     lambda policy, sampler, cap: (policy, dict.fromkeys(policy, 1))),
+    ("v_trace_without_values", corrections, "vtrace", last_ratio_alone),
+    ("two_estimates_of_the_samplers", corrections, "approx_kl",
+     lambda new, old, mask, estimator, exp: kl_of_tokens(new, old, mask, "k1", exp=exp)),
+    ("rounded_logarithm", corrections, "rounded", np.rint),
+    ("forward_divergence_of_answers", distillations, "expected_gradient", spoken_by_itself),
+    ("papers_weights_the_divergence", distillations, "distillation_divergence",
+     lambda *rows, **how: divergences_of_rows(*rows, weights="exchanged", **how)),
+    ("a_discount_chooses", distillations, "reward_to_go", lambda rewards, gamma: rewards),
+    ("every_token_of_a_context", distillations, "expected_gradient", to_go_of_credit),
+    ("dropped_tail_is_best", distillations, "topk_divergence",
+     lambda *how, **more: top_of_rows(*how[:4], "bucket", **more)),
+]  # fmt: skip
 
 
 def named(part):

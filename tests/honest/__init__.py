@@ -6,7 +6,9 @@ that settles everything else.  None of it calls the reference.
 
 from . import (
     advantages,
+    correction,
     decision_process,
+    distillation,
     distributions,
     group,
     kl,
@@ -27,7 +29,9 @@ __all__ = [
     "Honest",
     "Trial",
     "advantages",
+    "correction",
     "decision_process",
+    "distillation",
     "distributions",
     "draw",
     "group",
