@@ -18,7 +18,8 @@ def softmax(logits: Vector, exp: Function = exp) -> list[Number]:
 
     logits: [A].  The largest logit is taken off first: the quotient is the same, and nothing overflows.
     """
-    weights = _weights(logits, exp)
+    largest = max(logits)
+    weights = [exp(logit - largest) for logit in logits]
     return [weight / sum(weights) for weight in weights]
 
 
@@ -27,14 +28,9 @@ def log_softmax(logits: Vector, exp: Function = exp, log: Function = log) -> lis
 
     logits: [A].
     """
-    largest, total = max(logits), log(sum(_weights(logits, exp)))
-    return [logit - largest - total for logit in logits]
-
-
-def _weights(logits: Vector, exp: Function) -> list[Number]:
-    """exp(theta_a - max theta), of which the largest is 1."""
     largest = max(logits)
-    return [exp(logit - largest) for logit in logits]
+    total = log(sum(exp(logit - largest) for logit in logits))
+    return [logit - largest - total for logit in logits]
 
 
 def entropy(

@@ -69,11 +69,11 @@ def implementation(way: Way, style: Style, choices: Mapping[str, str]) -> Callab
 
 def _prepared(name: str, value: Any, style: Style) -> Any:
     if not isinstance(value, np.ndarray):
-        return style.dtype(value) if isinstance(value, float) else value
+        return style.dtype(style.stored(value)) if isinstance(value, float) else value
     value = LAYOUTS[style.layout](value)
     if name in FLAGS:
         return value.astype(bool)
-    return value if value.dtype.kind not in "fiub" or name in WHOLE else value.astype(style.dtype)
+    return value if value.dtype.kind not in "fiub" or name in WHOLE else style.stored(value).astype(style.dtype)
 
 
 def _several(results: Any) -> tuple[Any, ...]:

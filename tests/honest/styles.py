@@ -172,7 +172,7 @@ RETURNS: dict[str, Callable[[Any], Any]] = {
     "long doubles": lambda result: np.asarray(result).astype(np.longdouble),
 }
 
-TYPES = {"float64": np.float64, "float32": np.float32}
+TYPES = {"float64": np.float64, "float32": np.float32, "bfloat16": np.float32}
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,13 @@ class Style:
     def dtype(self) -> Any:
         """The type that the arithmetic is done in."""
         return TYPES[self.precision]
+
+    def stored(self, numbers: Any) -> Any:
+        """Numbers as they are stored: what is in bfloat16 is widened to be computed with."""
+        numbers = np.asarray(numbers)
+        if self.precision != "bfloat16" or numbers.dtype.kind != "f":
+            return numbers
+        return torch.from_numpy(np.array(numbers, np.float32)).to(torch.bfloat16).float().numpy()
 
     def total(self, terms: Any, axis: int = -1) -> Any:
         """The sum along an axis."""
@@ -236,7 +243,7 @@ class Style:
 
     def give(self, result: Any) -> Any:
         """A result as it is handed back."""
-        return RETURNS[self.returned](result)
+        return RETURNS[self.returned](self.stored(result) if self.precision == "bfloat16" else result)
 
 
 TABLES = {
@@ -253,7 +260,10 @@ TABLES = {
 }
 
 
-def draw_style(random: Random) -> Style:
-    """A style; three of four are in float64."""
+def draw_style(random: Random, narrow: bool = False) -> Style:
+    """A style; two of three are in float64.
+
+    narrow: whether it may be one in bfloat16.
+    """
     drawn = {field.name: random.choice(list(TABLES[field.name])) for field in fields(Style)[1:]}
-    return Style(random.choice(("float64", "float64", "float64", "float32")), **drawn)
+    return Style(random.choice(("float64",) * 4 + ("float32", "bfloat16" if narrow else "float32")), **drawn)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-TYPES = {"float64": torch.float64, "float32": torch.float32}
+TYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}
 
 
 def tensors(style: Any, *arrays: np.ndarray) -> list[Any]:
