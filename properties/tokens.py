@@ -266,5 +266,5 @@ def answers(draw: st.DrawFn) -> Answers:
     return answers.but(tokens=np.where(pads.cumsum(axis=1) > 0, pad, tokens))
 
 
-kl_coefs = st.sampled_from([0.5, 0.0, 0.1, 2.0, 2.0**-8, 5.0])
+kl_coefs = st.sampled_from([0.5, 0.0, 0.1, 2.0, 2.0**-8, 5.0, -0.25])
 """What the penalty's coefficient is drawn from."""

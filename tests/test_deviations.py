@@ -67,3 +67,15 @@ def test_a_deviation_is_caught(operation, deviation):
     candidate = Candidate(SimpleNamespace(**{operation: deviating(operation, deviation)}), deviation.__name__)
     candidate.inferred |= infer(candidate, operation)
     assert any(checked.violated_by(candidate) for checked in PROPERTIES if checked.asks(operation))
+
+
+def no_price_below_zero(scores, logp, ref_logp, mask, kl_coef):
+    """Rewards that take a negative coefficient for none."""
+    return reference.token_rewards(scores, logp, ref_logp, mask, max(kl_coef, 0.0))
+
+
+def test_a_coefficient_below_zero_is_drawn():
+    candidate = Candidate(SimpleNamespace(token_rewards=no_price_below_zero), "someone")
+    candidate.inferred = infer(candidate, "token_rewards")
+    asking = [checked for checked in PROPERTIES if checked.asks("token_rewards") and "LANG-21" in checked.clauses]
+    assert [checked.name for checked in asking if checked.violation_by(candidate)]
