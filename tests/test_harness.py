@@ -587,7 +587,7 @@ def test_a_number_beyond_its_range_cannot_be_declared(check, write):
 def test_answers_that_no_choice_explains_are_a_violation(check, write):
     result = check(write("EPS = 1\n" + NORMALIZED), "-k", "choices_that_were_declared")
     assert result.verdicts == {"OPS-8": "violated"}
-    assert "no combination of choices explains all answers" in result.text
+    assert "no combination of choices explains all answers" in result.text.lower()
 
 
 # The evidence
@@ -718,7 +718,8 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
     for name in [name for name in sys.modules if re.search(r"^((rlspec\.candidates\.)?torchrl|tensordict)\b", name)]:
         monkeypatch.delitem(sys.modules, name)
     assert "0.0.7" in result.said["candidate"]
-    assert result.verdicts == {"RET-2": "violated", "ADV-1": "declined"}
+    # The stub cannot be called in all the ways that the library can, which is said whatever is selected.
+    assert result.verdicts == {"OPS-1": "violated", "RET-2": "violated", "ADV-1": "declined"}
 
 
 # What a candidate says of itself
