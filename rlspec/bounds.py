@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx
 
-from .properties.questions.question import PRECISION, exponential_of, last_names
+from .properties.balls import PRECISION, exponential_of
+from .properties.questions.question import last_names
 from .reference import advantages, group, kl, language, ppo, preference, returns, surrogate
 from .reference import policy_gradient as gradients
 from .spec.operations import MASKS, OPERATIONS

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rlspec.candidate import Candidate, load
+from rlspec.candidate import Candidate
+from rlspec.loading import load
 from rlspec.spec.operations import OPERATIONS
 from rlspec.vectors import FOLDER as FOLDER_OF_VECTORS
 from rlspec.vectors import defaults
