@@ -134,7 +134,7 @@ def entropy(logits, legal):
 def _each_row(function: Callable[..., Any], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """The results of the reference's answers to each row of the arrays."""
     answers = [function(*row) for row in zip(*(array.tolist() for array in arrays), strict=True)]
-    return tuple(np.array(result, dtype=float) for result in zip(*answers, strict=True))
+    return tuple(_array(result) for result in zip(*answers, strict=True))
 
 
 def gaussian_logp(actions, mean, log_std):
@@ -195,7 +195,13 @@ def _of_lists(function: Callable[..., Any], *arguments: Any, **named: Any) -> An
     """The reference's answer to arrays as nested lists; a loss's derivatives are arrays again."""
     lists = (argument.tolist() if isinstance(argument, np.ndarray) else argument for argument in arguments)
     answer = function(*lists, **named)
-    return tuple(np.array(part, dtype=float) for part in answer) if isinstance(answer, tuple) else answer
+    return tuple(map(_array, answer)) if isinstance(answer, tuple) else answer
+
+
+def _array(numbers: Any) -> np.ndarray:
+    """Numbers as floats; numbers of another kind, such as those that remember what they were made of, as they came."""
+    array = np.array(numbers)
+    return array if array.dtype == object else array.astype(float)
 
 
 def surrogate_loss(

@@ -16,6 +16,14 @@ from .spec.operations import MASKS, Operation
 Arguments = Mapping[str, Any]
 
 
+NAMES = (
+    "mean", "leave-one-out", "none", "std", "k1", "k2", "k3", "token", "sequence", "pessimistic", "weight", "geometric",
+    "token-mean", "mean of means", "mean of sums", "sum", "fixed divisor", "mean of sums over a fixed divisor",
+    "mean of group token-means",
+)  # fmt: skip
+"""What arguments that are names may be."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """Something that is so in a call, in some of its rows, or at some of the places of an array."""
@@ -47,10 +55,13 @@ def of_a_call(operation: Operation, sample: Arguments) -> Iterator[Condition]:
             yield from _of_flags(name, value.ndim)
         elif is_number(value):
             yield from _of_numbers(name)
+            for mask in MASKS:
+                if mask in sample and operation.axes.get(mask) == operation.axes[name]:
+                    yield from _where_it_counts(name, mask)
         elif not isinstance(value, np.ndarray | str):
             yield from _of_a_scalar(name)
         elif isinstance(value, str):
-            for choice in ("k1", "k2", "k3", "mean", "leave-one-out", "none", "std"):
+            for choice in NAMES:
                 yield _call(f"`{name}` is '{choice}'", 0.3, lambda a, n=name, c=choice: a[n] == c)
     yield from _of_sizes(operation, sample)
 
@@ -84,6 +95,13 @@ def _of_numbers(name: str) -> Iterator[Condition]:
     yield _call(f"all of `{name}` are the same", 0.6, lambda a: a[name].size > 0 and (a[name] == a[name].flat[0]).all())
     yield _call(f"not all of `{name}` are the same", 0.7, lambda a: a[name].size > 0 and np.ptp(a[name]) > 0)
     yield _call(f"some of `{name}` is less than 0", 0.7, lambda a: (a[name] < 0).any())
+
+
+def _where_it_counts(name: str, mask: str) -> Iterator[Condition]:
+    where = f"where `{mask}` is set"
+    yield _call(f"some of `{name}` is less than 0 {where}", 0.7, lambda a: (a[name][a[mask].astype(bool)] < 0).any())
+    yield _call(f"some of `{name}` is more than 0 {where}", 0.7, lambda a: (a[name][a[mask].astype(bool)] > 0).any())
+    yield _call(f"some of `{name}` is 0 {where}", 0.7, lambda a: (a[name][a[mask].astype(bool)] == 0).any())
 
 
 def _of_sizes(operation: Operation, sample: Arguments) -> Iterator[Condition]:

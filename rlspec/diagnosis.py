@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import product
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,13 @@ from .behaviour import Asked, Behaviour, behaviour
 from .candidate import Candidate
 from .candidates import reference
 from .conventions import drawn
-from .edits import Inner
+from .edits import SOURCE, Inner
 from .faults import Fault, museum, right
 from .kinds import kind
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
-from .repair import SECONDS, Deadline, Explanation, Repair, as_inner
+from .repair import SECONDS, Deadline, Explanation, Observed, Repair, as_inner, outcome
 from .spec.clauses import conventions_of
 from .spec.operations import OPERATIONS, Operation
 
@@ -32,7 +32,7 @@ ENOUGH = 20
 BESIDE = 200
 """How many other combinations of choices known mistakes are looked for beside."""
 
-CONFIRMING = 40
+CONFIRMING = 100
 """How many more questions of each kind an edit has to answer like the candidate, before it is said."""
 
 CONFIRMED = 8
@@ -40,6 +40,12 @@ CONFIRMED = 8
 
 MOST = 4
 """How many mistakes at once are looked for."""
+
+SORTED = 24
+"""How many wrong answers are put in order, those first in which few known mistakes show."""
+
+OFTEN = (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.2, 0.5, 0.9, 0.95, 0.99, 1.0, 2.0, 10.0)
+"""Numbers that a known mistake may be made with in the place of its own."""
 
 IMPRECISE = "M-OPS-4"
 """The fault of an operation that does nothing wrong but in single precision."""
@@ -112,10 +118,20 @@ class Diagnosis:
         if len(self.battery) < ENOUGH or not self._repeats(calls[0]):
             return [Mistake(kind=self._kind(calls))]
         by_number = self._by_number(calls)
-        found = next(by_number)
+        found = next(by_number) or self._with_other_numbers(calls)
         if not self.candidate.explained(self.operation.name) and not any(mistake.faults for mistake in found):
-            found = self._beside_other_choices(calls, known=True) or found or self._beside_other_choices(calls)
+            found = self._beside_other_choices(calls, known=True) or found
+            found = found or self._beside_other_choices(calls, plain=True) or self._beside_other_choices(calls)
         return found or next(filter(None, by_number), []) or [Mistake(kind=self._kind(calls))]
+
+    def _with_other_numbers(self, calls: Sequence[Asked]) -> list[Mistake]:
+        """A known mistake that explains all calls once one of the numbers in it is another, such as 1e-8 for 1e-6."""
+        wrong = [asked for asked in calls if not self._explains((), asked, float(DOUBLE))]
+        for fault in self.faults:
+            for other in filter(lambda one: wrong and self._explains((one,), wrong[0], float(DOUBLE)), _varied(fault)):
+                if self._explained([*wrong, *calls], (other,), float(DOUBLE)) == len(wrong) + len(calls):
+                    return [Mistake((other,))]
+        return []
 
     def _repeats(self, asked: Asked) -> bool:
         """Whether the candidate does the same when it is asked the same again."""
@@ -170,15 +186,47 @@ class Diagnosis:
         ordered = [tuple(sorted(stack, key=lambda fault: fault not in here)) for stack in stacks]
         if plainest is None:
             return [Mistake(faults) for faults in ordered]
+        ordered = ordered or [(fault,) for fault in self._same_elsewhere(plainest)[:1]]
         return [Mistake(faults, {}, plainest, answers) for faults in ordered or [()]]
+
+    def _same_elsewhere(self, explanation: Explanation) -> list[Fault]:
+        """The known mistakes that do what the explanation does beside the default choices, where others are in force.
+
+        A fault that computes for itself does so beside one choice, and is blind beside another.
+        """
+        if self.conventions == self.default_choices:
+            return []
+        name = self.operation.name
+        changed = explanation.around(as_inner(getattr(reference, name), self.operation.parameters))
+        default = last_names(self.default_choices)
+        same = list(self.faults)
+        for asked in self.battery:
+            if not same:
+                break
+            named = {**dict(zip(self.operation.parameters, asked.arguments, strict=True)), **default}
+            does = outcome(changed, named)
+            done = [(fault, self._done_by_default(fault, asked)) for fault in same]
+            slack = asked.roundoffs * float(DOUBLE)
+            same = [fault for fault, its in done if Observed(named, its, slack).explained(does)]
+        return same
+
+    def _done_by_default(self, fault: Fault, asked: Asked) -> tuple[np.ndarray, ...] | None:
+        faulty = Candidate(SimpleNamespace(**{self.operation.name: fault.implementation}), fault.slug)
+        return behaviour(faulty, self.operation, asked.arguments).results
+
+    @cached_property
+    def default_choices(self) -> dict[str, str]:
+        """The first choice of each convention of the operation."""
+        return {name: of[0] for name, of in conventions_of(self.operation.name).items()}
 
     def _kind(self, calls: Sequence[Asked]) -> str:
         """What kind of thing is wrong."""
         return kind(self.candidate, self.operation, self._repair(calls, self.precisions[-1]), calls)
 
-    def _beside_other_choices(self, calls: list[Asked], known: bool = False) -> list[Mistake]:
+    def _beside_other_choices(self, calls: list[Asked], known: bool = False, plain: bool = False) -> list[Mistake]:
         """What single mistakes, known ones or edits, explain all calls beside choices that are not in force.
 
+        known: known ones alone.  plain: edits of arguments and results alone.
         Those that differ in the fewest conventions come first; edits are sought beside those that differ in one.
         """
         free = conventions_of(self.operation.name)
@@ -188,7 +236,7 @@ class Diagnosis:
                   if len(chosen) == 1 or (chosen and known)][:BESIDE]  # fmt: skip
         for chosen, other in beside:
             for roundoff in self.precisions:
-                if found := other._single(calls, roundoff, known):
+                if found := other._single(calls, roundoff, known, plain):
                     return [replace(mistake, conventions=chosen) for mistake in found]
         return []
 
@@ -198,13 +246,18 @@ class Diagnosis:
         other.deadline = self.deadline
         return other
 
-    def _single(self, calls: list[Asked], roundoff: float, known: bool) -> list[Mistake]:
+    def _single(self, calls: list[Asked], roundoff: float, known: bool, plain: bool) -> list[Mistake]:
         """The single mistakes, known ones or edits, that explain all calls."""
         wrapping = [fault for fault in self.faults if known and fault.wraps]
         stacks = [(fault,) for fault in wrapping if self._explained(calls, (fault,), roundoff) == len(calls)]
         if self.deadline.over or (known and not stacks):
             return self._together(calls, stacks, [], roundoff)
-        return self._together(calls, stacks, self._edits(partial(self._repair, calls), 1, roundoff), roundoff)
+        repair = partial(self._plain_repair if plain else self._repair, calls)
+        return self._together(calls, stacks, self._edits(repair, 1, roundoff), roundoff)
+
+    def _plain_repair(self, calls: Sequence[Asked], roundoff: float) -> Repair:
+        repair = self._repair(calls, roundoff)
+        return replace(repair, edits=[edit for edit in repair.edits if edit.stage != SOURCE])
 
     @cached_property
     def confirming(self) -> list[Asked]:
@@ -272,10 +325,13 @@ class Diagnosis:
         then; only the first two faults may come together.  Calls on which few faults show come first.
         """
         wrong = [asked for asked in calls if not self._explains((), asked, roundoff)]
-        wrong.sort(key=lambda asked: len(self._showing(asked, roundoff)))
         calls = wrong + [asked for asked in calls if asked not in wrong]
+        yield [(fault,) for fault in self.faults if self._explained(calls, (fault,), roundoff) == len(calls)]
+        few = sorted(wrong[:SORTED], key=lambda asked: len(self._showing(asked, roundoff)))
+        calls = few + wrong[SORTED:] + [asked for asked in calls if asked not in wrong]
         stacks: dict[frozenset[Fault], tuple[Stack, int]] = {frozenset(): ((), -1)}
-        for _ in range(MOST):
+        stacks = self._grown(stacks.values(), calls, roundoff)
+        for _ in range(MOST - 1):
             stacks = self._grown(stacks.values(), calls, roundoff)
             yield [stack for stack, explained in stacks.values() if explained == len(calls)]
 
@@ -301,6 +357,21 @@ class Diagnosis:
                 taller = (*stack[:place], fault, *stack[place:])
                 if all(layer.wraps for layer in taller[:-1]):
                     yield taller
+
+
+def _varied(fault: Fault) -> Iterator[Fault]:
+    """The fault with each of its numbers replaced by others that are often written."""
+    code = fault.implementation.__code__
+    for number in (constant for constant in code.co_consts if isinstance(constant, float)):
+        for other in OFTEN:
+            if other != number:
+                constants = tuple(other if constant is number else constant for constant in code.co_consts)
+                changed = FunctionType(
+                    code.replace(co_consts=constants), fault.implementation.__globals__, fault.operation,
+                    fault.implementation.__defaults__, fault.implementation.__closure__,
+                )  # fmt: skip
+                effect = f"{fault.effect}  Here the number is {other:g}, and not {number:g}."
+                yield replace(fault, implementation=changed, effect=effect)
 
 
 def _poisoned(operation: Operation, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

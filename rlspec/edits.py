@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .conditions import is_flag, is_number
+from .conditions import NAMES, is_flag, is_number
 from .spec.clauses import choices_of
 from .spec.operations import MASKS, OPERATIONS, Operation
 
@@ -34,8 +34,10 @@ class Edit:
     around: Callable[[Inner], Inner]
     """The operation with the change, from the operation without it."""
     stage: int = ARGUMENT
-    follows: "Edit | None" = None
-    """The edit of whose value this one has the derivatives, found by differences."""
+    changes: tuple[Any, ...] = ()
+    """Of an edit of source, what is changed."""
+    follows: bool = False
+    """Whether all results but the first are derivatives of the first, taken of the changed value."""
 
     @property
     def words(self) -> str:
@@ -315,10 +317,6 @@ def _replacing(name: str, value: Callable[[Arguments], Any]) -> Callable[[Inner]
 
 def _exchanging(x: str, y: str) -> Callable[[Inner], Inner]:
     return lambda inner: lambda arguments: inner({**arguments, x: arguments[y], y: arguments[x]})
-
-
-NAMES = ("mean", "leave-one-out", "none", "std", "k1", "k2", "k3")
-"""What arguments that are names may be, as far as one is taken for another."""
 
 
 def _other_names(operation: Operation, sample: Arguments) -> Iterator[Edit]:

@@ -20,6 +20,11 @@ def kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequ
 
     repair: the search that found no explanation.  asked: the calls that it looked at, in the same order.
     """
+    with repair.deadline.running():
+        return _kind(candidate, operation, repair, asked)
+
+
+def _kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequence[Asked]) -> str:
     wrong = [asked[i] for i in repair.wrong]
     if not wrong:
         return "nothing is wrong in fresh calls: what is wrong shows in few inputs"
@@ -176,7 +181,7 @@ def _covers(condition: Condition, calls: Sequence[tuple[Observed, Results]], axe
 
 def _rows(candidate: Candidate, operation: Operation, wrong: Sequence[Asked]) -> Iterator[str]:
     """Whether a row's answer depends on the other rows, which it must not."""
-    if not operation.row_by_row:
+    if not operation.row_by_row or any(axes[:1] != ("B",) for axes in operation.results.values()):
         return
     rowed = [place for place, axes in enumerate(operation.axes.values()) if axes[:1] == ("B",)]
     for call in [call for call in wrong if rowed and len(call.arguments[rowed[0]]) > 1][:5]:

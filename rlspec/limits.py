@@ -98,6 +98,47 @@ def within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any
             signal.setitimer(signal.ITIMER_REAL, max(delay - (time.monotonic() - begun), 1e-6), interval)
 
 
+class Watch:
+    """What interrupts a call that computes too long, of many short ones: one timer for all of them.
+
+    While it runs, a call by way of it that takes more processor time than the seconds, and less than twice as much, is
+    interrupted by Overdue.  Where ``within`` does not interrupt, neither does this.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._calls = self._seen = 0
+        self._inside = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While it lasts, calls are watched."""
+        if not _interruptible(self.seconds):
+            yield
+            return
+        handler = signal.signal(signal.SIGVTALRM, self._ring)
+        signal.setitimer(signal.ITIMER_VIRTUAL, self.seconds, self.seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, handler or signal.SIG_DFL)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's value; raises Overdue inside it where it lasts too long."""
+        self._calls += 1
+        self._inside = True
+        try:
+            return function(*arguments)
+        finally:
+            self._inside = False
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._inside and self._seen == self._calls and not _swallows(frame):
+            raise Overdue
+        self._seen = self._calls
+
+
 def _swallows(frame: FrameType | None) -> bool:
     """Whether the frame runs inside a finalizer or a callback of the garbage collector, which lose what is raised."""
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}

@@ -1,41 +1,54 @@
 """Diagnosis by repair: the plainest edits of what is right that answer every question as the candidate does."""
 
+import ast
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from .behaviour import Asked, same
-from .conditions import Condition, of_a_call, of_places, spread
-from .derivatives import close, differentiated, has_derivatives
+from .conditions import Condition, is_number, of_a_call, of_places, spread
+from .derivatives import OF_IEEE, as_ieee, close, differentiated, has_derivatives
 from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, edits_of, of_one_result
-from .limits import Overdue, within
+from .formulas import FEWEST, formulas
+from .limits import Overdue, Watch
 from .properties.checking import each
-from .source_edits import functions_run, restore, source_edits
-from .spec.operations import Operation
+from .source_edits import Probe, functions_run, lines_run, probes, restore, source_edits, stops
+from .spec.operations import MASKS, Operation
 
-SECONDS = 3.0
+SECONDS = 2.5
 """Processor time that the search may take for one operation."""
 
 PATIENCE = 0.5
-"""Seconds that one call of an edited operation may take."""
+"""Seconds of processor time that one call of an edited operation may take."""
 
-DIFFERENTIATED = 10
-"""In how many calls derivatives are found by differences."""
+MAGNIFIED = 1e4
+"""How much larger an answer may be than the right one for the mistake to be thought to make rounding larger, too."""
+
+HELD = 12
+"""In how many calls it is looked at what the reference holds fixed where it differentiates."""
+
+AT_A_TIME = 16
+"""How many calls are made between two looks at the clock."""
 
 WIDEST = 16
 """How many edits that explain some wrong answer are tried together with others."""
 
-LOOKED_AT = 6
+LOOKED_AT = 3
 """Of how many wrong answers the edits are sought that explain one, when no edit explains all."""
 
 TELLING = 3
 """In how many calls a number has to be the answer to tell something."""
+
+DIGITS = 2.0**-42
+"""By how much an answer may be off besides, relative to the largest of its numbers: a mistake may make them larger."""
 
 Agreement = tuple[np.ndarray, ...]
 """For each result, where it is as it was observed."""
@@ -54,12 +67,17 @@ class Explanation:
 
     @property
     def follows(self) -> bool:
-        """Whether derivatives are those of a changed value, found by differences."""
+        """Whether all results but the first are derivatives of it."""
         return any(edit.follows for edit in self.edits)
 
     def around(self, right: Inner) -> Inner:
         """The operation with all of the edits."""
         return stacked(self.edits, right)
+
+    @property
+    def words(self) -> str:
+        """It in words, without the first "as if"."""
+        return str(self).removeprefix("as if ")
 
     def __str__(self) -> str:
         kept = sorted(self.edits, key=lambda edit: edit.stage == FAILURE)
@@ -75,11 +93,22 @@ def stacked(edits: Iterable[Edit], right: Inner) -> Inner:
 
 
 def as_inner(operation: Callable[..., Any], parameters: Sequence[str]) -> Inner:
-    """The operation as a function of its arguments by name, conventions among them, to arrays."""
+    """The operation as a function of its arguments by name, conventions among them, to arrays.
 
-    def inner(arguments: Arguments) -> Results:
+    Python's numbers raise where they are divided by zero or too large; those of array libraries do not, and so it is
+    asked again with such ones.
+    """
+
+    def asked(arguments: Arguments) -> Results:
         others = {name: value for name, value in arguments.items() if name not in parameters}
         return tuple(map(np.asarray, each(operation(*(arguments[name] for name in parameters), **others))))
+
+    def inner(arguments: Arguments) -> Results:
+        try:
+            return asked(arguments)
+        except (ArithmeticError, ValueError):
+            with OF_IEEE.standing_in(), np.errstate(all="ignore"):
+                return asked(as_ieee(arguments))
 
     return inner
 
@@ -100,29 +129,47 @@ class Observed:
         """How many numbers the call has."""
         return sum(np.size(value) for value in self.arguments.values())
 
-    def agreement(self, results: Results | None) -> Agreement | None:
-        """Where each result is as observed; None where there is no such result."""
-        if self.results is None or results is None:
+    def agreement(self, results: Results | None, follows: bool = False) -> Agreement | None:
+        """Where each result that was observed is as it was; None where there is no such result.
+
+        follows: whether all but the first are derivatives of it, which are compared as such.
+        """
+        if self.results is None or results is None or len(results) < len(self.results):
             return None
-        if len(results) != len(self.results) or any(
-            mine.shape != its.shape for mine, its in zip(results, self.results, strict=True)
-        ):
+        pairs = list(zip(results, self.results, strict=False))
+        if any(mine.shape != its.shape for mine, its in pairs):
             return None
-        return tuple(same(mine, its, self.slack) for mine, its in zip(results, self.results, strict=True))
+        return tuple(
+            close(mine, its, self.slack) if follows and place else same(mine, its, self.slack + DIGITS * _largest(its))
+            for place, (mine, its) in enumerate(pairs)
+        )
 
     def explained(self, results: Results | None, follows: bool = False) -> bool:
-        """Whether the results are those observed, or there are none, as was observed.
-
-        follows: whether all but the first are derivatives found by differences, which are compared as such.
-        """
+        """Whether the results are those observed, or there are none, as was observed."""
         if self.results is None or results is None:
-            return results is self.results
-        if follows:
-            slopes = zip(results[1:], self.results[1:], strict=True)
-            value = same(results[0], self.results[0], self.slack)
-            return bool(value.all()) and all(bool(close(mine, its).all()) for mine, its in slopes)
-        agreement = self.agreement(results)
+            return self.results is None and fails(results)
+        agreement = self.agreement(results, follows)
         return agreement is not None and all(part.all() for part in agreement)
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0))
+
+
+def _growth(call: Asked, right: Results | None) -> float:
+    """How much larger the answers are than the right ones, and with them what rounding may do to them."""
+    if call.answered.results is None or right is None:
+        return 1.0
+    largest = max(map(_largest, call.answered.results), default=0.0)
+    return float(np.clip(largest / max([1.0, *map(_largest, right)]), 1.0, MAGNIFIED))
+
+
+def fails(results: Results | None) -> bool:
+    """Whether there is no usable answer: none at all, or a derivative that is no number."""
+    return results is None or not all(np.isfinite(part).all() for part in results)
+
+
+WATCH = Watch(PATIENCE)
 
 
 def outcome(inner: Inner, arguments: Arguments, finite: int | None = None) -> Results | None:
@@ -131,12 +178,11 @@ def outcome(inner: Inner, arguments: Arguments, finite: int | None = None) -> Re
     finite: how many of the results have to be finite numbers; all, unless it is given.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-            results = tuple(np.asarray(part, dtype=float) for part in within(PATIENCE, inner, arguments))
-            if all(np.isfinite(part).all() for part in results[:finite]):
-                return results
-            given = [v for v in arguments.values() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
-            return None if all(np.isfinite(array).all() for array in given) else results
+        results = tuple(np.asarray(part, dtype=float) for part in WATCH.call(inner, arguments))
+        if all(np.isfinite(part).all() for part in results[:finite]):
+            return results
+        given = [v for v in arguments.values() if isinstance(v, np.ndarray) and v.dtype.kind == "f"]
+        return None if all(np.isfinite(array).all() for array in given) else results
     except Exception:  # an edit may make nonsense of an operation
         return None
     except Overdue:
@@ -150,25 +196,30 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self.left = seconds
         self._begun: float | None = None
+        self._looks = 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While it lasts, time passes."""
+        """While it lasts, time passes, calls that take too long are interrupted, and nobody is warned."""
         if self._begun is not None:
             yield
             return
         self._begun = time.process_time()
         try:
-            yield
+            with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"), WATCH.running():
+                yield
         finally:
             self.left -= time.process_time() - self._begun
             self._begun = None
 
     @property
     def over(self) -> bool:
-        """Whether none is left."""
-        passed = 0.0 if self._begun is None else time.process_time() - self._begun
-        return passed > self.left
+        """Whether none is left.  The clock is not looked at each time, since that takes as long as a call."""
+        self._looks += 1
+        if self._begun is not None and self._looks % AT_A_TIME == 0:
+            now = time.process_time()
+            self.left, self._begun = self.left - (now - self._begun), now
+        return self.left < 0
 
 
 @dataclass(eq=False)
@@ -182,17 +233,22 @@ class Repair:
     """All there are, the plainest first."""
     conditions: Sequence[Condition]
     """Where and in which calls an edit may act."""
+    functions: Sequence[FunctionType]
+    """The reference's functions that the operation runs through."""
     deadline: Deadline
     base: tuple[Edit, ...] = ()
     """Edits that are made already."""
+    _known: dict[tuple[Edit, int], Results | None] = field(default_factory=dict)
+    """What came of single edits in the first call."""
     _rights: list[Results | None] = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask what is right, or right but for the edits made already."""
         inner = stacked(self.base, self.right)
-        self._rights = [outcome(inner, each.arguments) for each in self.observed]
-        wrong = [i for i, (each, right) in enumerate(zip(self.observed, self._rights, strict=True))
-                 if not each.explained(right)]  # fmt: skip
+        with self.deadline.running():
+            self._rights = [outcome(inner, each.arguments) for each in self.observed]
+            wrong = [i for i, (each, right) in enumerate(zip(self.observed, self._rights, strict=True))
+                     if not each.explained(right)]  # fmt: skip
         self.wrong = sorted(wrong, key=lambda i: self.observed[i].size)
 
     @classmethod
@@ -205,47 +261,44 @@ class Repair:
         right: the operation, which takes conventions by keyword.  chosen: those in force, by their last names.
         """
         parameters = operation.parameters
-        observed = [
-            Observed(
-                {**dict(zip(parameters, call.arguments, strict=True)), **chosen},
-                call.answered.results if not call.answered.modified else None,
-                call.roundoffs * roundoff,
-                _failure(call, operation),
-            )
-            for call in asked
-        ]
-        sample = _sample([call.arguments for call in observed])
         inner = as_inner(right, parameters)
-        run = functions_run(inner, [call.arguments for call in observed[:12]])
-        edits = [
-            *edits_of(operation, sample, _telling(inner, observed)),
-            *_measured(operation, inner, observed),
-            *source_edits(run),
-        ]
+        with deadline.running():
+            named = [{**dict(zip(parameters, call.arguments, strict=True)), **chosen} for call in asked]
+            observed = [
+                Observed(
+                    arguments,
+                    call.answered.results if not call.answered.modified else None,
+                    call.roundoffs * roundoff * _growth(call, outcome(inner, arguments)),
+                    _failure(call, operation),
+                )
+                for call, arguments in zip(asked, named, strict=True)
+            ]
+            sample = _sample(named)
+            run = functions_run(inner, [call.arguments for call in observed[:12]])
+            edits = [
+                *edits_of(operation, sample, _telling(inner, observed)),
+                *_measured(operation, inner, observed),
+                *source_edits(run),
+            ]
         conditions = [*of_a_call(operation, sample), *of_places(operation, sample)]
         return cls(
             operation, inner, observed, sorted(edits, key=lambda edit: edit.cost),
-            sorted(conditions, key=lambda condition: condition.cost), deadline,
+            sorted(conditions, key=lambda condition: condition.cost), run, deadline,
         )  # fmt: skip
 
     def holds(self, explanation: Explanation) -> bool:
         """Whether an explanation holds on all that was observed."""
-        if explanation.follows:  # their values are enough; derivatives take long
-            plain = stacked([edit.follows or edit for edit in explanation.edits], self.right)
-            return all(self._gives_the_value(plain, i) for i in range(len(self.observed)))
         inner = explanation.around(self.right)
-        return all(self._explains(inner, i) for i in range(len(self.observed)))
+        with self.deadline.running():
+            return all(self._explains(inner, i, explanation.follows) for i in range(len(self.observed)))
 
     def beside(self, edit: Edit) -> "Repair":
         """The same search once an edit is made."""
-        return Repair(
-            self.operation, self.right, self.observed, self.edits, self.conditions, self.deadline, (*self.base, edit)
-        )
+        return replace(self, base=(*self.base, edit), _known={})
 
     def together_with(self, other: "Repair") -> "Repair":
         """The same search among the calls of both."""
-        observed = [*self.observed, *other.observed]
-        return Repair(self.operation, self.right, observed, self.edits, self.conditions, self.deadline, self.base)
+        return replace(self, observed=[*self.observed, *other.observed])
 
     @cached_property
     def first(self) -> int | None:
@@ -258,10 +311,23 @@ class Repair:
 
     def single(self) -> list[Explanation]:
         """The single edits that explain all that was observed, or that do where something is so; the plainest first."""
+        return self._single
+
+    @cached_property
+    def _single(self) -> list[Explanation]:
         with self.deadline.running():
             found = self._singles()
+            if not found and self._may_follow:
+                found = list(self._following(self.of_the_value.single()))
         explained = [Explanation((*self.base, edit)) for edit in found]
         return sorted(explained, key=lambda explanation: explanation.cost)
+
+    def _beside_failures(self) -> list[Explanation]:
+        """Where some calls fail and others are answered wrong: that the ones fail, and what explains the others."""
+        for edit in self._failures():
+            if found := self.beside(edit).single():
+                return found
+        return []
 
     def _singles(self) -> list[Edit]:
         """The single edits that explain all that was observed; none that is further from plain than one before it."""
@@ -269,65 +335,161 @@ class Repair:
             return []
         if self.first is None:
             return list(self._failing())
-        found: list[Edit] = []
-        for edit in self.edits:
+        found = self._moving_all()
+        if found:
+            return found
+        for edit in self._acting:
             if found and edit.cost > min(one.cost for one in found):
                 break
             if self._mends(edit, self.first):
                 found += self._narrowed(edit)
-        return found or (list(self._differentiated()) if has_derivatives(self.operation) else [])
+        return found
+
+    @cached_property
+    def _acting(self) -> list[Edit]:
+        """The edits that may change what comes of the first call: those of source that it runs through, and others."""
+        assert self.first is not None
+        lines = lines_run(stacked(self.base, self.right), self.observed[self.first].arguments)
+        return [edit for edit in self.edits if all(change.is_in(lines) for change in edit.changes)]
+
+    # Another formula in the place of an expression.
+
+    def _by_formulas(self) -> Iterator[Edit]:
+        """Another formula in the place of one expression of the reference, of the names that are known there."""
+        assert self.first is not None
+        wrong = [r for r in range(len(self.operation.results)) if any(
+            self._off(i)[r].any() for i in self.wrong[:20] if self.observed[i].results is not None)]  # fmt: skip
+        for r in wrong[:2]:
+            part = self._of_result(r)
+            for edit in (*of_the_result(self, r), *sought(part)):
+                if self._mends(edit, self.first) and (found := list(self._narrowed(edit))):
+                    yield from found
+                    return
+                if found := self._following_it(part, edit) if r == 0 else []:
+                    yield from found
+                    return
+
+    def _following_it(self, of_the_value: "Repair", edit: Edit) -> list[Edit]:
+        """The edit and its derivatives, where it explains the value."""
+        inner = of_the_value.changed(edit)
+        explained = self._may_follow and all(of_the_value._explains(inner, i) for i in of_the_value.wrong)
+        return list(self._following([Explanation((edit,))])) if explained else []
+
+    def _of_result(self, r: int) -> "Repair":
+        """The search for what explains one of the results."""
+        name, axes = list(self.operation.results.items())[r]
+        observed = [replace(call, results=call.results and call.results[r : r + 1]) for call in self.observed]
+        return replace(
+            self, operation=replace(self.operation, results={name: axes}), observed=observed,
+            right=lambda arguments: self.right(arguments)[r : r + 1], _known={},
+        )  # fmt: skip
+
+    # Derivatives that follow a changed value, or the right one with something held fixed.
+
+    @property
+    def _may_follow(self) -> bool:
+        """Whether all but the first result are derivatives of it, so that there may be such a mistake."""
+        return self.first is not None and not self.base and has_derivatives(self.operation)
+
+    @cached_property
+    def of_the_value(self) -> "Repair":
+        """The search for what explains the first result."""
+        name, axes = next(iter(self.operation.results.items()))
+        observed = [replace(call, results=call.results and call.results[:1]) for call in self.observed]
+        return replace(self, operation=replace(self.operation, results={name: axes}), observed=observed)
+
+    def _following(self, explanations: Sequence[Explanation]) -> Iterator[Edit]:
+        """The value changed as explained, and its derivatives; the right value, if nothing is wrong with it."""
+        value = self.of_the_value
+        if value.wrong:
+            for explanation in explanations:
+                for held in self._held:
+                    edit = self._derived(explanation.edits, held, f"{explanation.words}, and the derivatives followed")
+                    if self._mends(edit, self.first):
+                        yield from self._narrowed(edit)
+            return
+        held = self._held[0]
+        models = [self._derived((), (*held, stop), stop.words) for stop in stops(self.functions) if stop not in held]
+        for edit in models:
+            if self.deadline.over:
+                return
+            if self._mends(edit, self.first) and (found := list(self._narrowed(edit))):
+                yield from found
+                return
+
+    def _moving_all(self) -> list[Edit]:
+        """The right value, differentiated through what is to be held fixed."""
+        if not self._may_follow or self.of_the_value.wrong or not self._held[0]:
+            return []
+        held = " and ".join(change.held() for stop in self._held[0] for change in stop.changes)
+        edit = self._derived((), (), f"{held} were not held fixed, and differentiated too")
+        return list(self._narrowed(edit)) if self._mends(edit, self.first) else []
+
+    def _derived(self, edits: Sequence[Edit], held: Sequence[Edit], words: str) -> Edit:
+        cost = 0.2 + sum(edit.cost for edit in edits) + (0 if edits else 3.0)
+        return differentiated(self.operation, lambda inner: stacked([*edits, *held], inner), words, cost)
+
+    @cached_property
+    def _held(self) -> list[tuple[Edit, ...]]:
+        """What has to be held fixed so that the derivatives of the right value are the right ones, and nothing."""
+        calls = [i for i, right in enumerate(self._rights) if right is not None and right[1].size > 1][:HELD]
+        for held in [(), *((stop,) for stop in stops(self.functions))]:
+            inner = self._derived((), held, "").around(self.right)
+            if all(self._is_right(outcome(inner, self.observed[i].arguments, 1), i) for i in calls):
+                return [held, *([()] if held else [])]
+            if self.deadline.over:
+                break
+        return [()]
+
+    def _is_right(self, results: Results | None, i: int) -> bool:
+        right = replace(self.observed[i], results=self._rights[i])
+        return right.explained(results, follows=True)
 
     def _failing(self) -> Iterator[Edit]:
         """Where all that is wrong are calls without a usable answer: that it fails, and in which calls."""
-        said = list(dict.fromkeys(self.observed[i].failure for i in self.wrong))
+        yield from self._failing_in(self.wrong)
+
+    def _failing_in(self, failing: Sequence[int]) -> Iterator[Edit]:
+        said = list(dict.fromkeys(self.observed[i].failure for i in failing))
         what = f"{said[0]}{', and the like' if len(said) > 1 else ''}"
-        if len(self.wrong) == len(self.observed):
+        if len(failing) == len(self.observed):
             yield Edit(f"{what} in every call", 1, lambda inner: _fail, FAILURE)
             return
-        wrong = set(self.wrong)
-        for condition in self.conditions:
-            if not condition.axes and all(self._holds(condition, i) == (i in wrong) for i in range(len(self.observed))):
+        holding = [(condition, self._where_so(condition)) for condition in self.conditions if not condition.axes]
+        wanted = frozenset(failing)
+        for condition, so in holding:
+            if so == wanted:
                 words = f"{what} where {condition.words}"
                 yield Edit(words, 1 + condition.cost, _failing_where(condition), FAILURE)
-
-    def _differentiated(self) -> Iterator[Edit]:
-        """Edits that explain the first result of all that was observed, and the others as its derivatives."""
-        answered = [i for i in self.wrong if self.observed[i].results is not None]
-        first = next((i for i in answered if self._off(i)[0].any()), None)
-        if first is None or len(answered) < len(self.wrong):
-            return
-        order = [first, *(i for i in answered if i != first), *self._sane]
-        for edit in self.edits:
-            inner = self.changed(edit)
-            if self.deadline.over:
                 return
-            if edit.stage < RESULT and all(self._gives_the_value(inner, i) for i in order):
-                following = differentiated(self.operation, edit)
-                inner = self.changed(following)
-                if all(self._follows(inner, i) for i in order[:DIFFERENTIATED]):
-                    yield following
-                    return
+        wider = [(condition, so) for condition, so in holding if so > wanted]
+        for (one, of_one), (other, of_other) in combinations(wider, 2):
+            if of_one & of_other == wanted:
+                words = f"{what} where {one.words} and {other.words}"
+                yield Edit(words, 1.5 + one.cost + other.cost, _failing_where(one, other), FAILURE)
+                return
 
-    def _gives_the_value(self, inner: Inner, i: int) -> bool:
-        """Whether the first result is as observed."""
-        agreement = self.observed[i].agreement(outcome(inner, self.observed[i].arguments))
-        return agreement is not None and bool(agreement[0].all())
+    def _where_so(self, condition: Condition) -> frozenset[int]:
+        """The calls in which a condition holds."""
+        return frozenset(i for i in range(len(self.observed)) if self._holds(condition, i))
 
-    def _follows(self, inner: Inner, i: int) -> bool:
-        """Whether the first result is as observed, and the others as far as differences tell."""
-        call = self.observed[i]
-        return call.explained(outcome(inner, call.arguments, finite=1), follows=True)
+    def _outcome(self, edit: Edit, i: int) -> Results | None:
+        """What comes of a call with this edit, besides those made already."""
+        key = (edit, id(self.observed[i].arguments))
+        if i != self.first:
+            return outcome(self.changed(edit), self.observed[i].arguments, 1 if edit.follows else None)
+        if key not in self._known:
+            self._known[key] = outcome(self.changed(edit), self.observed[i].arguments, 1 if edit.follows else None)
+        return self._known[key]
 
-    def _mends(self, edit: Edit, i: int) -> bool:
+    def _mends(self, edit: Edit, i: int | None) -> bool:
         """Whether the edit makes right what is wrong in an answer, whatever it does to the rest of it."""
-        if self.deadline.over:
+        if self.deadline.over or i is None:
             return False
-        call = self.observed[i]
-        after = call.agreement(outcome(self.changed(edit), call.arguments))
+        after = self.observed[i].agreement(self._outcome(edit, i), edit.follows)
         if after is None:
             return False
-        before = self._off(i)
-        return all(not (off & ~agrees).any() for off, agrees in zip(before, after, strict=True))
+        return all(not (off & ~agrees).any() for off, agrees in zip(self._off(i), after, strict=True))
 
     def _off(self, i: int) -> Agreement:
         """Where the results of a call are not the right ones."""
@@ -344,16 +506,13 @@ class Repair:
         pieces: list[tuple[int, Agreement | None, Agreement | None]] = []
         for i in calls:
             call = self.observed[i]
-            results = outcome(inner, call.arguments)
+            results = outcome(inner, call.arguments, 1 if edit.follows else None)
             if call.results is None:
-                if call.explained(results):
-                    pieces.append((i, None, None))
-                elif i in wrong:
+                if not call.explained(results):
                     return
-                else:
-                    return
+                pieces.append((i, None, None))
                 continue
-            after, off = call.agreement(results), self._off(i)
+            after, off = call.agreement(results, edit.follows), self._off(i)
             if after is None:
                 if i in wrong:
                     return
@@ -380,8 +539,9 @@ class Repair:
         if all(after[r].all() or not wrong[r] for _, _, after in known for r in range(len(names))):
             listed = " and ".join(f"`{name}`" for name, is_wrong in zip(names, wrong, strict=True) if is_wrong)
             yield Edit(
-                lambda: f"{edit.words}, in {listed} alone", edit.cost + 0.5, _mixed(edit, _of_results(wrong)), RESULT
-            )
+                lambda: f"{edit.words}, in {listed} alone", edit.cost + 0.5, _mixed(edit, _of_results(wrong)), RESULT,
+                follows=edit.follows,
+            )  # fmt: skip
 
     def _in_some_calls(self, edit: Edit, known: Any, pieces: Any) -> Iterator[Edit]:
         """The edit in calls alone in which something is so."""
@@ -430,18 +590,36 @@ class Repair:
             return False
 
     def double(self) -> list[Explanation]:
-        """The pairs of edits that explain all that was observed, the plainest first."""
+        """What explains all that was observed and takes longer to find: other formulas, and pairs of edits."""
+        return self._double
+
+    @cached_property
+    def _double(self) -> list[Explanation]:
         with self.deadline.running():
-            found = self._doubles() if self.first is not None else []
+            found = self._beside_failures() if self.first is not None else []
+            if not found and self.first is not None and not self.base:
+                found = [Explanation((edit,)) for edit in self._by_formulas()]
+            if not found and self.first is not None:
+                found = self._doubles()
+            if not found and self._may_follow and self.of_the_value.wrong:
+                found = [Explanation((edit,)) for edit in self._following(self.of_the_value.double())]
         return sorted(found, key=lambda explanation: explanation.cost)
 
     def _doubles(self) -> list[Explanation]:
+        if found := self._around_results():
+            return found
         for edit in self._half_way():
             if self.deadline.over:
                 break
             if found := self.beside(edit).single():
                 return found
-        return self._around_results()
+        return []
+
+    def _failures(self) -> Iterator[Edit]:
+        """That some of the calls fail, where others are answered wrong."""
+        if any(self.observed[i].results is None for i in self.wrong):
+            failing = [i for i in self.wrong if self.observed[i].results is None]
+            yield from self._failing_in(failing)
 
     def _half_way(self) -> list[Edit]:
         """Edits that explain some wrong answers completely, those that explain more of them first."""
@@ -466,36 +644,225 @@ class Repair:
         wrong = set(self.wrong)
         return [i for i in range(len(self.observed)) if i not in wrong]
 
-    def _explains(self, inner: Inner, i: int) -> bool:
-        return self.observed[i].explained(outcome(inner, self.observed[i].arguments))
+    def _explains(self, inner: Inner, i: int, follows: bool = False) -> bool:
+        call = self.observed[i]
+        return call.explained(outcome(inner, call.arguments, 1 if follows else None), follows)
 
     def _around_results(self) -> list[Explanation]:
         """Pairs of which both show in every wrong answer, one of them an edit of the results."""
         assert self.first is not None
         call = self.observed[self.first]
+        assert call.results is not None
         outer = [edit for edit in self.edits if edit.stage == RESULT]
-        others = [edit for edit in self.edits if edit.stage != RESULT]
+        result = next(r for r, off in enumerate(self._off(self.first)) if off.any())
+        place = int(np.flatnonzero(self._off(self.first)[result])[0])
+        wanted = float(call.results[result].flat[place])
+        near = call.slack + 1e-13 * abs(wanted)
         found: list[Explanation] = []
-        for edit in others:
+        met: set[bytes] = set()
+        for edit in self._acting:
             if self.deadline.over or found:
                 break
-            results = outcome(self.changed(edit), call.arguments)
-            if results is None:
+            results = self._outcome(edit, self.first)
+            if results is None or (digest := b"".join(part.tobytes() for part in results)) in met:
                 continue
+            met.add(digest)
             for around in outer:
-                mixed = outcome(around.around(lambda _, results=results: results), call.arguments)
-                if call.explained(mixed):
-                    inner = stacked((*self.base, edit, around), self.right)
-                    if all(self._explains(inner, i) for i in [*self.wrong, *self._sane]):
-                        found.append(Explanation((*self.base, edit, around)))
+                if around is edit:
+                    continue
+                try:
+                    mixed = around.around(lambda _, results=results: results)(call.arguments)
+                    if not abs(float(mixed[result].flat[place]) - wanted) <= near:
+                        continue
+                except Exception:
+                    continue
+                pair = (*self.base, edit, around)
+                inner = stacked(pair, self.right)
+                if all(self._explains(inner, i) for i in [*self.wrong, *self._sane]):
+                    found.append(Explanation(pair))
+                    break
         return found
+
+
+SAMPLES = 40
+"""Of how many numbers of a result a formula is sought."""
+
+
+def of_the_result(repair: Repair, r: int) -> Iterator[Edit]:
+    """Formulas in the right result, the arguments of its shape, the scalars and counts that give the observed one."""
+    axes = list(repair.operation.results.values())[r]
+    answered = [i for i in repair.wrong if repair.observed[i].results is not None]
+    names: list[str] | None = None
+    seen: list[dict[str, float]] = []
+    wanted: list[float] = []
+    for i in [*answered[:SAMPLES], *repair._sane[:4]]:
+        call, right = repair.observed[i], repair._rights[i]
+        if right is None or call.results is None or right[r].shape != call.results[r].shape or len(wanted) > SAMPLES:
+            continue
+        known = _beside_the_result(repair.operation, axes, right[r], call.arguments)
+        names = list(known) if names is None else [name for name in names if name in known]
+        for place in range(right[r].size):
+            seen.append({name: float(np.broadcast_to(x, right[r].shape).flat[place]) for name, x in known.items()})
+            wanted.append(float(call.results[r].flat[place]))
+    numbers = {name: np.array([one[name] for one in seen]) for name in names or ()}
+    name = list(repair.operation.results)[r]
+    for text, cost in formulas({k: x for k, x in numbers.items() if np.isfinite(x).all()}, np.array(wanted)):
+        code = compile(text, "formula", "eval")
+
+        def change(result: np.ndarray, arguments: Arguments, code: Any = code) -> Any:
+            return eval(code, {"abs": np.abs}, _beside_the_result(repair.operation, axes, result, arguments))
+
+        what = f"`{name}`" if name else "the result"
+        yield Edit(f"{what} were `{_brief(text)}`", 2 + cost, of_one_result(r, change), RESULT)
+
+
+def _brief(text: str) -> str:
+    return ast.unparse(ast.parse(text, mode="eval"))
+
+
+def _beside_the_result(
+    operation: Operation, axes: tuple[str, ...], result: np.ndarray, arguments: Arguments
+) -> dict[str, Any]:
+    """By their names: what is right, the arguments that have a number for each of its numbers, scalars, and counts."""
+    found: dict[str, Any] = {"result": result}
+    for name, value in arguments.items():
+        alike = is_number(value) and axes and operation.axes.get(name) == axes
+        if alike or (isinstance(value, float | int) and not isinstance(value, bool)):
+            found[name] = value
+    for mask in MASKS:
+        if mask in arguments:
+            found["count"] = int(np.count_nonzero(arguments[mask]))
+    tables = [value for value in arguments.values() if isinstance(value, np.ndarray) and value.ndim == 2]
+    return found | ({"rows": len(tables[0]), "columns": tables[0].shape[1]} if tables else {})
+
+
+SOLVED = 9
+"""In how many calls the value is sought that an expression would have to have."""
+
+STEPS = 12
+"""How many steps are made to find it."""
+
+
+def sought(repair: Repair) -> Iterator[Edit]:
+    """Other formulas for expressions of the reference, such that an operation's one result is as observed.
+
+    For each expression that a small call evaluates once, the value is found that it would have to have; and a formula
+    is looked for that has these values in several calls.
+    """
+    calls = [i for i in repair.wrong if repair.observed[i].results is not None]
+    sane = [i for i in repair._sane if repair.observed[i].results is not None]
+    calls = [*calls[:SOLVED], *sorted(sane, key=lambda i: repair.observed[i].size)[:3]]
+    lines = lines_run(repair.right, repair.observed[calls[0]].arguments)
+    for probe in probes(repair.functions):
+        if repair.deadline.over:
+            return
+        if probe.is_in(lines):
+            try:
+                found = [solved for i in calls if (solved := _solved(probe, repair, i))]
+            except (SyntaxError, ValueError):
+                continue
+            yield from _fitting(probe, found)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    own: float
+    wanted: float
+    seen: tuple[Any, ...]
+
+
+def _solved(probe: Probe, repair: Repair, i: int) -> _Solved | None:
+    """The value that an expression has in a call, the one that it would have to have, and what is seen from there."""
+    call = repair.observed[i]
+    assert call.results is not None
+    seen: list[tuple[Any, ...]] = []
+
+    def look(*values: Any) -> Any:
+        seen.append(values)
+        return values[0]
+
+    with probe.running(look):
+        right = outcome(repair.right, call.arguments)
+    if len(seen) != 1 or right is None or (own := _number(seen[0][0])) is None:
+        return None
+    off = np.flatnonzero(~same(right[0], call.results[0], call.slack))
+    place = int(off[0]) if off.size else 0
+    if not right[0].size:
+        return None
+    shape = np.shape(seen[0][0])
+
+    def asked(value: float) -> Results | None:
+        if repair.deadline.over:
+            return None
+        with probe.running(lambda *_: np.full(shape, value) if shape else value):
+            return outcome(repair.right, call.arguments)
+
+    x, y, target = own, float(right[0].flat[place]), float(call.results[0].flat[place])
+    x2 = x + 1e-4 * max(1.0, abs(x))
+    for _ in range(STEPS):
+        results = asked(x2)
+        if results is None:
+            return None
+        y2 = float(results[0].flat[place])
+        if abs(y2 - target) <= 1e-13 * max(1.0, abs(target)):
+            if not all(part.all() for part in call.agreement(results) or ()):
+                return None
+            return _Solved(own, x2, seen[0][1:])
+        if y2 == y:
+            return None
+        x, y, x2 = x2, y2, x2 + (target - y2) * (x2 - x) / (y2 - y)
+        if not np.isfinite(x2):
+            return None
+    near = call.agreement(results)
+    return _Solved(own, x, seen[0][1:]) if near is not None and all(part.all() for part in near) else None
+
+
+def _number(value: Any) -> float | None:
+    """A single number, or the only one of an array."""
+    if isinstance(value, bool | np.bool_ | str) or value is None or np.size(value) != 1:
+        return None
+    try:
+        return float(np.asarray(value, dtype=float).flat[0])
+    except (TypeError, ValueError):
+        return None
+
+
+def _fitting(probe: Probe, found: Sequence[_Solved]) -> Iterator[Edit]:
+    """The formulas that have the values wanted, everywhere or where a condition holds."""
+    if len(found) < FEWEST:
+        return
+    changed = [abs(one.wanted - one.own) > 1e-9 * max(1.0, abs(one.own)) for one in found]
+    if not any(changed):
+        return
+    for text, cost in _formulas(probe, found):
+        yield probe.instead(text, cost)
+    if all(changed):
+        return
+    some = [one for one, is_changed in zip(found, changed, strict=True) if is_changed]
+    for place, text in enumerate(probe.texts):
+        flags = [one.seen[place] for one in found]
+        if all(isinstance(flag, bool | np.bool_) for flag in flags):
+            for where, holds in ((text, list(map(bool, flags))), (f"not ({text})", [not flag for flag in flags])):
+                if holds == changed:
+                    for formula, cost in _formulas(probe, some):
+                        yield probe.instead(formula, cost + 1, where)
+
+
+def _formulas(probe: Probe, found: Sequence[_Solved]) -> list[tuple[str, float]]:
+    known = {}
+    for place, text in enumerate(probe.texts):
+        numbers = [_number(one.seen[place]) for one in found]
+        if not any(number is None for number in numbers):
+            known[text] = np.array(numbers, dtype=float)
+    return formulas(known, np.array([one.wanted for one in found]))
 
 
 def _where(edit: Edit, condition: Condition, cost: float, take: Callable[[Arguments, Results], Sequence[Any]]) -> Edit:
     """The edit where a condition holds, take being where that is in each result."""
     return Edit(
-        lambda: f"{edit.words} where {condition.words}", edit.cost + cost + condition.cost, _mixed(edit, take), RESULT
-    )
+        lambda: f"{edit.words} where {condition.words}", edit.cost + cost + condition.cost, _mixed(edit, take), RESULT,
+        follows=edit.follows,
+    )  # fmt: skip
 
 
 def _mixed(edit: Edit, take: Callable[[Arguments, Results], Sequence[Any]]) -> Callable[[Inner], Inner]:
@@ -522,9 +889,12 @@ def _fail(arguments: Arguments) -> Results:
     raise ArithmeticError
 
 
-def _failing_where(condition: Condition) -> Callable[[Inner], Inner]:
+def _failing_where(*conditions: Condition) -> Callable[[Inner], Inner]:
     def around(inner: Inner) -> Inner:
-        return lambda arguments: _fail(arguments) if condition.holds(arguments) else inner(arguments)
+        def changed(arguments: Arguments) -> Results:
+            return _fail(arguments) if all(one.holds(arguments) for one in conditions) else inner(arguments)
+
+        return changed
 
     return around
 

@@ -6,12 +6,13 @@ tree, for whoever calls it.  Nothing is compiled before it is tried.
 """
 
 import ast
+import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from inspect import getsource
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -34,16 +35,29 @@ USUAL: dict[type[ast.operator], Sequence[type[ast.operator]]] = {
 
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mod)
 
+SIGNS: dict[type[ast.operator], str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
+    ast.BitOr: "|", ast.BitAnd: "&", ast.BitXor: "^",
+}  # fmt: skip
+"""How operators are written."""
+
+TERMS = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)
+"""Expressions of which the parts are not set apart by brackets or commas."""
+
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 CALLS = {"min": ("max",), "max": ("min",), "any": ("all",), "all": ("any",), "reversed": ("list",)}
 """A function that may be taken for another one."""
 
+LOOKED_AT = 8
+"""How many parts of an expression a formula in its place may be made of, besides names."""
+
 LONGEST = 70
 """Characters of a piece of source that is shown as the context of a change."""
 
-PLAIN, ODD, OTHER_NAME = 3.0, 3.6, 3.4
-"""How far from plain a change of source is: an ordinary one, an unusual one, a name for another."""
+PLAIN, ODD, OTHER_NAME, MISREAD = 3.0, 3.6, 3.4, 3.7
+"""How far from plain a change of source is: an ordinary one, an unusual one, a name for another, an operator that
+binds otherwise."""
 
 
 def functions_run(inner: Inner, calls: Sequence[Arguments]) -> list[FunctionType]:
@@ -66,6 +80,27 @@ def functions_run(inner: Inner, calls: Sequence[Arguments]) -> list[FunctionType
         sys.setprofile(before)
     run = [function for function in _defined() if codes & {*_codes(function.__code__)}]
     return sorted(run, key=lambda function: (function.__module__, function.__code__.co_firstlineno))
+
+
+def lines_run(inner: Inner, arguments: Arguments) -> set[tuple[str, int]]:
+    """The lines of the reference that one call runs through, each with its file."""
+    lines: set[tuple[str, int]] = set()
+
+    def note(frame: Any, event: str, _: Any) -> Any:
+        if not frame.f_globals.get("__name__", "").startswith(INSIDE):
+            return None
+        lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        inner(arguments)
+    except Exception:  # so far it has run
+        pass
+    finally:
+        sys.settrace(before)
+    return lines
 
 
 def _defined() -> set[FunctionType]:
@@ -106,19 +141,59 @@ def _edits_of(function: FunctionType) -> tuple[Edit, ...]:
     _ORIGINAL[function] = function.__code__
     source = _Source(function, tree)
     return tuple(
-        Edit(change.words, cost, _with_code(function, change.code), SOURCE) for cost, change in source.changes()
+        Edit(change.words, cost, _with_change(function, change), SOURCE, (change,)) for cost, change in source.changes()
     )
 
 
-def _with_code(function: FunctionType, compiled: Callable[[], CodeType]) -> Callable[[Inner], Inner]:
+@cache
+def _stops_of(function: FunctionType) -> tuple[Edit, ...]:
+    tree = _definition(function)
+    if tree is None:
+        return ()
+    _ORIGINAL[function] = function.__code__
+    return tuple(
+        Edit(change.flow, PLAIN, _with_change(function, change), SOURCE, (change,))
+        for change in _Source(function, tree).stops()
+    )
+
+
+def stops(functions: Sequence[FunctionType]) -> Iterator[Edit]:
+    """For every expression in the functions' source, that no derivative is taken through it."""
+    for function in functions:
+        yield from _stops_of(function)
+
+
+def _combined(changes: Sequence["_Change"]) -> CodeType:
+    """The code of a function with several changes, of which one may lie inside another."""
+    source = changes[0].source
+    tree = _substituted(source.tree, {id(change.place.node): change.other for change in changes})
+    return source.compiled(tree)
+
+
+def _substituted(node: ast.AST, others: dict[int, ast.AST]) -> Any:
+    """A copy of a tree with other nodes in the place of some."""
+    if id(node) in others:
+        rest = {key: other for key, other in others.items() if key != id(node)}
+        return _substituted(others[id(node)], rest)
+    copied = type(node)()
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, ast.AST):
+            value = _substituted(value, others)
+        elif isinstance(value, list):
+            value = [_substituted(item, others) if isinstance(item, ast.AST) else item for item in value]
+        setattr(copied, name, value)
+    return ast.copy_location(copied, node)
+
+
+def _with_change(function: FunctionType, change: "_Change") -> Callable[[Inner], Inner]:
     def around(inner: Inner) -> Inner:
         try:
-            code = compiled()  # not while it is asked: what takes too long is interrupted
+            change.code()  # not while it is asked: what takes too long is interrupted
         except (SyntaxError, ValueError):
             return _nonsense
 
         def changed(arguments: Arguments) -> Results:
-            with _replaced(function, code):
+            with _changed(function, change):
                 return inner(arguments)
 
         return changed
@@ -133,21 +208,64 @@ def _nonsense(arguments: Arguments) -> Results:
 _ORIGINAL: dict[FunctionType, CodeType] = {}
 """The code of every function of which there are edits."""
 
+_ACTIVE: dict[FunctionType, tuple["_Change", ...]] = {}
+"""The changes that are made at the moment."""
+
+_COMBINED: dict[tuple["_Change", ...], CodeType] = {}
+"""The code with several changes."""
+
 
 def restore() -> None:
     """Give every function its own code again; for when an edited one was interrupted, perhaps while doing so."""
+    _ACTIVE.clear()
     for function, code in _ORIGINAL.items():
         function.__code__ = code
 
 
 @contextmanager
-def _replaced(function: FunctionType, code: CodeType) -> Iterator[None]:
-    before = function.__code__
-    function.__code__ = code
+def _changed(function: FunctionType, change: "_Change") -> Iterator[None]:
+    """While it lasts, the function has this change, too."""
+    before, code = _ACTIVE.get(function, ()), function.__code__
+    active = (*before, change)
+    if not before:
+        function.__code__ = change.code()
+    else:
+        if active not in _COMBINED:
+            _COMBINED[active] = _combined(active)
+        function.__code__ = _COMBINED[active]
+    _ACTIVE[function] = active
     try:
         yield
     finally:
-        function.__code__ = before
+        function.__code__ = code
+        _ACTIVE[function] = before
+
+
+@cache
+def _lines_of(module: ModuleType) -> list[bytes]:
+    return getsource(module).encode().split(b"\n")
+
+
+Spot = tuple[int, int]
+"""A line and a column of a module's source, in bytes."""
+
+
+def _start(node: ast.expr) -> Spot:
+    return node.lineno, node.col_offset
+
+
+def _end(node: ast.expr) -> Spot:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return node.end_lineno, node.end_col_offset
+
+
+def _between(lines: Sequence[bytes], first: Spot, last: Spot) -> str:
+    """The text between two places of a module's source, without line breaks."""
+    text = [lines[number - 1] for number in range(first[0], last[0] + 1)]
+    text[-1] = text[-1][: last[1]]
+    text[0] = text[0][first[1] :]
+    return b" ".join(part.strip() if place else part for place, part in enumerate(text)).decode()
 
 
 @cache
@@ -196,11 +314,21 @@ class _Place:
             getattr(self.parent, self.field)[self.item] = node
 
 
-class _Change:
-    """One node in the place of another: its words, and the code of the function with it, both only when asked for."""
+HOOK = "what stands in for an expression"
+"""A constant in code, in whose place there is a function when the code is run."""
 
-    def __init__(self, source: "_Source", place: _Place, other: ast.AST) -> None:
-        self.source, self.place, self.other = source, place, other
+
+class _Change:
+    """One node in the place of another: its words, and the code of the function with it, both only when asked for.
+
+    by: what is done with the node, or with both of its operands, if no more than that is changed.  Then the function is
+    compiled once for all that is done with them.
+    """
+
+    def __init__(
+        self, source: "_Source", place: _Place, other: ast.AST, by: Callable[..., Any] | None = None, of: int = 1
+    ) -> None:
+        self.source, self.place, self.other, self.by, self.of = source, place, other, by, of
         self._code: CodeType | None = None
 
     def words(self) -> str:
@@ -211,12 +339,40 @@ class _Change:
             after = _text(self.other if context is self.place.node else context)
         return f"`{before}` were `{after}` in the reference's {self.source.name}"
 
+    def is_in(self, lines: set[tuple[str, int]]) -> bool:
+        """Whether one of the lines is the node's."""
+        node: Any = self.place.node
+        file = self.source.function.__code__.co_filename
+        return any((file, line) in lines for line in range(node.lineno, node.end_lineno + 1))
+
+    def held(self) -> str:
+        """What is held fixed where nothing is differentiated through the node."""
+        return f"`{_text(self.place.node)}` in the reference's {self.source.name}"
+
+    def flow(self) -> str:
+        """That nothing is differentiated through the node."""
+        return f"no derivative were taken through `{_text(self.place.node)}` in the reference's {self.source.name}"
+
     def code(self) -> CodeType:
         """The function's code with the change.  Raises SyntaxError or ValueError where there is none."""
+        if self._code is None and self.by is not None:
+            self._code = _hooked(self.source.with_hook(self.place, self.of), self.by)
         if self._code is None:
+            if not hasattr(self.other, "lineno"):
+                ast.copy_location(self.other, self.place.node)
+            ast.fix_missing_locations(self.other)
             with self.place.holding(self.other):
                 self._code = self.source.compiled()
         return self._code
+
+
+def _hooked(code: CodeType, by: Callable[..., Any]) -> CodeType:
+    """Code with a function in the place of the hook."""
+    constants = tuple(
+        by if constant == HOOK else _hooked(constant, by) if isinstance(constant, CodeType) else constant
+        for constant in code.co_consts
+    )
+    return code.replace(co_consts=constants)
 
 
 def _text(node: ast.AST) -> str:
@@ -247,6 +403,7 @@ class _Source:
         )
 
         self.near = dict(self._near(body, set()))
+        self._with_hooks: dict[tuple[ast.AST, int], CodeType] = {}
 
     def _near(self, statements: Sequence[ast.AST], around: set[str]) -> Iterator[tuple[ast.AST, list[str]]]:
         """For each node, the local names in its statement, and in the heads of the loops around it."""
@@ -267,6 +424,66 @@ class _Source:
         for node, place in self.places.items():
             for cost, other in _instead(node, self.near.get(node, [])):
                 yield cost, _Change(self, place, other)
+            if isinstance(node, ast.BinOp):
+                yield from self._misread(node)
+                for by, other in _otherwise_joined(node):
+                    yield ODD, _Change(self, place, other, by, 2)
+            if isinstance(node, NUMBERS) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
+                for text, by in UNARY.items():
+                    if place.field != "func":
+                        yield ODD, _Change(self, place, _filled(text, node), by)
+
+    def _misread(self, node: ast.BinOp) -> Iterator[tuple[float, "_Change"]]:
+        """The statement's expression with another operator, where what belongs together changes with it."""
+        top: ast.expr = node
+        while isinstance(parent := self.places[top].parent, TERMS) and parent in self.places:
+            top = parent
+        lines = _lines_of(sys.modules[self.function.__module__])
+        begins, left_ends, right_begins, ends = _start(top), _end(node.left), _start(node.right), _end(top)
+        before, at = _between(lines, begins, left_ends), _between(lines, left_ends, right_begins)
+        after = _between(lines, right_begins, ends)
+        own = SIGNS.get(type(node.op), "@")
+        for kind, sign in SIGNS.items():
+            if kind is type(node.op) or (kind in ARITHMETIC) is not isinstance(node.op, ARITHMETIC):
+                continue
+            try:
+                other = ast.parse(f"({before}{at.replace(own, sign, 1)}{after})", mode="eval").body
+            except SyntaxError:
+                continue
+            if not (top is node and isinstance(other, ast.BinOp) and ast.dump(other.left) == ast.dump(node.left)):
+                yield MISREAD, _Change(self, self.places[top], other)
+
+    def stops(self) -> Iterator["_Change"]:
+        """Every expression that is a number as it is, with what a derivative does not pass through."""
+        for node, place in self.places.items():
+            loaded = isinstance(getattr(node, "ctx", ast.Load()), ast.Load) and place.field != "func"
+            if loaded and isinstance(node, ast.BinOp | ast.Call | ast.Subscript | ast.Name | ast.UnaryOp | ast.IfExp):
+                yield _Change(self, place, ast.Attribute(node, "real", ast.Load()))
+
+    def with_hook(self, place: _Place, of: int) -> CodeType:
+        """The code with a hook that is given a node, or both of its operands.  Raises ValueError as ``compiled``."""
+        node: Any = place.node
+        if (node, of) not in self._with_hooks:
+            call = ast.Call(ast.Constant(HOOK), [node] if of == 1 else [node.left, node.right], [])
+            ast.fix_missing_locations(ast.copy_location(call, node))
+            with place.holding(call):
+                self._with_hooks[node, of] = self.compiled()
+        return self._with_hooks[node, of]
+
+    def probes(self) -> Iterator["Probe"]:
+        """A probe at every expression that may be a number and is more than a name."""
+        tests = [node.test for node in self.places if isinstance(node, ast.IfExp | ast.If)]
+        for node, place in self.places.items():
+            loaded = isinstance(getattr(node, "ctx", ast.Load()), ast.Load) and place.field != "func"
+            if loaded and isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call | ast.Subscript):
+                yield Probe(self, place, self._seen_from(node), tests)
+
+    def _seen_from(self, node: ast.AST) -> list[ast.expr]:
+        """The expressions and the names that a formula in a node's place may be made of."""
+        parts = [part for part in ast.walk(node) if isinstance(part, NUMBERS) and part is not node]
+        names = [ast.Name(name, ast.Load()) for name in self.near.get(node, [])]
+        known = {ast.unparse(part): part for part in [*parts[:LOOKED_AT], *names]}
+        return [part for text, part in known.items() if text not in ("exp", "functions") and "lambda" not in text]
 
     def context(self, node: ast.AST) -> ast.AST:
         """The largest expression around a node that is short enough to be shown."""
@@ -277,23 +494,131 @@ class _Source:
             node = parent
         return node
 
-    def compiled(self) -> CodeType:
-        """The code of the function that the tree now defines.  Raises ValueError if it cannot stand in for it."""
-        with warnings.catch_warnings(action="ignore"):  # an edit may make nonsense
-            return self._code()
+    def compiled(self, tree: ast.FunctionDef | ast.Lambda | None = None) -> CodeType:
+        """The code of the function that the tree now defines.  Raises ValueError if it cannot stand in for it.
 
-    def _code(self) -> CodeType:
+        tree: another one in the place of its own, of which some nodes may not say where they stand.
+        """
+        with warnings.catch_warnings(action="ignore"):  # an edit may make nonsense
+            return self._code(self.tree) if tree is None else self._code(ast.fix_missing_locations(tree))
+
+    def _code(self, tree: ast.FunctionDef | ast.Lambda) -> CodeType:
         name = self.function.__code__.co_filename
-        if isinstance(self.tree, ast.Lambda):
-            module = compile(ast.fix_missing_locations(ast.Expression(self.tree)), name, "eval")
+        if isinstance(tree, ast.Lambda):
+            module = compile(ast.copy_location(ast.Expression(tree), tree), name, "eval")
         else:
-            plain = ast.FunctionDef(**{**dict(ast.iter_fields(self.tree)), "decorator_list": []})
-            module = compile(ast.fix_missing_locations(ast.Module([plain], [])), name, "exec")
+            plain = ast.FunctionDef(**{**dict(ast.iter_fields(tree)), "decorator_list": []})
+            module = compile(ast.Module([ast.copy_location(plain, tree)], []), name, "exec")
         found = [code for code in module.co_consts if isinstance(code, CodeType)
                  and code.co_name == self.function.__code__.co_name]  # fmt: skip
         if not found or found[0].co_freevars != self.function.__code__.co_freevars:
             raise ValueError("the change leaves no such function")
         return found[0]
+
+
+class Probe:
+    """One expression of a function that is looked at, and given other values, while the function runs."""
+
+    def __init__(self, source: _Source, place: _Place, parts: Sequence[ast.expr], tests: Sequence[ast.expr]) -> None:
+        assert isinstance(place.node, ast.expr)
+        self.source, self.place, self.node, self.parts, self.tests = source, place, place.node, parts, tests
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What is seen from there, as source: numbers, and then conditions that the function itself looks at."""
+        return [ast.unparse(part) for part in [*self.parts, *self._askable]]
+
+    @cached_property
+    def _askable(self) -> list[ast.expr]:
+        names = {name.id for part in self.parts for name in ast.walk(part) if isinstance(name, ast.Name)}
+        names |= {name.id for name in ast.walk(self.place.node) if isinstance(name, ast.Name)}
+        asked = {}
+        for test in self.tests:
+            if all(name.id in names for name in ast.walk(test) if isinstance(name, ast.Name)):
+                asked[ast.unparse(test)] = test
+        return list(asked.values())
+
+    def is_in(self, lines: set[tuple[str, int]]) -> bool:
+        """Whether one of the lines is the expression's."""
+        return _Change(self.source, self.place, self.place.node).is_in(lines)
+
+    def running(self, by: Callable[..., Any]) -> AbstractContextManager[None]:
+        """While it lasts, the expression is what ``by`` makes of it and of all that is seen from there.
+
+        Raises SyntaxError or ValueError where that cannot be.
+        """
+        change = _Change(self.source, self.place, self.place.node)
+        change._code = _hooked(self._compiled, by)
+        return _changed(self.source.function, change)
+
+    @cached_property
+    def _compiled(self) -> CodeType:
+        call = ast.Call(ast.Constant(HOOK), [self.node, *self.parts, *self._askable], [])
+        tree = _substituted(self.source.tree, {id(self.place.node): call})
+        return self.source.compiled(tree)
+
+    def instead(self, formula: str, cost: float, where: str = "") -> Edit:
+        """The edit that puts a formula in the expression's place, or does so where a condition holds.
+
+        formula: in the texts.  where: one of the texts, or ``not`` and one of them.
+        """
+        other: ast.expr = ast.parse(formula, mode="eval").body
+        if where:
+            other = ast.IfExp(ast.parse(where, mode="eval").body, other, self.node)
+        change = _Change(self.source, self.place, other)
+        return Edit(change.words, ODD + cost, _with_change(self.source.function, change), SOURCE, (change,))
+
+
+def probes(functions: Sequence[FunctionType]) -> Iterator[Probe]:
+    """A probe at every expression of the functions that may be a number."""
+    for function in functions:
+        yield from _probes_of(function)
+
+
+@cache
+def _probes_of(function: FunctionType) -> tuple[Probe, ...]:
+    tree = _definition(function)
+    if tree is None:
+        return ()
+    _ORIGINAL[function] = function.__code__
+    return tuple(_Source(function, tree).probes())
+
+
+JOINED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: operator.pow, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+}  # fmt: skip
+
+NUMBERS = (ast.BinOp, ast.Call, ast.Name, ast.Subscript)
+"""Expressions that may be numbers."""
+
+UNARY: dict[str, Callable[[Any], Any]] = {
+    "-x": operator.neg, "abs(x)": abs, "2 * x": lambda x: 2 * x, "x / 2": lambda x: x / 2, "x + 1": lambda x: x + 1,
+    "x - 1": lambda x: x - 1, "1 - x": lambda x: 1 - x, "x ** 2": lambda x: x**2, "1 / x": lambda x: 1 / x,
+    "x // 1": lambda x: x // 1, "0": lambda x: 0 * x, "1": lambda x: 0 * x + 1,
+}  # fmt: skip
+"""What a number may be taken for."""
+
+
+def _filled(text: str, node: ast.expr) -> ast.expr:
+    """A formula in x with another expression for x."""
+    tree = ast.parse(text, mode="eval").body
+    return _substituted(tree, {id(x): node for x in ast.walk(tree) if isinstance(x, ast.Name) and x.id == "x"})
+
+
+def _otherwise_joined(node: ast.BinOp) -> Iterator[tuple[Callable[..., Any], ast.expr]]:
+    """The operands of an arithmetical operator joined by others, and the other way round."""
+    if not isinstance(node.op, ARITHMETIC):
+        return
+    for kind, by in JOINED.items():
+        if kind is not type(node.op) and kind not in USUAL.get(type(node.op), ()):
+            yield by, ast.BinOp(node.left, kind(), node.right)
+        if kind in (ast.Pow, ast.FloorDiv, ast.Mod) or (kind in (ast.Sub, ast.Div) and kind is not type(node.op)):
+            yield _turned(by), ast.BinOp(node.right, kind(), node.left)
+
+
+def _turned(by: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda left, right: by(right, left)
 
 
 def _listed(value: Any) -> list[ast.stmt]:
@@ -304,21 +629,18 @@ def _listed(value: Any) -> list[ast.stmt]:
 def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.AST]]:
     """What may stand in the place of a node, and how far from plain that is."""
     match node:
-        case ast.BinOp(left, operator, right):
-            for usual in USUAL.get(type(operator), ()):
+        case ast.BinOp(left, by, right):
+            for usual in USUAL.get(type(by), ()):
                 yield PLAIN, ast.BinOp(left, usual(), right)
             yield PLAIN, left
             yield PLAIN, right
-            for odd in ARITHMETIC if isinstance(operator, ARITHMETIC) else ():
-                if odd is not type(operator) and odd not in USUAL.get(type(operator), ()):
-                    yield ODD, ast.BinOp(left, odd(), right)
-            if isinstance(operator, ast.Sub | ast.Div):
-                yield PLAIN, ast.BinOp(right, operator, left)
-        case ast.BoolOp(operator, values):
-            yield PLAIN, ast.BoolOp(ast.And() if isinstance(operator, ast.Or) else ast.Or(), values)
+            if isinstance(by, ast.Sub | ast.Div):
+                yield PLAIN, ast.BinOp(right, by, left)
+        case ast.BoolOp(by, values):
+            yield PLAIN, ast.BoolOp(ast.And() if isinstance(by, ast.Or) else ast.Or(), values)
             for value in values:
                 rest = [other for other in values if other is not value]
-                yield PLAIN, rest[0] if len(rest) == 1 else ast.BoolOp(operator, rest)
+                yield PLAIN, rest[0] if len(rest) == 1 else ast.BoolOp(by, rest)
         case ast.UnaryOp(_, operand):
             yield PLAIN, operand
         case ast.Compare(left, [comparison], right):
@@ -335,9 +657,9 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
             yield PLAIN, ast.If(ast.Constant(False), body, orelse)
             yield PLAIN, ast.If(ast.Constant(True), body, orelse)
             yield PLAIN, ast.If(ast.UnaryOp(ast.Not(), test), body, orelse)
-        case ast.AugAssign(target, operator, value):
+        case ast.AugAssign(target, by, value):
             yield PLAIN, ast.Pass()
-            for usual in USUAL.get(type(operator), ()):
+            for usual in USUAL.get(type(by), ()):
                 yield PLAIN, ast.AugAssign(target, usual(), value)
         case ast.Constant(bool()):
             yield PLAIN, ast.Constant(not node.value)
@@ -346,15 +668,13 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
                 if number != whole:
                     yield PLAIN, ast.Constant(number)
         case ast.Constant(float() as real):
-            for factor in (2, 0.5, 0, -1, 10, 0.1):
-                yield PLAIN, ast.Constant(real * factor)
+            for changed in dict.fromkeys((2 * real, real / 2, 0.0, -real, 10 * real, real / 10, real + 1, real - 1)):
+                yield PLAIN, ast.Constant(changed)
         case ast.Call(function, arguments, keywords):
             yield from _instead_of_a_call(function, arguments, keywords)
-            yield ODD, ast.UnaryOp(ast.USub(), node)
         case ast.Subscript(ast.Name(), ast.UnaryOp() | ast.Constant() | ast.Name(), ast.Load()):
             for name in names:
                 yield OTHER_NAME, ast.Name(name, ast.Load())
-            yield ODD, ast.Constant(0)
         case ast.Subscript(value, ast.Slice(lower, upper, None)):
             yield PLAIN, value
             if lower is None or upper is None:  # [1:] for [:-1], and the other way round
@@ -364,10 +684,6 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
             for other_name in names:
                 if other_name != name:
                     yield OTHER_NAME, ast.Name(other_name, ast.Load())
-            yield ODD, ast.UnaryOp(ast.USub(), node)
-            yield ODD, ast.Constant(0)
-            yield ODD, ast.Constant(1)
-            yield ODD, ast.BinOp(ast.Constant(1), ast.Sub(), node)
         case ast.ListComp(element, [generator]) | ast.GeneratorExp(element, [generator]) if generator.ifs:
             plain = ast.comprehension(generator.target, generator.iter, [], 0)
             yield PLAIN, type(node)(element, [plain])

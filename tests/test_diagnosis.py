@@ -12,8 +12,10 @@ from rlspec.conventions import infer
 from rlspec.diagnosis import Diagnosis
 from rlspec.faults import museum, right
 from rlspec.power import every_property, faulty
+from rlspec.properties.checking import Call
 from rlspec.properties.questions.question import last_names
 from rlspec.spec.clauses import conventions_of
+from rlspec.spec.operations import OPERATIONS
 
 PROPERTIES = [checked for checked in every_property() if not checked.theorem]
 SEEN = [fault for fault in museum().values() if fault.seen]
@@ -184,6 +186,37 @@ def test_a_small_mistake_is_not_called_imprecision(noise):
 def test_how_far_nan_gets_is_told(slug):
     [fault] = [fault for fault in museum().values() if fault.slug == slug]
     assert mistakes(faulty(fault), "ADV-9") == [(slug,)]
+
+
+def test_a_defect_is_recognised_with_another_number_in_it():
+    def squashed_gaussian_logp(presquash, mean, log_std):
+        value, d_mean, _ = reference.gaussian_logp(presquash, mean, log_std)
+        squashed = np.tanh(presquash)
+        stretch = 1 - squashed**2 + 1e-4
+        return value - np.log(stretch).sum(axis=1), 2 * squashed * (1 - squashed**2) / stretch - d_mean
+
+    candidate = candidate_with(squashed_gaussian_logp=squashed_gaussian_logp)
+    call = Call(OPERATIONS["squashed_gaussian_logp"], (np.array([[2.0]]), np.array([[0.0]]), np.array([[0.5]])))
+    [mistake, *_] = Diagnosis(candidate, "squashed_gaussian_logp").mistakes(call)
+    assert [fault.slug for fault in mistake.faults] == ["epsilon-beside-the-stretch"]
+    assert mistake.words.endswith("Here the number is 0.0001, and not 1e-06.")
+
+
+def test_an_exception_has_nothing_to_do_with_precision():
+    def gae(*arguments):
+        if arguments[5] == 1:
+            raise RuntimeError("no such discount")
+        return right.gae(*arguments).astype(np.float32)
+
+    found = mistakes(in_float32(candidate_with(gae=gae), "gae"), "OPS-1", "ADV-2")
+    assert ("float32-inside",) not in found
+
+
+def test_groups_whose_ids_are_read_as_places_are_no_single_group():
+    [places] = [fault for fault in museum().values() if fault.slug == "ids-used-as-places"]
+    found = mistakes(faulty(places), places.clause)
+    assert ("ids-used-as-places",) in found
+    assert ("baseline-of-the-whole-batch",) not in found
 
 
 def test_what_is_declined_does_not_speak_against_a_mistake():

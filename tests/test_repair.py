@@ -10,6 +10,7 @@ from rlspec.candidate import Candidate
 from rlspec.candidates import reference
 from rlspec.conventions import drawn
 from rlspec.diagnosis import Diagnosis
+from rlspec.formulas import formulas
 from rlspec.properties.checking import DOUBLE, Call
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.repair import Deadline, Repair
@@ -215,3 +216,23 @@ def test_which_result_is_wrong_is_said():
         return loss, chosen + np.sin(1 + 9 * rejected), rejected
 
     assert said_of("dpo_loss", dpo_loss).kind.startswith("`d_chosen` is wrong, and `loss` and `d_rejected` right")
+
+
+def test_an_expression_that_no_small_edit_makes_wrong_is_given_as_a_formula():
+    def wrong(rewards, values, next_values, terminated, gamma):
+        bootstraps = gamma * np.where(terminated, 0, next_values)
+        with np.errstate(all="ignore"):
+            return bootstraps / (values - rewards)
+
+    candidate = Candidate(SimpleNamespace(td_error=wrong), "another")
+    call = Call(OPERATIONS["td_error"], questions("td_error")[0].arguments)
+    [mistake] = Diagnosis(candidate, "td_error").mistakes(call)
+    assert "were `gamma * unless(end, following) / (value - reward)` in the reference's `td_error`" in mistake.words
+
+
+def test_formulas_are_found_in_numbers_and_written_with_their_names():
+    random = np.random.default_rng(0)
+    known = {name: random.normal(size=6) for name in ("gain", "weight", "f(x)")}
+    [(text, _), *_] = formulas(known, known["gain"] - 2 * known["f(x)"])
+    assert eval(text, {"gain": 7.0, "weight": 1.0, "f": lambda x: x, "x": 3.0}) == 1.0
+    assert formulas(known, random.normal(size=6)) == []
