@@ -15,7 +15,8 @@ from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.questions.distillation import exact, logarithm_of
 from rlspec.properties.strategies import FAR_LOGITS, LOGITS
 from rlspec.reference.distillation import distillation_divergence, topk_divergence
-from rlspec.reference.kl import ESTIMATORS, of_tokens
+from rlspec.reference.estimators import ESTIMATORS
+from rlspec.reference.kl import of_tokens
 from rlspec.reference.language import choices, expected_gradient, probability
 from rlspec.reference.policy_gradient import scored
 from rlspec.reference.returns import reward_to_go

@@ -9,7 +9,7 @@ from math import exp
 from typing import Any
 
 from .choices import one_of, require, shape_of
-from .kl import Term
+from .estimators import Term
 from .language import Context, Policy, Tokens, choices
 from .linear_algebra import Matrix, Number, Vector
 from .reductions import Mask, Table, divisors, reduced
