@@ -136,6 +136,8 @@ class Violation(AssertionError):
         """Whether it was raised in the candidate's own file, and not below it."""
         self.under: dict[str, str] = {}
         """The choices in force, where those that the candidate made are not known; no others explain the answer."""
+        self.offer = ""
+        """What makes the input, if it is a random one that the corpus lacks."""
 
     def but(self, message: str, call: Call, expected: Any, actual: Any, result: str = "") -> "Violation":
         """The same charge in other words, shown on another call."""

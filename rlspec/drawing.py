@@ -1,15 +1,19 @@
-"""The same inputs on every machine."""
+"""The same inputs on every machine, and in every run of one example."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import UnsatisfiedAssumption
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
+from hypothesis.strategies import DataObject
 
 SOURCE_OF_CONSTANTS = "_get_local_constants"
 
@@ -65,3 +69,66 @@ def require_exploration() -> None:
 
     with explored(nothing, "", 1, 0):
         pass
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A source of chance, which may be begun again."""
+
+    seed: int
+
+    def afresh(self) -> Random:
+        """The source, from its beginning."""
+        return Random(self.seed)
+
+
+NOT_DRAWN = object()
+"""What stands for a thing while it is drawn, and for ever if that fails."""
+
+
+def nothing_more(strategy: Any, place: int) -> Any:
+    """What to draw where everything was drawn: the input is none for a property that wants more."""
+    raise UnsatisfiedAssumption("the property draws more than was kept")
+
+
+class Drawn:
+    """Stands in for Hypothesis's object of ``data()``: what a property drew in its body can be drawn again."""
+
+    def __init__(self, values: list[Any], more: Callable[[Any, int], Any]) -> None:
+        self.values = values
+        """What was drawn, the same list for all that begin afresh."""
+        self._more, self._given = more, 0
+
+    def afresh(self) -> "Drawn":
+        """The same from the beginning."""
+        return Drawn(self.values, self._more)
+
+    def ended(self) -> "Drawn":
+        """The same, of which nothing else can be drawn."""
+        return Drawn(self.values, nothing_more)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last thing that was asked for was drawn."""
+        return not self.values or self.values[-1] is not NOT_DRAWN
+
+    def draw(self, strategy: Any, label: Any = None) -> Any:
+        """What was drawn at this place before, or else something new."""
+        place = self._given
+        if place == len(self.values):
+            self.values.append(NOT_DRAWN)
+            self.values[place] = self._more(strategy, place)
+        self._given += 1
+        return self.values[place]
+
+
+def repeatable(value: Any) -> Any:
+    """A drawn value, or what stands in for one that changes while it is used."""
+    if isinstance(value, DataObject):
+        return Drawn([], lambda strategy, place: value.draw(strategy))
+    return Seeded(value.getrandbits(64)) if isinstance(value, Random) else value
+
+
+def afresh(drawn: dict[str, Any]) -> dict[str, Any]:
+    """Drawn values by their names, those that change while they are used from their beginning."""
+    return {name: value.afresh() if isinstance(value, Seeded | Drawn) else value for name, value in drawn.items()}

@@ -25,6 +25,7 @@ from .power import operations_asked
 from .properties.checking import Call, Violation
 from .properties.questions import QUESTIONS
 from .reading import charitable
+from .replay import explore, replay
 from .restated import restated
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
@@ -81,7 +82,7 @@ class Trial:
         self._diagnoses: dict[str, Diagnosis] = {}
 
     def candidate(self) -> Candidate:
-        """The candidate, loaded and its conventions inferred at the first call.  Raises NotLoaded."""
+        """The candidate, loaded at the first call, and its conventions of what is asked inferred.  Raises NotLoaded."""
         if self.problem:
             raise NotLoaded(self.problem)
         if self._candidate is None:
@@ -94,8 +95,9 @@ class Trial:
             self._candidate.lost |= self.briefing.lost()
             self._candidate.asked_before |= {*self._candidate.lost, *self.briefing.not_probed}
             self._candidate.not_asked = {name: _why_not(found) for name, found in self.looked.findings.items()}
+            wanted = set().union(*self.asked.values()) or set(QUESTIONS)
             for operation in filter(self._candidate.provides, QUESTIONS):
-                if operation not in {*self.briefing.not_probed, *self._candidate.not_asked}:
+                if operation in wanted - {*self.briefing.not_probed, *self._candidate.not_asked}:
                     self._candidate.inferred |= infer(self._candidate, operation)
                     self._candidate.look(operation)
             self.about = self._candidate.about()
@@ -122,7 +124,8 @@ class Trial:
 
         def violated(charge: Violation, why: str = "") -> Outcome:
             shown = restated(charge, self.candidate())
-            return found("violated", f"{shown}{why}{report.under(shown.under)}", **self.evidence(shown))
+            said = found("violated", f"{shown}{why}{report.under(shown.under)}", **self.evidence(shown))
+            return replace(said, offer=charge.offer)
 
         match error:
             case None if not asking or tally.get("answers"):
@@ -229,6 +232,8 @@ class Trial:
             if self.run.explore:
                 again = f"--explore={self.run.explore} --seed={self.run.seed}"
                 terminalreporter.write_line(f"{self.run.explore:,} random examples a property; again with {again}")
+                for line in report.offers(self.outcomes):
+                    terminalreporter.write_line(line)
             if self.recorded is not None:
                 for line in differences(verdicts, self.recorded) or ["as recorded"]:
                     terminalreporter.write_line(line)
@@ -411,6 +416,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         if trial.run.explore is not None and trial.run.seed is not None:
             while_it_runs.enter_context(explored(test, item.name, trial.run.explore, trial.run.seed))
         return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Let a property that asks a candidate replay the inputs that are stored for it, unless random ones are wanted."""
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    if not _clauses(pyfuncitem) or "candidate" not in arguments:
+        return None
+    run = explore if pyfuncitem.config.stash[TRIAL].run.explore else replay
+    run(pyfuncitem.obj, pyfuncitem.name, arguments)
+    return True
 
 
 def _at_sight(found: Finding) -> Outcome:

@@ -301,6 +301,7 @@ class Page:
         if trial.run.explore:
             again = f"--explore={trial.run.explore} --seed={trial.run.seed}"
             yield from wrapped(self.width, f"{trial.run.explore:,} random examples a property; again with {again}")
+            yield from ((line, "") for line in report.offers(trial.outcomes))
         if trial.recorded is not None:
             for line in differences(self.verdicts, trial.recorded) or ["as recorded"]:
                 yield from wrapped(self.width, line, "", "")

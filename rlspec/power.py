@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from importlib import import_module
 from inspect import signature
 from pkgutil import iter_modules
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from hypothesis.errors import Unsatisfiable
@@ -22,6 +21,7 @@ from .loading import load
 from .properties.checking import Violation
 from .properties.questions import PLAIN_QUESTIONS
 from .reading import charitable
+from .replay import replay
 from .spec.operations import OPERATIONS
 
 
@@ -67,8 +67,11 @@ class Property:
         """Whether the candidate violates the property."""
         return self.violation_by(candidate) is not None
 
-    def violation_by(self, candidate: Candidate) -> Violation | None:
-        """How the candidate violates the property; the first input that shows it will do."""
+    def violation_by(self, candidate: Candidate, drawn: bool = False) -> Violation | None:
+        """How the candidate violates the property; the first input that shows it will do.
+
+        drawn: whether the inputs are drawn, as when they are explored, and not those of the corpus.
+        """
         candidate.start_trial()
         seed_by_name(self.test, self.name)
         check = charitable(self.test)
@@ -81,8 +84,13 @@ class Property:
                 raise _Found(violation) from violation
 
         try:
-            with same_everywhere(), patch.object(self.test.hypothesis, "inner_test", until_violated):
-                self.test(candidate=candidate, **self.parameters)
+            with same_everywhere(), pytest.MonkeyPatch.context() as patched:
+                patched.setattr(self.test.hypothesis, "inner_test", until_violated)
+                arguments = {"candidate": candidate, **self.parameters}
+                if drawn:
+                    self.test(**arguments)
+                else:
+                    replay(self.test, self.name, arguments)
         except _Found as found:
             return found.violation
         except Unsatisfiable:
@@ -92,9 +100,14 @@ class Property:
         return None
 
 
+@cache
+def _asked_by(function: FunctionType) -> Set[str]:
+    return OPERATIONS.keys() & _names(function)
+
+
 def operations_asked(test: Any, parameters: Mapping[str, Any]) -> Set[str]:
     """The operations that a property may ask for: that of its case, or those that its code and its helpers' name."""
-    return OPERATIONS.keys() & parameters.values() or OPERATIONS.keys() & _names(test.hypothesis.inner_test)
+    return OPERATIONS.keys() & parameters.values() or _asked_by(test.hypothesis.inner_test)
 
 
 def _names(function: FunctionType) -> set[str]:
@@ -111,7 +124,7 @@ def _names_in(code: CodeType) -> Iterator[str]:
         if isinstance(constant, CodeType):
             yield from _names_in(constant)
         elif isinstance(constant, str):
-            yield constant
+            yield constant.partition(".")[0]  # of a convention the operation
 
 
 def every_property() -> Iterator[Property]:

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import islice, product
-from random import Random
 from typing import Any
 
 from hypothesis.errors import UnsatisfiedAssumption
-from hypothesis.strategies import DataObject
 
 from .candidate import Candidate
+from .drawing import afresh, repeatable
 from .properties.checking import ROUNDOFFS, Violation
 from .spec.clauses import choices
 
@@ -40,11 +39,10 @@ def charitable(test: Any) -> Callable[..., None]:
         candidate = named.get("candidate")
         if not isinstance(candidate, Candidate):
             return check(*arguments, **named)
-        drawn = {name: _Redrawn(value) if isinstance(value, DataObject | Random) else value
-                 for name, value in named.items()}  # fmt: skip
+        drawn = {name: repeatable(value) for name, value in named.items()}
         candidate.begin_example()
         try:
-            check(*arguments, **_afresh(drawn))
+            check(*arguments, **afresh(drawn))
         except Violation as violation:
             violation.calls, consulted = list(candidate.calls), _open(candidate)
             if not joint and any(_holds(check, candidate, arguments, drawn, chosen) for chosen in _others(candidate)):
@@ -104,39 +102,8 @@ def _holds(
     """Whether the property holds on the same input under these choices; one that asks nothing of it does not."""
     with candidate.supposing(chosen):
         try:
-            check(*arguments, **_afresh(drawn))
+            check(*arguments, **afresh(drawn))
         except (Violation, UnsatisfiedAssumption):
             return False
     candidate.last_excuse |= chosen
     return True
-
-
-class _Redrawn:
-    """What a property draws in its body, so that it can be drawn again."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self._seed = source.getrandbits(64) if isinstance(source, Random) else None
-        self._drawn: list[Any] = []
-
-    def afresh(self) -> Any:
-        """A source that gives what was drawn before, from the beginning, and then draws on."""
-        return _Again(self._source, self._drawn) if self._seed is None else Random(self._seed)
-
-
-class _Again:
-    """Stands in for Hypothesis's object of ``data()``."""
-
-    def __init__(self, source: Any, drawn: list[Any]) -> None:
-        self._source, self._drawn, self._given = source, drawn, 0
-
-    def draw(self, strategy: Any, label: Any = None) -> Any:
-        """What the strategy gave at this place before, or else something new."""
-        if self._given == len(self._drawn):
-            self._drawn.append(self._source.draw(strategy, label))
-        self._given += 1
-        return self._drawn[self._given - 1]
-
-
-def _afresh(drawn: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.afresh() if isinstance(value, _Redrawn) else value for name, value in drawn.items()}

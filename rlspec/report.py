@@ -1,7 +1,7 @@
 """What a person, or a program, is told: the evidence of a violation, and the verdicts."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from textwrap import fill
 from typing import Any
 
@@ -168,3 +168,10 @@ def summary(
         f"{counted(verdicts)}  ({', '.join(sorted({v.clause.level for v in verdicts.values()}))} clauses)",
         {"bold": True},
     )
+
+
+def offers(outcomes: Iterable[Outcome]) -> list[str]:
+    """What to do to keep the random inputs that show what no input of the corpus does."""
+    lines = [f"    python -m rlspec.corpus --keep '{one.property}' {one.offer}" for one in outcomes if one.offer]
+    said = "none of the corpus's inputs shows these violations; in a checkout they are kept with"
+    return [said, *lines] if lines else []

@@ -38,6 +38,8 @@ class Outcome:
     """Of all formulas together: the clauses that say what is wrong with an operation, by its name."""
     asked: tuple[str, ...] = ()
     """The operations that the property asks."""
+    offer: str = ""
+    """What makes the input that shows a violation, if the corpus has none that does."""
 
 
 def operation_of(outcome: Outcome) -> str:

@@ -324,7 +324,7 @@ def test_random_answers_are_found(check, write):
 
 
 def test_an_answer_that_cannot_be_had_again_is_said_to_be_so(check, write):
-    once = "    global calls\n    calls += 1\n    if calls == 60:\n        return rewards + 100\n    following,"
+    once = "    global calls\n    calls += 1\n    if calls == 25:\n        return rewards + 100\n    following,"
     source = "calls = 0\n" + HONEST.replace("    following,", once)
     file = write(source)
     result = check(file, *properties(RET_2))
@@ -462,7 +462,7 @@ NARROW = HONEST.replace("rewards.T[::-1]", "np.float32(rewards).T[::-1]").replac
 
 def test_float32_inside_is_inferred_judged_as_such_and_kept_as_one_finding(check, write):
     result = check(write(NARROW), *properties(f"float64_precision and {TO_GO}", RET_2, RET_5))
-    inferred = {"reward_to_go.precision": "float32", "td_error.precision": "float64"}
+    inferred = {"reward_to_go.precision": "float32"}  # and nothing of td_error, which was not asked
     assert result.said["conventions"] == {"declared": {}, "inferred": inferred, "alike": {}}
     assert result.verdicts == {"OPS-4": "violated", "RET-2": "holds", "RET-5": "holds"}
     assert "not accurate to float64" in result.clauses["OPS-4"].message

@@ -14,13 +14,14 @@ import rlspec
 from rlspec.spec.clauses import CHAPTERS, clauses
 
 CHECKOUT = Path(rlspec.__file__).parents[1]
-ROOMS = ("spec", "reference", "properties", "faults", "candidates")
+ROOMS = ("spec", "reference", "properties", "faults", "candidates", "inputs")
 MAY_IMPORT = {
     "spec": {"spec"},
     "reference": {"spec", "reference"},
     "properties": {"spec", "reference", "properties"},
     "faults": {"spec", "reference", "faults", "candidates"},
     "candidates": {"reference", "candidates", "torch", "jax"},
+    "inputs": set(),
 }
 """What of rlspec each room may import: other rooms, and the small helpers for candidates."""
 

@@ -74,7 +74,7 @@ def check(tmp_path):
 
 
 def test_a_slow_candidate_is_judged_on_what_it_has_answered_in_time(check):
-    result = check("time.sleep(0.1)", "--jobs=0", "--budget=1", names=[RET_2])
+    result = check("time.sleep(0.1)", "--jobs=0", "--budget=1", "--explore=100", names=[RET_2])
     assert (result.status, result.verdicts) == (0, {"RET-2": "holds"})
     assert re.fullmatch(r"stopped after 1 s, \d+ answers", result.clauses["RET-2"]["message"])
     assert "clauses: 1 hold" in result.text

@@ -139,7 +139,7 @@ def trial(honest: Honest, examples: int, seed: int) -> Trial:
             continue
         with explored(checked.test, checked.name, examples, seed), _counted(checked.test) as count:
             try:
-                violation = checked.violation_by(candidate)
+                violation = checked.violation_by(candidate, drawn=True)
                 said = f"{violation}\n    {violation.call}" if violation else ""
             except Exception as error:
                 said = f"the property raised {error!r}"

@@ -1,0 +1,366 @@
+"""Which inputs the corpus has: those of many drawn ones that catch every fault, and cover what there is to be covered.
+
+A property's pool is what it draws.  Each fault of the museum that the property may catch is asked; the inputs are then
+taken greedily, until every fault that the pool catches is caught by two of them, where there are two, and everything
+that inputs of the pool have been seen to be is seen, or enough are taken.  In the end some are added for honest
+candidates with other choices, of which a property may judge fewer inputs.
+"""
+
+import argparse
+import os
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache, partial, wraps
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis.control import BuildContext, current_build_context
+from hypothesis.database import choices_from_bytes
+from hypothesis.errors import StopTest, Unsatisfiable, UnsatisfiedAssumption
+from hypothesis.internal.conjecture.data import ConjectureData
+
+from .candidate import Candidate
+from .candidates import reference
+from .corpus import FOLDER, Stored, chapter, chapter_text, inputs
+from .drawing import SETTINGS, Drawn, repeatable, same_everywhere, seed_by_name
+from .faults import museum
+from .loading import load
+from .plain import Stale
+from .power import Property, every_property, faulty, operations_asked
+from .properties.checking import Violation
+from .properties.questions.question import last_names
+from .reading import charitable
+from .replay import ENOUGH, as_hypothesis_runs, judge
+from .spec.clauses import choices_of
+
+FEWEST, MOST, SHARE = 4, 12, 8
+"""A property has at most an eighth of the inputs that it draws, between so many, unless all faults need more."""
+
+TWICE = 2
+"""How many inputs catch a fault, where there are so many."""
+
+SEEN = 5
+"""A fault is not asked any more when so many inputs have caught it."""
+
+LOT = 10
+"""How many properties a process chooses inputs for before they are written."""
+
+FLOAT32 = float(np.finfo(np.float32).max)
+
+
+@dataclass(eq=False)
+class Input:
+    """A drawn input, and what it is good for."""
+
+    choices: tuple[Any, ...]
+    drawn: dict[str, Any]
+    catches: set[str] = field(default_factory=set)
+    """The faults."""
+    covers: set[str] = field(default_factory=set)
+
+    @property
+    def stored(self) -> Stored:
+        """The input as it is kept."""
+        return Stored.of(self.choices, self.drawn)
+
+
+def chosen(checked: Property, times: int = 1) -> list[Stored]:
+    """The inputs of a property, in the order in which they are replayed.
+
+    times: how many times as many inputs to draw as the property does.
+    """
+    pool = drawn_pool(checked, times)
+    asked = operations_asked(checked.test, checked.parameters)
+    for fault in museum().values():
+        if fault.operation in asked:
+            _ask(checked, fault.id, pool)
+    taken = _greedily(pool, min(max(examples_of(checked) // SHARE, FEWEST), MOST))
+    for operation in sorted(asked):
+        for candidate in _honest(operation):
+            taken += _missing(checked, candidate, taken, pool)
+    stored = [one.stored for one in taken]
+    kept = [one for one in inputs(checked.test, checked.name) if one.kept]
+    return kept + [one for one in stored if one.choices not in [other.choices for other in kept]]
+
+
+def made_by(checked: Property, choices: bytes) -> Stored:
+    """The input that choices make, as a property draws it for the reference.  Raises Stale if they make none."""
+    made = ConjectureData.for_choices(choices_from_bytes(choices) or ())
+    try:
+        with BuildContext(made, wrapped_test=checked.test):
+            strategies = checked.test.hypothesis._given_kwargs
+            drawn = {name: repeatable(made.draw(strategy)) for name, strategy in strategies.items()}
+            honest = Candidate(reference, "reference")
+            judge(charitable(checked.test), {"candidate": honest, **checked.parameters}, drawn)
+            return Stored.of(made.choices, drawn)
+    except StopTest as error:
+        raise Stale("the choices make no input of this property") from error
+
+
+def examples_of(checked: Property) -> int:
+    """How many inputs the property draws."""
+    return int(getattr(checked.test, SETTINGS).max_examples)
+
+
+def drawn_pool(checked: Property, times: int) -> list[Input]:
+    """What the property draws for the reference, each input once."""
+    seed_by_name(checked.test, checked.name)
+    check, honest = charitable(checked.test), Candidate(reference, "reference")
+    found: dict[tuple[Any, ...], Input] = {}
+
+    def add(drawn: dict[str, Any]) -> None:
+        choices = current_build_context().data.choices
+        ended = {name: value.ended() if isinstance(value, Drawn) else value for name, value in drawn.items()}
+        found.setdefault(choices, Input(choices, ended, covers=set(features(ended))))
+
+    @wraps(check)  # by its source Hypothesis knows what to draw
+    def note(candidate: Candidate, **named: Any) -> None:
+        drawn = {name: repeatable(value) for name, value in named.items() if name not in checked.parameters}
+        try:
+            check(candidate=candidate, **checked.parameters, **drawn)
+        except UnsatisfiedAssumption:
+            if all(value.complete for value in drawn.values() if isinstance(value, Drawn)):
+                add(drawn)
+            raise
+        add(drawn)
+
+    more = settings(getattr(checked.test, SETTINGS), max_examples=examples_of(checked) * times)
+    with same_everywhere(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checked.test, SETTINGS, more)
+        patched.setattr(checked.test.hypothesis, "inner_test", note)
+        with suppress(Unsatisfiable):  # by the reference's choices; by others perhaps it can be judged
+            checked.test(candidate=honest, **checked.parameters)
+    return list(found.values())
+
+
+def _ask(checked: Property, fault: str, pool: Iterable[Input]) -> None:
+    """Note which inputs catch a fault, until that is enough."""
+    candidate, caught = _faulty(fault), 0
+    for one in pool:
+        if caught < SEEN and judged(checked, candidate, one) is None:
+            one.catches.add(fault)
+            caught += 1
+
+
+def judged(checked: Property, candidate: Candidate, one: Input) -> bool | None:
+    """Whether a property judges an input to be right, or does not judge it; None if it finds a violation."""
+    candidate.start_trial()
+    try:
+        with as_hypothesis_runs(checked.test):
+            return judge(charitable(checked.test), {"candidate": candidate, **checked.parameters}, one.drawn)
+    except Violation:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _faulty(fault: str) -> Candidate:
+    return faulty(museum()[fault])
+
+
+@lru_cache(maxsize=8)
+def _honest(operation: str) -> tuple[Candidate, ...]:
+    """Candidates that make every choice, each with the default ones otherwise."""
+    honest = vars(load("reference"))
+    made = [{choice.convention: choice.example} for of in choices_of(operation).values() for choice in of]
+    return tuple(
+        Candidate(
+            SimpleNamespace(
+                **honest | {operation: partial(honest[operation], **last_names(declared)), "CONVENTIONS": declared}
+            ),
+            "honest",
+        )
+        for declared in made
+    )
+
+
+def _missing(checked: Property, candidate: Candidate, taken: Sequence[Input], pool: Iterable[Input]) -> list[Input]:
+    """The inputs that are to be added so that enough of a candidate's answers are judged."""
+    known = sum(judged(checked, candidate, one) is not False for one in taken)
+    more: list[Input] = []
+    for one in pool:
+        if known + len(more) >= ENOUGH:
+            break
+        if one not in taken and judged(checked, candidate, one) is not False:
+            more.append(one)
+    return more
+
+
+def _greedily(pool: Sequence[Input], most: int) -> list[Input]:
+    """Inputs of the pool that catch, and up to so many that cover; those first that catch the most."""
+    left, taken = list(pool), list[Input]()
+    caught: dict[str, int] = defaultdict(int)
+    seen: set[str] = set()
+
+    def worth(one: Input) -> tuple[int, int]:
+        return sum(caught[fault] < TWICE for fault in one.catches), len(one.covers - seen)
+
+    while left:
+        best = max(left, key=worth)  # of several the first
+        catches, covers = worth(best)
+        if not catches and not (covers and len(taken) < most):
+            break
+        left.remove(best)
+        taken.append(best)
+        seen |= best.covers
+        for fault in best.catches:
+            caught[fault] += 1
+    return taken
+
+
+def features(value: Any, name: str = "") -> Iterator[str]:
+    """What is to be seen of a drawn value: sizes, types, limits, where flags are set, what masks look like."""
+    match value:
+        case np.ndarray():
+            yield from _of_array(value, name)
+        case dict():
+            for key, part in value.items():
+                yield from features(part, f"{name}.{key}")
+        case Drawn():
+            yield from features(value.values, name)
+        case list() | tuple():
+            for place, part in enumerate(value):
+                yield from features(part, f"{name}.{place}")
+        case None | bool() | str() | int() | float():
+            yield f"{name} = {value}"
+        case _ if is_dataclass(value):
+            for part in fields(value):
+                yield from features(getattr(value, part.name), f"{name}.{part.name}")
+        case type():
+            yield f"{name} = {value.__name__}"
+
+
+def _of_array(array: np.ndarray, name: str) -> Iterator[str]:
+    yield f"{name}: {array.dtype}"
+    for axis, size in enumerate(array.shape):
+        yield f"{name}: axis {axis} has {'1' if size == 1 else 'few' if size < 10 else 'many'}"
+    if array.dtype == bool and array.ndim:
+        yield from (f"{name}: {said}" for said, so in _of_flags(array).items() if so)
+    if array.dtype.kind in "fi" and array.size:
+        yield from (f"{name}: {said}" for said, so in _of_numbers(array).items() if so)
+
+
+def _of_flags(flags: np.ndarray) -> dict[str, bool]:
+    counts = flags.sum(axis=-1).ravel()
+    return {
+        "all": bool(flags.all()),
+        "none": not flags.any(),
+        "in the last": bool(flags[..., -1].any()),
+        "before the last": bool(flags[..., :-1].any()),
+        "ragged": len(set(counts.tolist())) > 1,
+        "an empty row": bool((counts == 0).any()) and bool(flags.any()),
+        "a gap": bool((np.diff(flags.astype(int), axis=-1) != 0).sum(axis=-1).max(initial=0) > 1),
+        "not the first": not flags[..., 0].all(),
+    }
+
+
+def _of_numbers(numbers: np.ndarray) -> dict[str, bool]:
+    finite = numbers[np.isfinite(numbers)]
+    size = np.abs(finite)
+    return {
+        "equal": numbers.size > 1 and len(set(finite.tolist())) == 1,
+        "NaN": bool(np.isnan(numbers).any()),
+        "infinite": bool(np.isinf(numbers).any()),
+        "zero": bool((size == 0).any()),
+        "negative": bool((finite < 0).any()),
+        "large": bool((size > 100).any()),
+        "tiny": bool(((size > 0) & (size < 1e-3)).any()),
+        "not of float32": bool((finite[size < FLOAT32] != finite[size < FLOAT32].astype(np.float32)).any()),
+    }
+
+
+def write(found: Mapping[str, Mapping[str, list[Stored]]]) -> None:
+    """Put the inputs of properties into their chapters' files, where the other properties keep theirs."""
+    properties = [checked for checked in every_property() if not checked.theorem]
+    for name, new in found.items():
+        of_chapter = [checked for checked in properties if checked.chapter == name]
+        kept = {one.name: new.get(one.name) or inputs(one.test, one.name) for one in of_chapter}
+        text = chapter_text({name: stored for name, stored in kept.items() if stored})
+        (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
+    chapter.cache_clear()
+
+
+def keep(name: str, choices: str) -> None:
+    """Add the input that choices make to a property's, for good."""
+    [checked] = [one for one in every_property() if one.name == name]
+    new = replace(made_by(checked, b64decode(choices)), kept=True)
+    others = [one for one in inputs(checked.test, name) if one.choices != new.choices]
+    write({checked.chapter: {name: [new, *others]}})
+
+
+def refresh() -> None:
+    """Write down anew what the stored choices make, where what they make has got another form since."""
+    found: dict[str, dict[str, list[Stored]]] = defaultdict(dict)
+    for checked in every_property():
+        for one in inputs(checked.test, checked.name):
+            with suppress(Stale):
+                again = replace(made_by(checked, one.choices), kept=one.kept)
+                found[checked.chapter].setdefault(checked.name, []).append(again)
+    write(found)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Choose the inputs of all properties, or of some, and write them into ``inputs/``."""
+    parser = argparse.ArgumentParser(prog="python -m rlspec.corpus", description="Choose the corpus's inputs anew.")
+    parser.add_argument("--only", metavar="NAME", action="append", help="chapters, properties or operations")
+    parser.add_argument("--missing", action="store_true", help="only properties that have no inputs")
+    parser.add_argument("--times", metavar="N", type=int, default=1, help="draw N times as many as a property does (1)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="processes (one for each core)")
+    parser.add_argument("--refresh", action="store_true", help="draw the stored inputs again by their choices")
+    parser.add_argument("--keep", nargs=2, metavar=("PROPERTY", "CHOICES"), help="add an input, as --explore prints it")
+    arguments = parser.parse_args(argv)
+    if arguments.keep:
+        keep(*arguments.keep)
+        return
+    if arguments.refresh:
+        refresh()
+        return
+    todo = [checked for checked in every_property() if not checked.theorem and _wanted(checked, arguments.only)]
+    if arguments.missing:
+        todo = [checked for checked in todo if not inputs(checked.test, checked.name)]
+    found: dict[str, dict[str, list[Stored]]] = defaultdict(dict)
+    begun = perf_counter()
+    done = 0
+    for lot in _all(_lots(todo), arguments.times, arguments.jobs):
+        for of, name, stored in lot:
+            found[of][name] = stored
+        done += len(lot)
+        write(found)
+        print(f"{done} of {len(todo)} properties in {perf_counter() - begun:.0f} s; last {lot[-1][1]}", flush=True)
+
+
+def _wanted(checked: Property, only: Sequence[str] | None) -> bool:
+    names = {checked.chapter, checked.function, checked.name, *operations_asked(checked.test, checked.parameters)}
+    return only is None or bool(names & set(only))
+
+
+def _lots(todo: Iterable[Property]) -> list[list[str]]:
+    """The properties' names by the first operation that they ask, so that a process has few faults to get to know."""
+    lots: dict[str, list[str]] = defaultdict(list)
+    for checked in todo:
+        lots[min(operations_asked(checked.test, checked.parameters))].append(checked.name)
+    return [names[first : first + LOT] for names in lots.values() for first in range(0, len(names), LOT)]
+
+
+Found = tuple[str, str, list[Stored]]
+"""A property's chapter, its name, and its inputs."""
+
+
+def _all(lots: Sequence[list[str]], times: int, jobs: int) -> Iterator[list[Found]]:
+    if jobs == 1:
+        yield from map(partial(_chosen, times), lots)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(partial(_chosen, times), lots)
+
+
+def _chosen(times: int, names: Sequence[str]) -> list[Found]:
+    known = {checked.name: checked for checked in every_property()}
+    return [(known[name].chapter, name, chosen(known[name], times)) for name in names]

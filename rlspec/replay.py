@@ -1,0 +1,143 @@
+"""A property on the inputs that the corpus has for it, so that nothing is drawn unless it is violated.
+
+Then Hypothesis looks for the smallest input that shows it: first among what it draws itself, of which some are small
+from the beginning, and if that shows nothing, from the stored input on.  With another Hypothesis than the one that
+drew it, which makes something else of its choices, the stored input is what is shown.
+
+With inputs of its own a property draws nothing.  Where too few of them can be judged, because the candidate declines
+them, or chose what a property does not speak of, it draws as if it had none.
+"""
+
+import random
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.control import BuildContext, current_build_context
+from hypothesis.database import InMemoryExampleDatabase, choices_to_bytes
+from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
+from hypothesis.internal.conjecture.data import ConjectureData
+
+from .corpus import Stored, inputs
+from .drawing import SEED, SETTINGS
+from .plain import Stale
+from .properties.checking import Violation
+
+ENOUGH = 3
+"""So many stored inputs have to be judged, or all of them if there are fewer."""
+
+KEY = "_hypothesis_internal_database_key"
+"""Where Hypothesis keeps under which name a test's inputs are in a database."""
+
+
+def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
+    """Run a property on its stored inputs, or on drawn ones if it has none that tell.
+
+    test: the property as Hypothesis made it.  name: with its case.  arguments: those that are not drawn.
+    Raises what the property raises, on the smallest input that is found.
+    """
+    stored, judged = inputs(test, name), 0
+    try:
+        with as_hypothesis_runs(test):
+            for one in stored:
+                judged += judge(test.hypothesis.inner_test, arguments, one.arguments(test))
+    except Stale:
+        judged = 0
+    except Violation:
+        for how in (nullcontext(), beginning_with(test, one)):
+            with how, suppress(Unsatisfiable):
+                test(**arguments)
+        with as_hypothesis_runs(test):
+            judge(test.hypothesis.inner_test, arguments, one.arguments(test))
+        raise Flaky(f"{name} was violated, and not when it was asked the same again") from None
+    if judged < min(ENOUGH, len(stored)) or not judged:
+        test(**arguments)
+
+
+def explore(test: Any, name: str, arguments: dict[str, Any]) -> None:
+    """Run a property on what it draws.
+
+    Raises what the property raises; a Violation says by which choices it was found, if no stored input shows one.
+    """
+    smallest: list[bytes] = []
+    check = test.hypothesis.inner_test
+
+    @wraps(check)
+    def watched(**named: Any) -> None:
+        try:
+            check(**named)
+        except Violation:
+            smallest[:] = [choices_to_bytes(current_build_context().data.choices)]
+            raise
+
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(test.hypothesis, "inner_test", watched)
+            test(**arguments)
+    except Violation as violation:
+        if smallest and not _caught(test, name, arguments):
+            violation.offer = b64encode(smallest[0]).decode()
+        raise
+
+
+def _caught(test: Any, name: str, arguments: dict[str, Any]) -> bool:
+    """Whether a stored input shows a violation of the property."""
+    with as_hypothesis_runs(test):
+        for one in inputs(test, name):
+            try:
+                judge(test.hypothesis.inner_test, arguments, one.arguments(test))
+            except Violation:
+                return True
+            except Stale:
+                return False
+    return False
+
+
+def judge(check: Callable[..., None], arguments: dict[str, Any], drawn: dict[str, Any]) -> bool:
+    """Run a property's body on one input, with chance as it always begins; whether it could be judged.
+
+    Raises Violation.
+    """
+    random.seed(0)
+    np.random.seed(0)
+    try:
+        check(**arguments, **drawn)
+    except UnsatisfiedAssumption:
+        return False
+    return True
+
+
+@contextmanager
+def as_hypothesis_runs(test: Any) -> Iterator[None]:
+    """While it lasts, ``assume`` is taken to be inside of a property; then chance goes on where it was."""
+    chances = random.getstate(), np.random.get_state()
+    try:
+        with BuildContext(NOTHING, wrapped_test=test):
+            yield
+    finally:
+        random.setstate(chances[0])
+        np.random.set_state(chances[1])
+
+
+NOTHING = ConjectureData.for_choices(())
+"""What stands for the choices of an input that is not drawn."""
+
+
+@contextmanager
+def beginning_with(test: Any, one: Stored) -> Iterator[None]:
+    """While it lasts, a property draws one input, and those that are smaller as long as they show a violation."""
+    database = InMemoryExampleDatabase()
+    database.save(f"{KEY}.secondary".encode(), one.choices)  # the primary ones are taken to be the smallest
+    shrinking = settings(
+        getattr(test, SETTINGS), derandomize=False, database=database, phases=(Phase.reuse, Phase.shrink)
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(test, SETTINGS, shrinking)
+        patched.setattr(test, SEED, 0)
+        patched.setattr(test, KEY, KEY.encode(), raising=False)
+        yield

@@ -1,0 +1,233 @@
+"""The corpus: what is stored is what is chosen, what is chosen can be drawn, and it is replayed as it was drawn."""
+
+import json
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from flint import fmpq
+from hypothesis.errors import Flaky
+from hypothesis.internal.conjecture.engine import ConjectureRunner
+
+from rlspec import corpus, replay
+from rlspec.candidate import Candidate
+from rlspec.choosing import chosen, features, made_by
+from rlspec.corpus import Stored, chapter, chapter_text, inputs
+from rlspec.loading import load
+from rlspec.plain import Stale, decoded, encoded
+from rlspec.power import every_property
+from rlspec.properties.checking import Violation
+from rlspec.properties.strategies import Batch
+from rlspec.reading import charitable
+from rlspec.spec.operations import OPERATIONS
+
+PROPERTIES = {checked.name: checked for checked in every_property() if not checked.theorem}
+STORED = {name: stored for name, checked in PROPERTIES.items() if (stored := inputs(checked.test, name))}
+CHAPTERS = sorted({PROPERTIES[name].chapter for name in STORED})
+
+TD_ERROR = PROPERTIES["test_the_td_error_is_reward_plus_discounted_successor_minus_value"]
+
+SAMPLE = [
+    TD_ERROR.name,
+    "test_arguments_are_read_and_never_written[discounted_return]",
+    "test_with_gamma_zero_the_discounted_return_is_the_first_reward",
+]
+"""Properties whose inputs are chosen anew in every run of the tests."""
+
+
+def right(rewards, values, next_values, terminated, gamma):
+    return rewards + gamma * np.where(terminated, 0, next_values) - values
+
+
+def forgetful(rewards, values, next_values, terminated, gamma):
+    return rewards + gamma * next_values - values
+
+
+def who(implementation=right):
+    return Candidate(SimpleNamespace(td_error=implementation), "somebody")
+
+
+def asked(candidate, checked=TD_ERROR):
+    """The inputs that a property asks a candidate, replayed as a run does."""
+    candidate.start_trial()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checked.test.hypothesis, "inner_test", charitable(checked.test))
+        replay.replay(checked.test, checked.name, {"candidate": candidate, **checked.parameters})
+    return candidate.answers
+
+
+@pytest.fixture
+def _nothing_is_drawn(monkeypatch):
+    def refuse(self):
+        raise AssertionError("Hypothesis was asked to draw")
+
+    monkeypatch.setattr(ConjectureRunner, "run", refuse)
+
+
+# How values are written
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, True, 3, 0.5, -1.0, "a", float("inf"), [1, 2.0], (1, (2,)), {"a": 1, (1, 2): 3.0}, b"\0\xff"),
+        *(Fraction(1, 3), fmpq(-2, 7), np.float32(0.1), np.int64(3), np.uint8),
+        *(np.array([[1.0, -0.0], [np.nan, -np.inf]]), np.array([0.1], dtype=np.float32), np.zeros((2, 0))),
+        *(np.array([[True]]), np.array([1, 2]), np.array(["a", "bc"]), np.array([(1, 2), "x"], dtype=object)),
+        *(OPERATIONS["gae"], Batch(np.array([1.0, 2.5]), np.array([True, False]))),
+    ],
+    ids=str,
+)
+def test_a_value_is_read_as_it_was_written(value):
+    written = json.loads(json.dumps(encoded(value)))
+    read = decoded(written, lambda path: None)
+    assert type(read) is type(value)
+    assert json.dumps(encoded(read)) == json.dumps(written)
+    if isinstance(value, np.ndarray):
+        assert (read.dtype, read.shape) == (value.dtype, value.shape)
+        assert read.tobytes() == value.tobytes() or value.dtype == object
+
+
+def test_what_has_no_form_is_refused():
+    with pytest.raises(TypeError, match="set cannot be stored"):
+        encoded({1, 2})
+
+
+def test_what_todays_code_does_not_have_is_stale():
+    with pytest.raises(Stale, match=r"strategies.Nothing"):
+        decoded({"properties.strategies.Nothing": {}}, lambda path: None)
+
+
+def test_a_file_has_one_line_an_input_and_is_read_back():
+    stored = [Stored(b"\1\2", {"gamma": 0.5}), Stored(b"", {"rewards": {"float64": [[1, 2]]}}, kept=True)]
+    text = chapter_text({"test_one[a]": stored, "test_two": stored[:1]})
+    assert json.loads(text)["version"] == corpus.VERSION
+    read = corpus.Chapter(text)
+    assert read.names() == ["test_one[a]", "test_two"]
+    assert [Stored.read(line) for line in read.lines("test_one[a]")] == stored
+    assert sum("choices" in line for line in text.splitlines()) == 3
+
+
+# What is stored
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_input_is_stored_under_a_property_that_there_is(name):
+    assert set(chapter(name).names()) <= PROPERTIES.keys()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_stored_input_is_one_that_its_choices_make(name):
+    for checked in map(PROPERTIES.get, chapter(name).names()):
+        for stored in STORED[checked.name]:
+            again = made_by(checked, stored.choices)
+            assert (again.choices, again.values) == (stored.choices, json.loads(json.dumps(stored.values))), (
+                checked.name
+            )
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_what_is_stored_is_what_is_chosen(name):
+    found = [json.loads(one.line()) for one in chosen(PROPERTIES[name])]
+    assert found == [json.loads(one.line()) for one in STORED[name]]
+
+
+def test_what_is_seen_of_an_input():
+    seen = set(features({"batch": Batch(np.array([[0.0, 1e-4, -1e3]]), np.array([[False, True, False]]))}))
+    assert {".batch.advantages: tiny", ".batch.advantages: zero", ".batch.advantages: axis 0 has 1"} <= seen
+    assert {".batch.mask: a gap", ".batch.mask: before the last", ".batch.mask: not the first"} <= seen
+    assert ".batch.mask: in the last" not in seen
+
+
+# Replaying
+
+
+@pytest.mark.usefixtures("_nothing_is_drawn")
+def test_a_right_candidate_is_asked_the_stored_inputs_and_no_others():
+    assert asked(who()) == len(STORED[TD_ERROR.name])
+
+
+@pytest.mark.usefixtures("_nothing_is_drawn")
+@pytest.mark.parametrize("name", ["random", "drawn in the body"])
+def test_what_changes_while_it_is_used_is_replayed_too(name):
+    wanted = '"seed"' if name == "random" else '"drawn"'
+    checked = next(PROPERTIES[name] for name, stored in STORED.items() if wanted in stored[0].line())
+    assert asked(Candidate(load("reference"), "reference"), checked) >= len(STORED[checked.name])
+
+
+def test_a_violation_is_shown_on_a_small_input():
+    with pytest.raises(Violation) as found:
+        asked(who(forgetful))
+    rewards, _, _, terminated, _ = found.value.call.arguments
+    assert rewards.shape == (1, 1)
+    assert terminated.all()
+
+
+def test_what_drawing_does_not_show_is_made_smaller_from_the_stored_input_on(monkeypatch):
+    first, seen = stored_with_an_end(), []
+
+    def rarely(rewards, values, next_values, terminated, gamma):
+        seen.append(rewards.size)
+        wrong = len(seen) == 1 or len(seen) > 101  # on the stored input and on none of the 100 that are drawn
+        return (forgetful if wrong else right)(rewards, values, next_values, terminated, gamma)
+
+    monkeypatch.setattr(replay, "inputs", lambda test, name: [first])
+    with pytest.raises(Violation) as found:
+        asked(who(rarely))
+    assert found.value.call.arguments[0].size <= seen[0]
+    assert len(seen) > 103, "made smaller"
+
+
+def test_what_is_not_wrong_again_is_said_to_be_so(monkeypatch):
+    calls = []
+
+    def once(*arguments):
+        calls.append(arguments)
+        return (forgetful if len(calls) == 1 else right)(*arguments)
+
+    monkeypatch.setattr(replay, "inputs", lambda test, name: [stored_with_an_end()])
+    with pytest.raises(Flaky, match="not when it was asked the same again"):
+        asked(who(once))
+
+
+def stored_with_an_end():
+    """A stored input on which the value after a termination counts for who reads it."""
+    for one in STORED[TD_ERROR.name]:
+        drawn = one.arguments(TD_ERROR.test)
+        if drawn["gamma"] and (drawn["rollout"].terminated & (drawn["rollout"].next_values != 0)).any():
+            return one
+    raise LookupError("there is none")
+
+
+def test_who_declines_most_stored_inputs_is_asked_drawn_ones():
+    def picky(rewards, values, next_values, terminated, gamma):
+        if rewards.size > 1:
+            raise NotImplementedError("one step only")
+        return right(rewards, values, next_values, terminated, gamma)
+
+    sizes = [one.arguments(TD_ERROR.test)["rollout"].rewards.size for one in STORED[TD_ERROR.name]]
+    assert sizes.count(1) < replay.ENOUGH
+    assert asked(who(picky)) > len(sizes)
+
+
+def test_a_stale_corpus_is_left_alone(monkeypatch):
+    stale = Stored(b"", {"rollout": {"properties.strategies.Nothing": {}}, "gamma": 1.0})
+    monkeypatch.setattr(replay, "inputs", lambda test, name: [stale])
+    assert asked(who()) == 100
+
+
+def test_what_exploring_finds_is_offered_if_the_corpus_lacks_it(monkeypatch):
+    def explored(implementation):
+        candidate = who(implementation)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(TD_ERROR.test.hypothesis, "inner_test", charitable(TD_ERROR.test))
+            with pytest.raises(Violation) as found:
+                replay.explore(TD_ERROR.test, TD_ERROR.name, {"candidate": candidate})
+        return found.value.offer
+
+    assert explored(forgetful) == ""
+    monkeypatch.setattr(replay, "inputs", lambda test, name: [])
+    offer = explored(forgetful)
+    stored = made_by(TD_ERROR, corpus.b64decode(offer))
+    assert stored.values["rollout"]["properties.strategies.Rollout"]["terminated"] == {"bool": [[1]]}
