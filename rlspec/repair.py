@@ -45,7 +45,7 @@ LOOKED_AT = 3
 """Of how many wrong answers the edits are sought that explain one, when no edit explains all."""
 
 TELLING = 3
-"""In how many calls a number has to be the answer to tell something."""
+"""In how many calls something has to be so to tell anything."""
 
 DIGITS = 2.0**-42
 """By how much an answer may be off besides, relative to the largest of its numbers: a mistake may make them larger."""
@@ -462,7 +462,7 @@ class Repair:
                 words = f"{what} where {condition.words}"
                 yield Edit(words, 1 + condition.cost, _failing_where(condition), FAILURE)
                 return
-        wider = [(condition, so) for condition, so in holding if so > wanted]
+        wider = [(condition, so) for condition, so in holding if so > wanted and len(wanted) >= 2 * TELLING]
         for (one, of_one), (other, of_other) in combinations(wider, 2):
             if of_one & of_other == wanted:
                 words = f"{what} where {one.words} and {other.words}"
@@ -616,9 +616,9 @@ class Repair:
         return []
 
     def _failures(self) -> Iterator[Edit]:
-        """That some of the calls fail, where others are answered wrong."""
-        if any(self.observed[i].results is None for i in self.wrong):
-            failing = [i for i in self.wrong if self.observed[i].results is None]
+        """That some of the calls fail, where others are answered wrong; too few of them tell nothing."""
+        failing = [i for i in self.wrong if self.observed[i].results is None]
+        if len(failing) >= TELLING:
             yield from self._failing_in(failing)
 
     def _half_way(self) -> list[Edit]:
