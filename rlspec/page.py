@@ -73,7 +73,7 @@ def _recognised(mistake: Mapping[str, Any]) -> Any:
 
 
 def blocks(outcomes: Iterable[Outcome]) -> list[Block]:
-    """The violations of one operation, a block for each mistake; what is explained and breaks most comes first."""
+    """The violations of one operation, a block for each mistake: what MUST hold first, then what is explained."""
     found: list[Block] = []
     for outcome in outcomes:
         new = Block([outcome])
@@ -81,7 +81,11 @@ def blocks(outcomes: Iterable[Outcome]) -> list[Block]:
             found.remove(other)
             new.outcomes = other.outcomes + new.outcomes
         found.append(new)
-    return sorted(found, key=lambda block: (not block.explained, -len(block.ids)))
+
+    def last(block: Block) -> tuple[bool, bool, int]:
+        return all(clauses()[id].level == "SHOULD" for id in block.ids), not block.explained, -len(block.ids)
+
+    return sorted(found, key=last)
 
 
 class Page:
@@ -175,7 +179,8 @@ class Page:
 
     def _causes(self, block: Block) -> list[str]:
         """What is wrong, a sentence for each of the mistakes that are made at once."""
-        if not block.mistakes:
+        raised = not block.plainest.evidence.keys() & {"expected", "actual"}
+        if not block.mistakes or raised:  # an exception says more than what else would raise one
             return [sentence(block.plainest.message)]
         first = block.mistakes[0]
         if not first["explained"]:

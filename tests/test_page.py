@@ -135,6 +135,11 @@ def test_all_that_nothing_explains_is_one_block_and_comes_last():
     assert [block.ids for block in found] == [["ADV-3"], ["ADV-2", "ADV-4"]]
 
 
+def test_what_only_should_be_kept_comes_after_what_must():
+    found = blocks([outcome("OPS-9", "as if b"), outcome("ADV-2", "time is shifted", explained=False)])
+    assert [block.ids for block in found] == [["ADV-2"], ["OPS-9"]]
+
+
 def test_a_table_that_is_too_wide_is_turned_and_goes_on_below():
     table = ["step  rewards  terminated", "   0        1         yes", "   1      1/2            "]
     assert upright(table, 30) == ["step          0    1", "rewards       1  1/2", "terminated  yes   no"]
