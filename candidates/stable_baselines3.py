@@ -17,19 +17,32 @@ cancel: they are the successors' values one step on, and where an episode begins
 because `sample` draws at random) and bootstraps as `DQN.train` does: ``rewards + (1 - dones) * discounts * next_q``.
 The observations are the steps' numbers, and ``next_observations`` tells which successor's value is meant.
 
+``q_target``, ``twin_q_target`` and ``soft_target`` are what `DQN.train`, `TD3.train` and `SAC.train` hand to their
+losses as targets, of a `ReplayBuffer` that is filled with the transitions, a truncation as ``TimeLimit.truncated``.
+The networks are tables: an observation is a row's number, and its values and log-probabilities are looked up; the noise
+of TD3 is 0.  ``n_step_target`` is the first of ``n_step_return`` with as many steps as a row has.
+
+``running_moments`` is `RunningMeanStd.update`, ``normalize_observations`` is `VecNormalize.normalize_obs`, and
+``scaled_rewards`` is what `VecNormalize.step` returns for an environment that has these rewards and ends.
+
 Converted: the axes [B, T] to the buffer's [T, B] and back, and every number to the buffer's float32; the
 answer stays float32.  stable-baselines3 has no public function for the other operations.
 """
 
 from importlib.metadata import version
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import NStepReplayBuffer, RolloutBuffer
+from stable_baselines3 import DQN, SAC, TD3
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 NAME = f"stable-baselines3 {version('stable-baselines3')}"
-CONVENTIONS = {"precision": "float32"}
+CONVENTIONS = {"precision": "float32", "running_moments.precision": "float64"}
 
 _ANY_SPACE = spaces.Box(-1.0, 1.0, shape=(1,))
 
@@ -52,6 +65,168 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     """The targets that `DQN` makes of an `NStepReplayBuffer`."""
     rows = zip(rewards, next_values, terminated, truncated, strict=True)
     return np.array([_n_step_returns_of_a_row(*row, gamma, n) for row in rows])
+
+
+def n_step_target(rewards, next_values, terminated, truncated, gamma):
+    """The first target that `DQN` makes of an `NStepReplayBuffer` with as many steps as a row has."""
+    return n_step_return(rewards, next_values, terminated, truncated, gamma, np.shape(rewards)[1])[:, 0]
+
+
+def q_target(rewards, next_action_values, terminated, truncated, gamma):
+    """The target in `DQN.train`."""
+    table = _table(next_action_values)
+    networks = {"q_net_target": lambda rows: table[rows[:, 0].long()], "q_net": lambda rows: 0 * table}
+    return _target(DQN, "dqn.dqn", "smooth_l1_loss", rewards, terminated, truncated, gamma, networks)
+
+
+def twin_q_target(rewards, next_first, next_second, terminated, truncated, gamma):
+    """The target in `TD3.train`."""
+    networks = _critics(next_first, next_second) | {
+        "actor_target": lambda rows: 0 * rows,
+        "target_policy_noise": 0.0,
+        "target_noise_clip": 0.5,
+        "actor": SimpleNamespace(optimizer=None),
+    }
+    return _target(TD3, "td3.td3", "mse_loss", rewards, terminated, truncated, gamma, networks)
+
+
+def soft_target(rewards, next_first, next_second, next_logp, terminated, truncated, alpha, gamma):
+    """The target in `SAC.train`, with a fixed entropy coefficient."""
+    logp = _table(next_logp)
+
+    def action_log_prob(rows):
+        return rows, logp[rows[:, 0].long()]
+
+    networks = _critics(next_first, next_second) | {
+        "actor": SimpleNamespace(optimizer=None, action_log_prob=action_log_prob),
+        "use_sde": False,
+        "ent_coef_optimizer": None,
+        "log_ent_coef": None,
+        "ent_coef_tensor": torch.tensor(alpha),
+    }
+    return _target(SAC, "sac.sac", "mse_loss", rewards, terminated, truncated, gamma, networks)
+
+
+class _TargetFound(Exception):
+    """The target that a loss was called with."""
+
+
+def _target(algorithm, module, loss, rewards, terminated, truncated, gamma, networks):
+    """The target that the algorithm's training hands to its loss."""
+    rows, ended = len(rewards), np.logical_or(terminated, truncated)
+    box = spaces.Box(0.0, float(rows), shape=(1,))
+    buffer = ReplayBuffer(rows, box, spaces.Discrete(2) if algorithm is DQN else _ANY_SPACE, device="cpu")
+    for row in range(rows):
+        number, stopped = np.full((1, 1), row, dtype=np.float32), bool(truncated[row] and not terminated[row])
+        infos = [{"TimeLimit.truncated": stopped}]
+        buffer.add(number, number, np.zeros((1, 1)), np.array([rewards[row]]), np.array([ended[row]]), infos)
+    model = SimpleNamespace(
+        policy=SimpleNamespace(set_training_mode=lambda _: None, optimizer=None),
+        _update_learning_rate=lambda _: None,
+        replay_buffer=SimpleNamespace(sample=lambda size, env: buffer._get_samples(np.arange(size))),
+        _vec_normalize_env=None,
+        _n_updates=0,
+        gamma=gamma,
+        **networks,
+    )
+
+    def found(_, target):
+        raise _TargetFound(target)
+
+    with patch(f"stable_baselines3.{module}.F.{loss}", found):
+        try:
+            algorithm.train(model, 1, rows)
+        except _TargetFound as caught:
+            return caught.args[0][:, 0].numpy()
+    raise AssertionError("no loss was called")
+
+
+class _Critic:
+    """What is called like a critic, and has an optimiser."""
+
+    optimizer = None
+
+    def __call__(self, rows, actions):
+        return torch.zeros(len(rows), 1), torch.zeros(len(rows), 1)
+
+
+def _critics(first, second):
+    one, other = _table(first), _table(second)
+
+    def critic_target(rows, actions):
+        numbers = rows[:, 0].long()
+        return one[numbers][:, None], other[numbers][:, None]
+
+    return {"critic_target": critic_target, "critic": _Critic()}
+
+
+def _table(array):
+    return torch.tensor(np.array(array, dtype=np.float32))
+
+
+def running_moments(mean, variance, count, batch):
+    """`RunningMeanStd.update`."""
+    kept = _moments(mean, variance, count)
+    kept.update(np.asarray(batch, dtype=np.float64))
+    return kept.mean, kept.var, kept.count
+
+
+def normalize_observations(observations, mean, variance, eps, clip):
+    """`VecNormalize.normalize_obs`."""
+    observations = np.asarray(observations, dtype=np.float64)
+    box = spaces.Box(-1.0, 1.0, shape=observations.shape[1:])
+    wrapper = VecNormalize(_Replayed([], [], box), training=False, clip_obs=clip, epsilon=eps)
+    wrapper.obs_rms = _moments(mean, variance, 1.0)
+    return wrapper.normalize_obs(observations)
+
+
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    """What `VecNormalize` makes of the rewards."""
+    columns = np.asarray(rewards, dtype=np.float64).T
+    inner = _Replayed(columns, np.logical_or(terminated, truncated).T, _ANY_SPACE)
+    wrapper = VecNormalize(inner, norm_obs=False, clip_reward=clip, gamma=gamma, epsilon=eps)
+    wrapper.reset()
+    wrapper.ret_rms = _moments(mean, variance, count)
+    return np.stack([wrapper.step(np.zeros((columns.shape[1], 1)))[1] for _ in columns], axis=1)
+
+
+def _moments(mean, variance, count):
+    kept = RunningMeanStd()
+    kept.mean, kept.var, kept.count = np.asarray(mean, float), np.asarray(variance, float), count
+    return kept
+
+
+class _Replayed(VecEnv):  # type: ignore[misc]
+    """Environments side by side that have these rewards and ends, a step at a time."""
+
+    def __init__(self, rewards, dones, space):
+        super().__init__(len(rewards[0]) if len(rewards) else 1, space, _ANY_SPACE)
+        self.steps = iter(zip(rewards, dones, strict=True))
+
+    def reset(self):
+        return np.zeros((self.num_envs, 1), dtype=np.float32)
+
+    def step_async(self, actions):
+        pass
+
+    def step_wait(self):
+        reward, done = next(self.steps)
+        return self.reset(), reward, done, [{} for _ in range(self.num_envs)]
+
+    def close(self):
+        pass
+
+    def get_attr(self, attr_name, indices=None):
+        return [None] * self.num_envs
+
+    def set_attr(self, attr_name, value, indices=None):
+        pass
+
+    def env_method(self, method_name, *method_args, indices=None, **method_kwargs):
+        pass
+
+    def env_is_wrapped(self, wrapper_class, indices=None):
+        return [False] * self.num_envs
 
 
 def _n_step_returns_of_a_row(rewards, next_values, terminated, truncated, gamma, n):

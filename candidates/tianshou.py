@@ -13,17 +13,32 @@ values.
 ``reward_to_go`` is `episode_mc_return_to_go`; ``discounted_return`` is what the collector's hook
 `EpisodeRolloutHookMCReturn` writes as the full episode's return.
 
+``q_target`` and ``double_q_target`` are `compute_nstep_return` of one step with `DQN._target_q`, ``twin_q_target`` and
+``soft_target`` with those of `TD3` and `SAC`, ``n_step_target`` that of the first step of a row with all of its steps.
+The networks are tables: an observation is a row's number, and its values, actions and log-probabilities are looked up.
+``categorical_projection`` is `C51._target_dist` of the returns of each atom.  ``quantile_huber_loss`` is the loss that
+`QRDQN._update_with_batch` hands to its optimiser, of one row; its Huber loss has the delta 1, and others are declined.
+``running_moments`` and ``normalize_observations`` are `RunningMeanStd.update` and `norm`, which keeps within ten unless
+it is told otherwise, and is told the clip.
+
 Converted: rows and the library's one long axis, and every number to float64, which it keeps.  tianshou has
 no public function for ``td_error``.
 """
 
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from tianshou.algorithm.algorithm_base import Algorithm, episode_mc_return_to_go
+from tianshou.algorithm.modelfree.c51 import C51
+from tianshou.algorithm.modelfree.dqn import DQN
+from tianshou.algorithm.modelfree.qrdqn import QRDQN
+from tianshou.algorithm.modelfree.sac import SAC
+from tianshou.algorithm.modelfree.td3 import TD3
 from tianshou.data import Batch, VectorReplayBuffer
 from tianshou.data.collector import EpisodeRolloutHookMCReturn
+from tianshou.utils.statistics import RunningMeanStd
 
 NAME = f"tianshou {version('tianshou')}"
 
@@ -64,6 +79,136 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     return batch.returns.numpy().reshape(np.shape(rewards))
 
 
+def q_target(rewards, next_action_values, terminated, truncated, gamma):
+    """One step with `DQN._target_q`, not double."""
+    return _of_dqn(rewards, next_action_values, next_action_values, terminated, truncated, gamma, double=False)
+
+
+def double_q_target(rewards, next_online_values, next_target_values, terminated, truncated, gamma):
+    """One step with `DQN._target_q`, double."""
+    return _of_dqn(rewards, next_online_values, next_target_values, terminated, truncated, gamma, double=True)
+
+
+def twin_q_target(rewards, next_first, next_second, terminated, truncated, gamma):
+    """One step with `TD3._target_q_compute_value`."""
+    critics = _critics(next_first, next_second)
+
+    def target(buffer, indices):
+        return TD3._target_q_compute_value(critics, Batch(obs=_rows(buffer, indices)), Batch(act=None))
+
+    return _one_step(rewards, terminated, truncated, gamma, target)
+
+
+def soft_target(rewards, next_first, next_second, next_logp, terminated, truncated, alpha, gamma):
+    """One step with `SAC._target_q_compute_value`."""
+    critic = object.__new__(SAC)
+    vars(critic).update(vars(_critics(next_first, next_second)), alpha=SimpleNamespace(value=alpha), _modules={})
+    logp = torch.from_numpy(_numbers(next_logp))
+
+    def target(buffer, indices):
+        rows = _rows(buffer, indices)
+        return SAC._target_q_compute_value(critic, Batch(obs=rows), SimpleNamespace(act=None, log_prob=logp[rows]))
+
+    return _one_step(rewards, terminated, truncated, gamma, target)
+
+
+def n_step_target(rewards, next_values, terminated, truncated, gamma):
+    """The first of the returns of `compute_nstep_return` with as many steps as a row has."""
+    return n_step_return(rewards, next_values, terminated, truncated, gamma, np.shape(rewards)[1])[:, 0]
+
+
+def categorical_projection(rewards, next_probabilities, terminated, truncated, v_min, v_max, gamma):
+    """`C51._target_dist` of the returns of one step from each atom."""
+    mass = torch.from_numpy(_numbers(next_probabilities))
+    support = torch.linspace(v_min, v_max, mass.shape[1], dtype=mass.dtype)
+    returns = _one_step(rewards, terminated, truncated, gamma, lambda _, chosen: support.repeat(len(chosen), 1))
+    known = SimpleNamespace(act=np.zeros(len(mass), int), logits=mass[:, None])
+    policy = _Table(lambda *_, **__: known, v_min=v_min, v_max=v_max, support=support)
+    algorithm = SimpleNamespace(policy=policy, use_target_network=False, delta_z=(v_max - v_min) / (mass.shape[1] - 1))
+    batch = Batch(obs_next=np.arange(len(mass)), returns=torch.from_numpy(returns))
+    return C51._target_dist(algorithm, batch).numpy()
+
+
+def quantile_huber_loss(quantiles, target_quantiles, delta):
+    """The loss that `QRDQN._update_with_batch` minimises, row by row."""
+    if delta != 1:
+        raise NotImplementedError("the Huber loss has the delta 1")
+    found = [_quantile_loss(*row) for row in zip(_numbers(quantiles), _numbers(target_quantiles), strict=True)]
+    losses, slopes = zip(*found, strict=True)
+    return np.array(losses), np.stack(slopes)
+
+
+def _quantile_loss(quantiles, target_quantiles):
+    ours = torch.tensor(quantiles[None, None], requires_grad=True)
+    levels = torch.linspace(0, 1, len(quantiles) + 1)  # as in the constructor, which has no other type
+    losses: list[torch.Tensor] = []
+    algorithm = SimpleNamespace(
+        _periodically_update_lagged_network_weights=lambda: None,
+        policy=lambda _: SimpleNamespace(logits=ours),
+        tau_hat=((levels[:-1] + levels[1:]) / 2).view(1, -1, 1),
+        optim=SimpleNamespace(step=losses.append),
+    )
+    batch = Batch(act=np.zeros(1, int), returns=torch.tensor(target_quantiles[None]))
+    QRDQN._update_with_batch(algorithm, batch)
+    return losses[0].item(), torch.autograd.grad(losses[0], ours)[0][0, 0].numpy()
+
+
+def running_moments(mean, variance, count, batch):
+    """`RunningMeanStd.update`."""
+    kept = RunningMeanStd(mean=_numbers(mean), std=_numbers(variance))
+    kept.count = count
+    kept.update(_numbers(batch))
+    return kept.mean, kept.var, kept.count
+
+
+def normalize_observations(observations, mean, variance, eps, clip):
+    """`RunningMeanStd.norm`."""
+    kept = RunningMeanStd(mean=_numbers(mean), std=_numbers(variance), clip_max=clip, epsilon=eps)
+    return kept.norm(_numbers(observations))
+
+
+class _Table:
+    """What is called like a network or a policy, and has some attributes."""
+
+    def __init__(self, answer, **attributes):
+        self.answer = answer
+        vars(self).update(attributes)
+
+    def __call__(self, *arguments, **named):
+        return self.answer(*arguments, **named)
+
+
+def _rows(buffer, indices):
+    """The observations after some transitions: the numbers of their rows."""
+    return buffer[indices].obs_next.astype(int)
+
+
+def _critics(first, second):
+    one, other = (torch.from_numpy(_numbers(values)) for values in (first, second))
+    return SimpleNamespace(critic_old=lambda rows, _: one[rows], critic2_old=lambda rows, _: other[rows])
+
+
+def _of_dqn(rewards, online, target, terminated, truncated, gamma, double):
+    tables = {name: torch.from_numpy(_numbers(values)) for name, values in (("new", online), ("old", target))}
+
+    def policy(batch, model="new"):
+        logits = tables[model][batch.obs.astype(int)]
+        return SimpleNamespace(logits=logits, act=logits.argmax(dim=1).numpy())
+
+    algorithm = SimpleNamespace(policy=policy, model_old="old", use_target_network=True, is_double=double)
+    return _one_step(rewards, terminated, truncated, gamma, lambda *of: DQN._target_q(algorithm, *of))
+
+
+def _one_step(rewards, terminated, truncated, gamma, target):
+    """`compute_nstep_return` of one step, of transitions that are rows of one step each."""
+    rewards = _numbers(rewards)[:, None]
+    over, stopped = (np.array(flags, dtype=bool)[:, None] for flags in (terminated, truncated))
+    buffer = _collected(rewards, over, stopped, observed=np.arange(len(rewards)))
+    batch, indices = buffer.sample(0)
+    found = Algorithm.compute_nstep_return(batch, buffer, indices, target, gamma=gamma, n_step=1).returns.numpy()
+    return found[:, 0] if found.shape[1:] == (1,) else found
+
+
 def _episodic(rewards, values, next_values, terminated, truncated, gamma, lam):
     buffer = _collected(_numbers(rewards), np.array(terminated, dtype=bool), np.array(truncated, dtype=bool))
     batch, indices = buffer.sample(0)
@@ -72,11 +217,11 @@ def _episodic(rewards, values, next_values, terminated, truncated, gamma, lam):
     return [part.reshape(np.shape(rewards)) for part in found]
 
 
-def _collected(rewards, terminated, truncated):
-    """A buffer that holds these rollouts; the observations and actions are of no account."""
+def _collected(rewards, terminated, truncated, observed=None):
+    """A buffer that holds these rollouts; the actions are of no account, nor are observations that are not given."""
     rows, steps = rewards.shape
     buffer = VectorReplayBuffer(rows * steps, rows)
-    unused = np.zeros(rows)
+    unused = np.zeros(rows) if observed is None else observed
     for t in range(steps):
         step = {"rew": rewards[:, t], "terminated": terminated[:, t], "truncated": truncated[:, t]}
         buffer.add(Batch(obs=unused, act=unused, obs_next=unused, info={}, **step))

@@ -132,24 +132,42 @@ def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count,
     return np.clip((rewards - level) * by, -clip, clip)
 
 
+def _one_step_early(flags):
+    """Ends as if each of them belonged to the step before."""
+    early = np.roll(flags, -1, axis=1)
+    early[:, -1] = False
+    return early
+
+
 @fault(
     id="ST06",
     slug="return-forgotten-at-the-last-step",
     clause="STAT-7",
-    seen=("openai/gym#3152",),
-    effect="The return is set to 0 before the last reward is added: what led to the end is forgotten there.",
+    seen=("openai/gym#3152", "Farama-Foundation/Gymnasium#1507"),
+    effect="At a termination the return is set to 0 before the reward is added, and then goes on across the reset.",
 )
 def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
-    early = np.roll(np.logical_or(terminated, truncated), -1, axis=1)
-    early[:, -1] = False
-    return right.scaled_rewards(rewards, early, early, gamma, mean, variance, count, eps, clip)
+    early = _one_step_early(terminated)
+    return right.scaled_rewards(rewards, early, 0 * truncated, gamma, mean, variance, count, eps, clip)
+
+
+@fault(
+    id="M-STAT-12",
+    slug="last-reward-for-the-last-return",
+    clause="STAT-7",
+    effect="At a termination the return is the last reward alone: what led to the end is forgotten there.",
+)
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    early = _one_step_early(terminated)
+    over = np.logical_or(terminated, early)
+    return right.scaled_rewards(rewards, over, truncated, gamma, mean, variance, count, eps, clip)
 
 
 @fault(
     id="ST07",
     slug="return-across-time-limits",
     clause="STAT-7",
-    seen=("Farama-Foundation/Gymnasium#760", "Farama-Foundation/Gymnasium#1507"),
+    seen=("Farama-Foundation/Gymnasium#760",),
     effect="The return goes on across time limits: the deviation is that of a task that never ends.",
 )
 def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
@@ -209,6 +227,22 @@ def two_hot(values, bins):
     below = np.clip(np.searchsorted(bins, inside, side="right") - 1, 0, len(bins) - 2)
     mirrored = bins[below] + bins[below + 1] - inside
     return right.two_hot(mirrored, bins)
+
+
+@fault(
+    id="M-STAT-13",
+    slug="gap-kept-from-zero",
+    clause="STAT-12",
+    effect="A small number is added to the gap that is divided by: every mean is off towards the upper bin.",
+)
+def two_hot(values, bins):
+    inside = np.clip(values, bins[0], bins[-1])
+    above = np.clip(np.searchsorted(bins, inside), 1, len(bins) - 1)
+    lower = (bins[above] - inside) / (bins[above] - bins[above - 1] + 1e-5)
+    at_a_bin = bins[above] == inside
+    lower = np.where((above == 1) & (inside == bins[0]), 1, np.where(at_a_bin, 0, lower))
+    eye = np.eye(len(bins))
+    return eye[above - 1] * lower[:, None] + eye[above] * (1 - lower)[:, None]
 
 
 @fault(

@@ -214,15 +214,30 @@ def double_q_target(rewards, next_online_values, next_target_values, terminated,
     return right.double_q_target(rewards, next_online_values, next_target_values, never, never, gamma)
 
 
-@fault(
-    id="M-TGT-11",
-    slug="target-multiplied-by-zero",
-    clause="TGT-8",
-    effect="What follows a termination is multiplied by 0, and NaN there is NaN still.",
-)
-def q_target(rewards, next_action_values, terminated, truncated, gamma):
+ZERO_EFFECT = "What follows a termination is multiplied by 0, and NaN there is NaN still."
+
+
+def _multiplied(rewards, following, terminated, gamma):
+    """A reward and what follows, times a flag."""
     with np.errstate(invalid="ignore"):
-        return rewards + gamma * np.max(next_action_values, axis=1) * np.logical_not(terminated)
+        return rewards + gamma * following * np.logical_not(terminated)
+
+
+@fault(id="M-TGT-11", slug="target-multiplied-by-zero", clause="TGT-8", effect=ZERO_EFFECT)
+def q_target(rewards, next_action_values, terminated, truncated, gamma):
+    return _multiplied(rewards, np.max(next_action_values, axis=1), terminated, gamma)
+
+
+@fault(id="M-TGT-34", slug="twin-target-multiplied-by-zero", clause="TGT-8", effect=ZERO_EFFECT)
+def twin_q_target(rewards, next_first, next_second, terminated, truncated, gamma):
+    return _multiplied(rewards, np.minimum(next_first, next_second), terminated, gamma)
+
+
+@fault(id="M-TGT-35", slug="soft-target-multiplied-by-zero", clause="TGT-8", effect=ZERO_EFFECT)
+def soft_target(rewards, next_first, next_second, next_logp, terminated, truncated, alpha, gamma):
+    with np.errstate(invalid="ignore"):
+        following = np.minimum(next_first, next_second) - alpha * next_logp
+    return _multiplied(rewards, following, terminated, gamma)
 
 
 @fault(
