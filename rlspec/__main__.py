@@ -122,8 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (takes, does) in PASSED_ON.items():
         checking.add_argument(f"--{name}", metavar=takes, help=does)
     checking.add_argument(
-        "--jobs", metavar="N", type=int, default=JOBS,
-        help="ask the candidate in N processes (default: %(default)s); with 0 in this one, which it can end",
+        "--jobs", metavar="N", type=int,
+        help=f"ask the candidate in N processes (default: {JOBS}, or 1 for a few operations); "
+        "with 0 in this one, which it can end",
     )  # fmt: skip
     checking.add_argument("--all", action="store_true", help="show every clause, and all links")
     checking.set_defaults(run=check)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 JOBS = min(os.cpu_count() or 1, 4)
 """How many processes ask the candidate, so that its end is not that of the run."""
 
+FEW = 3
+"""So few operations are asked in one process: to start another one takes longer."""
+
 RESTARTS = 100
 """How many of those processes may end: more than a candidate can bring about that does so with every operation."""
 
@@ -41,7 +44,7 @@ def check(arguments: Namespace, rest: list[str]) -> int:
     asked = {name: value for name in PASSED_ON if (value := getattr(arguments, name))}
     options = [f"--candidate={arguments.what}", *(f"--{name}={value}" for name, value in asked.items())]
     if any(argument in AS_PYTEST_DOES for argument in rest):
-        return _pytest(options, arguments.jobs, ["--show-capture=no", *rest])
+        return _pytest(options, JOBS if arguments.jobs is None else arguments.jobs, ["--show-capture=no", *rest])
     return Checking(arguments, options, rest).run()
 
 
@@ -80,7 +83,9 @@ class Checking:
             nothing = bool(looked.problem) or not looked.left
             if nothing and not self.recorded and not self.rest:
                 return self._at_an_end(looked)
-            return self._judge(looked, progress, 0 if nothing else self.jobs)
+            enough = 1 if len(looked.left) <= FEW else JOBS
+            jobs = enough if self.jobs is None else self.jobs
+            return self._judge(looked, progress, 0 if nothing else jobs)
 
     def _judge(self, looked: Looked, progress: Any, jobs: int) -> int:
         """Run the properties, and print what became of them."""
