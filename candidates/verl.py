@@ -269,8 +269,8 @@ gmpo_loss = _point("sequence", "geometric", None, "mean of means", None, "k3")
 
 
 def dr_grpo_loss(*arguments):
-    *others, length = arguments
-    return surrogate_loss(*others, "token", "pessimistic", None, "mean of sums over a fixed divisor", length, "k3")
+    length = arguments[-1]
+    return _point("token", "pessimistic", None, "mean of sums over a fixed divisor", length, "k3")(*arguments[:-1])
 
 
 def _of_answers(logp, old_logp, advantages, mask, *how):

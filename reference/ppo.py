@@ -11,7 +11,7 @@ from typing import Any
 
 from .choices import one_of, require, shape_of
 from .estimators import ESTIMATORS, Term
-from .linear_algebra import Matrix, Number
+from .linear_algebra import Matrix, Number, quotient
 from .reductions import divisors, reduced
 from .surrogate import LIMITS, rated, surrogate
 
@@ -175,4 +175,4 @@ def _weigher(factor: str) -> Callable[[Number], Number]:
     """What multiplies numbers of any kind with a factor (PPO-23), by whole numbers, since those go with every kind."""
     _, weight = shape_of(factor, "F")
     numerator, denominator = Fraction(weight).as_integer_ratio()
-    return lambda number: number * numerator / denominator
+    return lambda number: quotient(number * numerator, denominator)
