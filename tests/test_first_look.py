@@ -140,7 +140,7 @@ def test_one_operation_that_cannot_be_asked_costs_no_other_verdict(check, tmp_pa
     assert result.status == 1  # whatever is selected
     said = r"discounted_return takes \(rewards\) and is called with \(rewards, gamma\) \(adapter\.py:\d+\)\."
     assert re.search(said, result.text)
-    assert "reward_to_go holds: 1 clause, " in result.text
+    assert re.search(r"reward_to_go holds: 1 clause, \d+ answers", result.text)
 
 
 # Signatures and names

@@ -68,9 +68,9 @@ def test_the_mistake_comes_first_and_then_the_input_and_the_clauses(page):
 def test_what_is_right_takes_a_line(page):
     status, lines = page(RETURNS)
     assert status == 0
-    assert [line for line in lines if line][1:3] == [
-        "reward_to_go  holds: 2 clauses, 28 answers",
-        "td_error      holds: 1 clause, 9 answers",
+    assert [re.sub(r"\d+ answers", "N answers", line) for line in lines if line][1:3] == [
+        "reward_to_go  holds: 2 clauses, N answers",
+        "td_error      holds: 1 clause, N answers",
     ]
 
 
