@@ -1,9 +1,12 @@
 """rlspec: an executable specification of reinforcement learning's formulas, and the arbiter of others' code."""
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .recording import observe, record, record_to, stop_recording
-from .watching import watch
+if TYPE_CHECKING:
+    from .recording import observe, record, record_to, stop_recording
+    from .watching import watch
 
 __all__ = ["__version__", "observe", "record", "record_to", "stop_recording", "watch"]
 
@@ -12,3 +15,12 @@ __version__ = "0.1.0"
 # Installed, the chapters' folders lie inside this one; in a checkout, beside it.
 if not (Path(__file__).parent / "spec").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
+
+MODULES = dict.fromkeys(("observe", "record", "record_to", "stop_recording"), "recording") | {"watch": "watching"}
+"""Where the public functions stand; imported when they are asked for, since every pytest run imports this module."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{MODULES[name]}", __name__), name)
