@@ -28,8 +28,11 @@ FAR_RATIOS = np.array([23, 404, 3269017, 13 / 2**8, 41 / 2**14, 5 / 2**24])
 DISTANT_RATIOS = np.concatenate([TOKEN_RATIOS, [23, 404, 4099, 13 / 2**8]])
 """Of policies that differ by up to exp(11): so far that estimates of their KL divergence reach every clamp in use."""
 
-FURTHEST_RATIOS = np.exp([0, 0.5, -0.5, 10, -10, 30, -30, 80, -80])
-"""Of log-ratios up to where float32 holds the exponential of no much larger one."""
+FURTHEST_RATIOS = np.exp([0, 0.5, -0.5, 10.0317, -10.0523, 30.0713, -30.0971, 80.1131, -80.1373])
+"""Of log-ratios up to where float32 holds the exponential of no much larger one.
+
+Whose means are no whole numbers, at which logarithms of ratios are clamped: there rounding would decide.
+"""
 
 UNEVEN_RATIOS = np.array([1.0625, 0.9375, 1.75, 0.375, 1.1875, 0.8125, 1.375])
 """Ratios of which none is 1, nor a product of some: for clips that are shut."""

@@ -78,7 +78,7 @@ def undiscounted_reward_to_go(
     return reward_to_go(rewards, gamma)
 
 
-def conventional_weights(discounting: str, credit: str) -> Weights:
+def conventional_weights(discounting: str = "gamma^t", credit: str = "reward-to-go") -> Weights:
     """The weights that the conventions of the operation ``policy_gradient`` stand for (PG-14, PG-15).
 
     Raises ValueError for a choice that is not theirs, also where it makes no difference.

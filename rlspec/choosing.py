@@ -38,8 +38,11 @@ from .power import Property, every_property, faulty, operations_asked
 from .properties.checking import Violation
 from .properties.questions.question import last_names
 from .reading import charitable
-from .replay import ENOUGH, as_hypothesis_runs, judge
+from .replay import as_hypothesis_runs, judge
 from .spec.clauses import choices_of
+
+ENOUGH = 3
+"""So many stored inputs of a property are judged under each choice that can be declared, where there are so many."""
 
 FEWEST, MOST, SHARE = 4, 12, 8
 """A property has at most an eighth of the inputs that it draws, between so many, unless all faults need more."""

@@ -112,7 +112,7 @@ class Diagnosis:
         wrong.
         """
         self.deadline = Deadline(SECONDS)
-        calls = [*self._asked(call.arguments, 1000 * _largest(call.arguments)), *self.battery]
+        calls = [*self._asked(call.arguments, 1000 * _largest(self.operation, call.arguments)), *self.battery]
         if not _finite(call.arguments):
             calls += self.poisoned
         if len(self.battery) < ENOUGH or not self._repeats(calls[0]):
@@ -398,6 +398,13 @@ def _finite(arguments: Sequence[Any]) -> bool:
     return all(np.isfinite(array).all() for array in _arrays(arguments))
 
 
-def _largest(arguments: Sequence[Any]) -> float:
-    """The largest finite number among the arrays, and at least 1."""
-    return max([1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in _arrays(arguments))])
+def _largest(operation: Operation, arguments: Sequence[Any]) -> float:
+    """The largest finite number among the arrays, and at least 1; what stands under a mask does not count."""
+    named = dict(zip(operation.parameters, arguments, strict=True))
+    if operation.mask:
+        counts = np.asarray(named[operation.mask], dtype=bool)
+        for name in operation.covered:
+            named[name] = np.asarray(named[name])[counts]
+    return max(
+        [1.0, *(float(np.abs(array[np.isfinite(array)]).max(initial=0)) for array in _arrays([*named.values()]))]
+    )

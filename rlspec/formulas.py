@@ -64,12 +64,20 @@ def formulas(known: Mapping[str, np.ndarray], wanted: np.ndarray, most: int = 4)
         for terms in _longer(plain, _both(plain, constants)):
             for i in _meeting(terms.values, wanted[:SCANNED]):
                 text = terms.text(i)
-                values = eval(text, {"abs": np.abs}, numbers)
-                if _meeting(np.broadcast_to(values, (1, len(wanted))), wanted):
+                values = _value(text, numbers)
+                if values is not None and _meeting(np.broadcast_to(values, (1, len(wanted))), wanted):
                     found.append((_with_names(text, names), terms.cost(i)))
             if len(found) >= most:
                 break
     return sorted(found, key=lambda one: one[1])[:most]
+
+
+def _value(text: str, numbers: Mapping[str, np.ndarray]) -> Any:
+    """What a formula makes of these numbers; None where it divides a constant by 0."""
+    try:
+        return eval(text, {"abs": np.abs}, dict(numbers))
+    except ZeroDivisionError:
+        return None
 
 
 def _with_names(text: str, names: Mapping[str, str]) -> str:

@@ -1,11 +1,12 @@
-"""A property on the inputs that the corpus has for it, so that nothing is drawn unless it is violated.
+"""A property on the inputs that the corpus has for it, and then on those that it draws.
 
-Then Hypothesis looks for the smallest input that shows it: first among what it draws itself, of which some are small
+The stored inputs were chosen by what they find, so that most violations are found by the first few of them.  Then
+Hypothesis looks for the smallest input that shows it: first among what it draws itself, of which some are small
 from the beginning, and if that shows nothing, from the stored input on.  With another Hypothesis than the one that
 drew it, which makes something else of its choices, the stored input is what is shown.
 
-With inputs of its own a property draws nothing.  Where too few of them can be judged, because the candidate declines
-them, or chose what a property does not speak of, it draws as if it had none.
+What no stored input shows is looked for among drawn ones: a few chosen inputs do not have every layout, and every sign
+of a coefficient, that a property is about.
 """
 
 import random
@@ -28,26 +29,20 @@ from .drawing import SEED, SETTINGS
 from .plain import Stale
 from .properties.checking import Violation
 
-ENOUGH = 3
-"""So many stored inputs have to be judged, or all of them if there are fewer."""
-
 KEY = "_hypothesis_internal_database_key"
 """Where Hypothesis keeps under which name a test's inputs are in a database."""
 
 
 def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
-    """Run a property on its stored inputs, or on drawn ones if it has none that tell.
+    """Run a property on its stored inputs, and on drawn ones if none of these violates it.
 
     test: the property as Hypothesis made it.  name: with its case.  arguments: those that are not drawn.
     Raises what the property raises, on the smallest input that is found.
     """
-    stored, judged = inputs(test, name), 0
     try:
-        with as_hypothesis_runs(test):
-            for one in stored:
-                judged += judge(test.hypothesis.inner_test, arguments, one.arguments(test))
-    except Stale:
-        judged = 0
+        with as_hypothesis_runs(test), suppress(Stale):
+            for one in inputs(test, name):
+                judge(test.hypothesis.inner_test, arguments, one.arguments(test))
     except Violation:
         for how in (nullcontext(), beginning_with(test, one)):
             with how, suppress(Unsatisfiable):
@@ -55,8 +50,7 @@ def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
         with as_hypothesis_runs(test):
             judge(test.hypothesis.inner_test, arguments, one.arguments(test))
         raise Flaky(f"{name} was violated, and not when it was asked the same again") from None
-    if judged < min(ENOUGH, len(stored)) or not judged:
-        test(**arguments)
+    test(**arguments)
 
 
 def explore(test: Any, name: str, arguments: dict[str, Any]) -> None:

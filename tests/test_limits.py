@@ -82,7 +82,7 @@ def test_a_slow_candidate_is_judged_on_what_it_has_answered_in_time(check):
 
 def test_a_violation_that_was_seen_before_the_time_is_up_is_reported(check):
     wrong = HONEST.replace("gamma * following", "following")
-    result = check("time.sleep(0.1)", "--jobs=0", "--budget=0.5", names=[RET_2], source=wrong)
+    result = check("time.sleep(0.08)", "--jobs=0", "--budget=0.5", names=[RET_2], source=wrong)
     assert (result.status, result.verdicts) == (1, {"RET-2": "violated"})
     found = result.clauses["RET-2"]
     assert "(perhaps not the smallest input: stopped after 0.5 s, " in found["message"]
@@ -93,7 +93,7 @@ def test_a_violation_that_was_seen_before_the_time_is_up_is_reported(check):
 def test_who_does_not_get_to_judge_anything_says_nothing(check):
     result = check("time.sleep(3)", "--jobs=0", "--budget=0.5", names=["taking_the_first_reward"])
     assert (result.status, result.verdicts) == (5, {})
-    assert result.clauses["RET-3"]["message"].startswith("stopped after 0.5 s")
+    assert "takes 3.0 s for the simplest question" in result.clauses["RET-3"]["message"]
 
 
 def test_the_budget_is_the_candidates_own_time():
@@ -284,7 +284,7 @@ def test_somebody_elses_test_that_ends_the_process_is_not_held_against_a_propert
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
     found = json.loads((tmp_path / "verdicts.json").read_text())["clauses"]["ADV-1"]
-    assert (found["verdict"], found["answers"]) == ("holds", 100)
+    assert found["verdict"] == "holds"
 
 
 # Exploring
