@@ -18,10 +18,9 @@ advantages and of GAE is multiplied by the mask, as `compute_reinforce_plus_plus
 
 ``ppo_loss``, ``clip_fraction``, ``approx_kl``, ``gspo_loss``, ``cispo_loss`` and ``policy_gradient_loss`` are the
 losses ``vanilla``, ``gspo``, ``cispo`` and ``gpg`` of `get_policy_loss_fn`, and their metrics.  A dual clip there
-always is; without one the library is given an infinite one.  ``surrogate_loss`` is the one of these that has the ratio
-and the clip asked for, or ``geo_mean``, and the KL loss is added, aggregated alike; ``grpo_loss``, ``dr_grpo_loss`` and
-``dapo_loss`` are ``vanilla``, aggregated as the documentation says of each, ``luspo_loss`` is ``gspo`` with a sum over
-tokens and ``gmpo_loss`` is ``geo_mean``.
+always is; without one the library is given an infinite one.  The losses of group are these with the KL loss added,
+aggregated alike: ``grpo_loss``, ``dr_grpo_loss`` and ``dapo_loss`` are ``vanilla``, aggregated as the documentation
+says of each, ``luspo_loss`` is ``gspo`` with a sum over tokens and ``gmpo_loss`` is ``geo_mean``.
 ``importance_weights`` and ``self_normalized_weights`` are the weights of
 `compute_rollout_correction_and_rejection_mask`, which has the levels ``token`` and ``sequence`` and the forms
 ``truncated`` and ``masked``, this with a lower bound above 0; without a bound it is given an infinite one.  It refuses
@@ -226,7 +225,7 @@ def policy_gradient_loss(logp, advantages, mask):
     return _policy_loss(_array(logp), _array(logp), _array(advantages), _mask(mask), "gpg", "token-mean")
 
 
-def surrogate_loss(
+def _surrogate_loss(
     logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
     ratio, clip, dual_clip, reduction, divisor, kl,
 ):  # fmt: skip
@@ -257,7 +256,7 @@ def _with_kl(policy, logp, ref_logp, mask, kl_coef, kl, mode, divisor=None):
 
 def _point(*axes):
     """The loss that is one point of the family."""
-    return lambda *arguments: surrogate_loss(*arguments, *axes)
+    return lambda *arguments: _surrogate_loss(*arguments, *axes)
 
 
 grpo_loss = _point("token", "pessimistic", None, "mean of means", None, "k3")
