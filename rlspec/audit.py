@@ -30,6 +30,9 @@ from .spec.operations import Operation
 ENTRIES = 2000
 """Of a larger call so many steps are looked at, in whole rows, where the operation answers row by row."""
 
+LARGEST = 100_000
+"""Calls of more numbers are not judged: exact arithmetic takes minutes for them."""
+
 NEAR = 0.05
 """A combination of choices is looked at closely if no answer is further off than this share of the largest one."""
 
@@ -106,7 +109,11 @@ def of_operation(calls: Sequence[Seen]) -> Finding:
         return finding
     seen = {feature for call in calls for feature in features_of(operation, call.named)}
     finding.unseen = [name for name in possible(operation) if name not in seen and name != NOT_FINITE]
-    looked_at = sorted((_smaller(call) for call in calls), key=lambda call: call.size)
+    smaller = (_smaller(call) for call in calls)
+    looked_at = sorted((call for call in smaller if call.size <= LARGEST), key=lambda call: call.size)
+    if not looked_at:
+        finding.why_not = f"each recorded call has more than {LARGEST:,} numbers; record a smaller batch"
+        return finding
     explaining = _explaining(looked_at)
     if explaining:
         finding.chosen = explaining[0]
@@ -117,6 +124,8 @@ def of_operation(calls: Sequence[Seen]) -> Finding:
     near = _nearest(looked_at)
     finding.chosen, finding.explanation, finding.faults = _mistake(operation, looked_at, near)
     finding.wrong = [call for call in looked_at if not explains(call, finding.chosen)]
+    if not finding.wrong:  # by a usual number, which was not the one that was solved for
+        return finding
     finding.excerpt = _excerpt(finding.wrong[0], finding.chosen)
     finding.weights = next(filter(None, (_weights(call, finding.chosen) for call in finding.wrong)), "")
     return finding

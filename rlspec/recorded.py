@@ -48,8 +48,9 @@ def kept(operation: str, number: int, given: Mapping[str, Any], result: Any, axe
 
 
 def _on_a_device(value: Any) -> bool:
+    """Whether an array of PyTorch or JAX lies elsewhere than on the host."""
     device = getattr(value, "device", None)
-    return getattr(device, "type", "cpu") not in ("cpu",) if _of_torch(value) else False
+    return getattr(device, "type", getattr(device, "platform", "cpu")) != "cpu"
 
 
 def _of_torch(value: Any) -> bool:

@@ -18,7 +18,8 @@ class Figure:
     """The id of the clause that defines it."""
 
     def __str__(self) -> str:
-        return f"{self.said}: {self.value:.3g}{f'  ({self.clause})' if self.clause else ''}"
+        number = f"{self.value:,.0f}" if self.value.is_integer() else f"{self.value:.3g}"
+        return f"{self.said}: {number}{f'  ({self.clause})' if self.clause else ''}"
 
 
 def summary(calls: Sequence[Seen]) -> Iterator[Figure]:

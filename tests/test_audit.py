@@ -138,6 +138,14 @@ def test_a_declared_choice_is_held_to():
     assert not of_operation([replace(call, conventions={"group_advantages.std": "ddof=0"})]).holds
 
 
+def test_a_call_that_is_too_large_for_exact_arithmetic_is_not_judged():
+    logits = np.zeros((1, 2, 60_000))
+    call = seen("token_logp", (logits, np.zeros((1, 2), dtype=int), 1.0), reference.token_logp, "float64")
+    finding = of_operation([call])
+    assert not finding.wrong
+    assert finding.why_not == "each recorded call has more than 100,000 numbers; record a smaller batch"
+
+
 def test_a_loss_without_its_gradient_is_judged_as_well():
     [arguments] = questions("ppo_loss", 2)[1:]
     loss, _ = reference.ppo_loss(*arguments)
