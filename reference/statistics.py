@@ -23,7 +23,7 @@ def moments_of(numbers: Vector) -> Moments:
 
 
 def merged(one: Moments, other: Moments) -> Moments:
-    """The moments of two sets together (STAT-1).  Chan, Golub & LeVeque (1983), eq. 1.5.
+    """The moments of two sets together (STAT-1).  Chan, Golub & LeVeque (1983).
 
     >>> merged((0.0, 1.0, 1), (3.0, 1.0, 2))
     (2.0, 3.0, 3)

@@ -28,26 +28,26 @@ def backed_up(reward: Number, following: Number, terminated: Flag, gamma: Number
 def sarsa_target(
     reward: Number, next_action_values: Row, next_action: int, terminated: Flag, truncated: Flag, gamma: Number
 ) -> Number:
-    """r + gamma (1 - d) Q(s', a') with the action that was taken (TGT-1).  Sutton & Barto (2018), eq. 6.7."""
+    """r + gamma (1 - d) Q(s', a') with the action that was taken (TGT-1).  Sutton & Barto (2018)."""
     return backed_up(reward, next_action_values[int(next_action)], terminated, gamma)
 
 
 def expected_sarsa_target(
     reward: Number, next_action_values: Row, next_policy: Row, terminated: Flag, truncated: Flag, gamma: Number
 ) -> Number:
-    """r + gamma (1 - d) sum_a pi(a|s') Q(s', a) (TGT-2).  Sutton & Barto (2018), eq. 6.9."""
+    """r + gamma (1 - d) sum_a pi(a|s') Q(s', a) (TGT-2).  Sutton & Barto (2018)."""
     return backed_up(reward, dot(next_policy, next_action_values), terminated, gamma)
 
 
 def q_target(reward: Number, next_action_values: Row, terminated: Flag, truncated: Flag, gamma: Number) -> Number:
-    """r + gamma (1 - d) max_a Q(s', a) (TGT-3).  Sutton & Barto (2018), eq. 6.8."""
+    """r + gamma (1 - d) max_a Q(s', a) (TGT-3).  Sutton & Barto (2018)."""
     return backed_up(reward, max(next_action_values), terminated, gamma)
 
 
 def double_q_target(
     reward: Number, next_online_values: Row, next_target_values: Row, terminated: Flag, truncated: Flag, gamma: Number
 ) -> Number:
-    """r + gamma (1 - d) Q_target(s', argmax_a Q_online(s', a)) (TGT-4).  van Hasselt et al. (2016), eq. 4."""
+    """r + gamma (1 - d) Q_target(s', argmax_a Q_online(s', a)) (TGT-4).  van Hasselt et al. (2016)."""
     chosen = max(range(len(next_online_values)), key=lambda action: next_online_values[action])
     return backed_up(reward, next_target_values[chosen], terminated, gamma)
 
@@ -70,7 +70,7 @@ def clipped(number: Number, low: Number, high: Number) -> Number:
 def twin_q_target(
     reward: Number, next_first: Number, next_second: Number, terminated: Flag, truncated: Flag, gamma: Number
 ) -> Number:
-    """r + gamma (1 - d) min(Q_1(s', a'), Q_2(s', a')) (TGT-5).  Fujimoto et al. (2018), eq. 10."""
+    """r + gamma (1 - d) min(Q_1(s', a'), Q_2(s', a')) (TGT-5).  Fujimoto et al. (2018)."""
     return backed_up(reward, min(next_first, next_second), terminated, gamma)
 
 
@@ -91,7 +91,7 @@ def soft_target(
 def n_step_target(
     rewards: Row, next_values: Row, terminated: Sequence[Flag], truncated: Sequence[Flag], gamma: Number
 ) -> Number:
-    """The return of as many steps as the window has, from its first step (TGT-12).  Sutton & Barto (2018), eq. 7.4."""
+    """The return of as many steps as the window has, from its first step (TGT-12).  Sutton & Barto (2018)."""
     return n_step_return(rewards, next_values, terminated, truncated, gamma, len(rewards))[0]
 
 
@@ -147,7 +147,7 @@ def tree_backup(
 ) -> list[Number]:
     """Targets with the traces c_t = lam pi(a_t|s_t) (TGT-14).
 
-    Precup et al. (2000); Sutton & Barto (2018), eq. 7.16.
+    Precup et al. (2000); Sutton & Barto (2018).
     """
     traces = [lam * number for number in probabilities]
     return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
@@ -218,7 +218,7 @@ def categorical_projection(
 ) -> list[Number]:
     """m_i = sum_j max(0, 1 - |clip(r + gamma (1 - d) z_j) - z_i| / Delta) p_j (TGT-22).
 
-    next_probabilities: of K >= 2 atoms.  Returns K numbers.  Bellemare et al. (2017), eq. 7.
+    next_probabilities: of K >= 2 atoms.  Returns K numbers.  Bellemare et al. (2017).
     """
     atoms = support(v_min, v_max, len(next_probabilities))
     moved = [clipped(backed_up(reward, atom, terminated, gamma), v_min, v_max) for atom in atoms]
