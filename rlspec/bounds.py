@@ -26,7 +26,11 @@ LEAST = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bflo
 """The smallest number above 0 of each type, in which everything near 0 is rounded."""
 
 ORDERS = 8
-"""How many times as far as in the reference's order of operations an answer may be off: others have other orders."""
+"""How many times as far as in the reference's order of operations an answer may be off, since others have other orders.
+
+The radius is a bound for the reference's order only.  For others no such number is one: a sum whose parts cancel in one
+order may have large parts in another.
+"""
 
 WHOLE = (*MASKS, "terminated", "truncated", "groups", "tokens", "n")
 """Arguments that are no real numbers."""

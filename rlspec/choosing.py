@@ -76,7 +76,7 @@ class Input:
 
 
 def chosen(checked: Property, times: int = 1) -> list[Stored]:
-    """The inputs of a property, in the order in which they are replayed.
+    """The inputs of a property, in the order in which they are asked.
 
     times: how many times as many inputs to draw as the property does.
     """

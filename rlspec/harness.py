@@ -420,7 +420,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Let a property that asks a candidate replay the inputs that are stored for it, unless random ones are wanted."""
+    """Let a property that asks a candidate begin with its stored inputs, unless random ones are wanted."""
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     if not _clauses(pyfuncitem) or "candidate" not in arguments:
         return None

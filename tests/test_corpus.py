@@ -143,7 +143,7 @@ def test_what_is_seen_of_an_input():
 
 
 @pytest.mark.usefixtures("_nothing_is_drawn")
-def test_a_right_candidate_is_asked_the_stored_inputs_and_no_others():
+def test_a_right_candidate_is_asked_each_stored_input_before_any_is_drawn():
     assert asked(who()) == len(STORED[TD_ERROR.name])
 
 
