@@ -26,6 +26,9 @@ FIRST = 6
 COMPILERS = ("torch._dynamo", "torch.utils.cpp_extension", "jax", "numba", "tensorflow")
 """Modules that compile what is called, when it is called first."""
 
+WEAK = ("weakref", "_weakrefset", "torch.utils.weak")
+"""Modules whose functions are called when an object that is referred to weakly ends, and lose what they raise."""
+
 A_MOMENT = 0.01
 """Seconds until an alarm that came where an exception would be lost rings again."""
 
@@ -71,8 +74,8 @@ def within(seconds: float, function: Callable[..., Any], *arguments: Any) -> Any
     """The function's value; raises Overdue inside it once the seconds are over, and again each second thereafter.
 
     Only Python code can be interrupted, only in the main thread, and only where there is SIGALRM; elsewhere the call
-    takes as long as it takes.  Where Python would swallow an exception, in a finalizer or beside a garbage collection,
-    it is raised a moment later.  A timer that runs already waits for the end of the call.
+    takes as long as it takes.  Where Python would swallow an exception, in a finalizer, beside a garbage collection or
+    when a weak reference ends, it is raised a moment later.  A timer that runs already waits for the end of the call.
     """
     if not _interruptible(seconds):
         return function(*arguments)
@@ -140,10 +143,10 @@ class Watch:
 
 
 def _swallows(frame: FrameType | None) -> bool:
-    """Whether the frame runs inside a finalizer or a callback of the garbage collector, which lose what is raised."""
+    """Whether the frame runs inside a finalizer or a callback of a collection or weak reference, which lose errors."""
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
-        if frame.f_code in callbacks or frame.f_code.co_name == "__del__":
+        if frame.f_code in callbacks or frame.f_code.co_name == "__del__" or frame.f_globals.get("__name__") in WEAK:
             return True
         frame = frame.f_back
     return False

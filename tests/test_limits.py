@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -204,12 +205,31 @@ def test_without_signals_a_call_takes_as_long_as_it_takes(seconds, monkeypatch):
     assert within(seconds, sum, [1, 2]) == 3
 
 
+def test_patience_that_runs_out_when_a_weak_reference_ends_is_not_swallowed():
+    class Slow(dict):
+        def __delitem__(self, key):
+            time.sleep(0.2)
+            super().__delitem__(key)
+
+    class Referred:
+        pass
+
+    def ended_and_waited():
+        names = weakref.WeakKeyDictionary()
+        names.data = Slow()
+        names[Referred()] = "ends at once"
+        time.sleep(10)
+
+    with pytest.raises(Overdue):
+        within(0.1, ended_and_waited)
+
+
 def test_patience_that_runs_out_beside_a_garbage_collection_is_not_swallowed():
     def slow(phase, info):
         time.sleep(0.2 if phase == "stop" else 0)
 
     def collected_and_waited():
-        gc.collect()
+        gc.collect(0)
         time.sleep(10)
 
     gc.callbacks.append(slow)
