@@ -1,0 +1,113 @@
+"""The pages that are read from the code: a comment such as <!-- generated: faults --> stands for the table."""
+
+import re
+from collections.abc import Iterator
+
+import bindings
+from sphinx.application import Sphinx
+
+from rlspec.faults import museum
+from rlspec.spec.clauses import CHAPTERS, choices, clauses
+from rlspec.spec.operations import OPERATIONS
+
+MARK = re.compile(r"<!-- generated: (\w+) -->")
+ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
+FOLDER = re.compile(r"\[([^\]]+)\]\(\w+\)")
+"""A link to a folder, which a repository's browser shows and a book cannot."""
+COMMIT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,})")
+
+
+def anchor(name: str) -> str:
+    """An anchor, in Markdown."""
+    return f'<a id="{name}"></a>'
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a table."""
+    return re.sub(r"([|*_<>\[\]$])", r"\\\1", " ".join(text.split()))
+
+
+def titled(chapter: str) -> str:
+    """A chapter's heading."""
+    return f"\n## {chapter.replace('_', ' ').capitalize()}\n"
+
+
+def sightings(seen: tuple[str, ...]) -> str:
+    """Where a fault was seen, as links."""
+    return ", ".join(map(sighting, seen)) or "made up here"
+
+
+def sighting(seen: str) -> str:
+    """One of them."""
+    if issue := ISSUE.fullmatch(seen):
+        return f"[{cell(seen)}](https://github.com/{issue[1]}/issues/{issue[2]})"
+    if commit := COMMIT.fullmatch(seen):
+        return f"[{cell(seen)}](https://github.com/{commit[1]}/commit/{commit[2]})"
+    return f"[{cell(seen.removeprefix('https://'))}]({seen})" if seen.startswith("http") else cell(seen)
+
+
+def faults() -> Iterator[str]:
+    """The museum, a table for each chapter."""
+    for chapter in CHAPTERS:
+        inside = [fault for fault in museum().values() if clauses()[fault.clause].chapter == chapter]
+        if inside:
+            yield titled(chapter)
+            yield "| fault | operation | clause | what it does | seen |\n|---|---|---|---|---|"
+        for fault in inside:
+            yield (f"| {anchor(fault.id)}{fault.id} `{fault.slug}` | `{fault.operation}` | {fault.clause} "
+                   f"| {cell(fault.effect)} | {sightings(fault.seen)} |")  # fmt: skip
+
+
+def properties() -> Iterator[str]:
+    """The properties, a table for each chapter."""
+    for chapter in CHAPTERS:
+        inside = {name: one for name, one in bindings.properties().items() if one.chapter == chapter}
+        if inside:
+            yield titled(chapter)
+            yield "| property | clauses |\n|---|---|"
+        for name, one in inside.items():
+            yield f"| {anchor(name)}{one.sentence} | {', '.join(bindings.clauses_of_properties()[name])} |"
+
+
+def conventions() -> Iterator[str]:
+    """The conventions with their choices."""
+    where = {choice.convention: clause.id for clause in clauses().values() for choice in clause.choices}
+    yield "| convention | choices, the default first | clause |\n|---|---|---|"
+    for name, of in choices().items():
+        texts = ", ".join(f"`{choice.text}`".replace("|", "\\|") for choice in of)
+        yield f"| {anchor(name)}`{name}` | {texts} | {where[name]} |"
+
+
+def vectors() -> Iterator[str]:
+    """The files of test vectors."""
+    yield "| operation | result | clauses |\n|---|---|---|"
+    for name, ids in bindings.clauses_of_vectors().items():
+        text = cell(OPERATIONS[name].text) if name in OPERATIONS else ""
+        yield f"| {anchor(name)}[{name}](../spec/vectors/{name}.json) | {text} | {', '.join(ids)} |"
+
+
+def libraries() -> Iterator[str]:
+    """What the suite found in the libraries: a table for each."""
+    for library, run in bindings.verdicts().items():
+        verdicts = [said["verdict"] for said in run["clauses"].values()]
+        yield f"\n## {run['candidate']}\n"
+        yield f"{verdicts.count('holds')} clauses hold and {verdicts.count('violated')} are violated.\n"
+        yield "| clause | level | what it says | what was found |\n|---|---|---|---|"
+        for id, said in run["clauses"].items():
+            if said["verdict"] in bindings.VIOLATIONS:
+                yield (f"| {anchor(f'{library}-{id}')}{id} | {said['level']} | {cell(clauses()[id].title)} "
+                       f"| {cell(said.get('operation', ''))}: {cell(said['message'])} |")  # fmt: skip
+
+
+TABLES = {table.__name__: table for table in (faults, properties, conventions, vectors, libraries)}
+
+
+def fill(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put the tables where a page asks for them."""
+    source[0] = MARK.sub(lambda mark: "\n".join(TABLES[mark[1]]()), FOLDER.sub(r"\1", source[0]))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """What Sphinx calls."""
+    app.connect("source-read", fill)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,27 @@
+"""Docstrings are plain text: a paragraph is a paragraph, and no character in it is markup."""
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+PARAGRAPH_END = re.compile(r"\n\s*\n")
+
+
+def as_text(app: Sphinx, kind: str, name: str, documented: Any, options: Any, lines: list[str]) -> None:
+    """Escape what reStructuredText would read as markup, in place."""
+    paragraphs = PARAGRAPH_END.split("\n".join(lines).strip())
+    lines[:] = [line for paragraph in paragraphs for line in (escaped(paragraph), "")]
+
+
+def escaped(paragraph: str) -> str:
+    """A paragraph on one line, its characters as they are; what stands between double backquotes stays code."""
+    text = " ".join(paragraph.split())
+    parts = re.split(r"(``[^`]+``)", text)
+    return "".join(part if part.startswith("``") else re.sub(r"([\\*`_|:])", r"\\\1", part) for part in parts)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """What Sphinx calls."""
+    app.connect("autodoc-process-docstring", as_text)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
