@@ -11,5 +11,5 @@ from .registry import VARIANTS
 
 __all__ = ["VARIANTS"]
 
-for chapter in dict.fromkeys(operation.chapter for operation in OPERATIONS.values()):
+for chapter in [*dict.fromkeys(operation.chapter for operation in OPERATIONS.values()), "batched"]:
     import_module(f"{__name__}.{chapter}")

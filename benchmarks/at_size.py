@@ -1,0 +1,134 @@
+"""What `rlspec.batched` costs at the size of real batches, beside torchrl, trl, verl and a copy of what is read.
+
+python benchmarks/at_size.py [--small]
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from timing import Row, absent, in_turns, show
+
+from rlspec import batched
+
+GAMMA, LAMBDA = 0.99, 0.95
+SMALL = "--small" in sys.argv[1:]
+
+ROLLOUTS = (1024, 512) if SMALL else (65536, 512)
+ANSWERS = (64, 4096) if SMALL else (1024, 32768)
+LOGITS = (1, 64, 151936) if SMALL else (2, 256, 151936)
+
+
+def episodes(shape: tuple[int, int]) -> list[np.ndarray]:
+    """Rewards, values, successors' values; terminations, truncations: float32, one step in fifty the last."""
+    draw = np.random.default_rng(0)
+    numbers = [draw.standard_normal(shape, dtype=np.float32) for _ in range(3)]
+    return [*numbers, *(draw.random(shape, dtype=np.float32) < 0.02 for _ in range(2))]
+
+
+def in_torchrl(tables: list[torch.Tensor]) -> Callable[[], Any]:
+    """Its vectorised function on its own layout, [B, T, 1]."""
+    from torchrl.objectives.value.functional import vec_generalized_advantage_estimate
+
+    rewards, values, after, ended, stopped = (table[:, :, None] for table in tables)
+    return lambda: vec_generalized_advantage_estimate(
+        GAMMA, LAMBDA, values, after, rewards, ended | stopped, ended)[0]  # fmt: skip
+
+
+def in_verl(rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> Callable[[], Any]:
+    """Its loop over the tokens; it normalises the advantages too."""
+    from verl.trainer.ppo.core_algos import compute_gae_advantage_return
+
+    return lambda: compute_gae_advantage_return(rewards, values, mask.to(rewards.dtype), GAMMA, LAMBDA)[0]
+
+
+def in_trl(logits: torch.Tensor, tokens: torch.Tensor) -> Callable[[], Any]:
+    """Its log-probabilities of the tokens that were chosen."""
+    from trl.trainer.utils import selective_log_softmax
+
+    return lambda: selective_log_softmax(logits, tokens)
+
+
+def beside(title: str, ours: dict[str, Callable[[], Any]], rivals: dict[str, Callable[[], Any]]) -> Iterator[Row]:
+    """Every route of ours beside every rival, all taking turns."""
+    timed = dict(zip([*ours, *rivals], in_turns(*ours.values(), *rivals.values(), rounds=3), strict=True))
+    for route in ours:
+        for rival in rivals:
+            yield f"{title}, {route}", timed[route], rival, timed[rival], ""
+
+
+def rivals_of(copied: list[torch.Tensor], **made: Callable[[], Callable[[], Any]]) -> dict[str, Callable[[], Any]]:
+    """A copy of what is read and written, and the rivals that are installed."""
+    rivals: dict[str, Callable[[], Any]] = {"a copy of what is read and written": lambda: [t.clone() for t in copied]}
+    for library, make in made.items():
+        try:
+            rivals[library] = make()
+        except ImportError as error:
+            absent(library, error)
+    return rivals
+
+
+def of_rollouts() -> Iterator[Row]:
+    """GAE over many rollouts with ends inside."""
+    tables = episodes(ROLLOUTS)
+    tensors = list(map(torch.from_numpy, tables))
+    ours = {
+        "NumPy": lambda: batched.gae(*tables, GAMMA, LAMBDA),
+        "torch": lambda: batched.gae(*tensors, GAMMA, LAMBDA),
+    }
+    yield from beside(
+        f"GAE {list(ROLLOUTS)}", ours, rivals_of([*tensors, tensors[0]], torchrl=lambda: in_torchrl(tensors))
+    )
+
+
+def of_answers() -> Iterator[Row]:
+    """GAE over the tokens of long answers."""
+    rewards, values, *_ = map(torch.from_numpy, episodes(ANSWERS))
+    lengths = torch.from_numpy(np.random.default_rng(1).integers(1, ANSWERS[1] + 1, ANSWERS[0]))
+    mask = torch.arange(ANSWERS[1]) < lengths[:, None]
+    ours = {
+        "NumPy": lambda: batched.token_gae(rewards.numpy(), values.numpy(), mask.numpy(), GAMMA, LAMBDA),
+        "torch": lambda: batched.token_gae(rewards, values, mask, GAMMA, LAMBDA),
+    }
+    copied = [rewards, values, mask, rewards]
+    yield from beside(
+        f"token GAE {list(ANSWERS)}", ours, rivals_of(copied, verl=lambda: in_verl(rewards, values, mask))
+    )
+
+
+def of_logits() -> Iterator[Row]:
+    """Log-probabilities, entropy and divergence of a large vocabulary, in bfloat16."""
+    draw = torch.Generator().manual_seed(0)
+    logits, others = (torch.randn(LOGITS, generator=draw).to(torch.bfloat16) for _ in range(2))
+    tokens = torch.randint(LOGITS[2], LOGITS[:2], generator=draw)
+    rivals = rivals_of([logits], trl=lambda: in_trl(logits, tokens))
+    rivals["torch, log_softmax in float32"] = lambda: logits.float().log_softmax(-1).gather(-1, tokens[..., None])
+    yield from beside(
+        f"log-probabilities {list(LOGITS)}", {"torch": lambda: batched.token_logp(logits, tokens)}, rivals
+    )
+
+    def entropy() -> Any:
+        logp = logits.float().log_softmax(-1)
+        return -(logp.exp() * logp).sum(-1)
+
+    rivals = rivals_of([logits]) | {"torch, log_softmax in float32": entropy}
+    yield from beside(f"entropy {list(LOGITS)}", {"torch": lambda: batched.token_entropy(logits)}, rivals)
+
+    def divergence() -> Any:
+        logp, ref_logp = logits.float().log_softmax(-1), others.float().log_softmax(-1)
+        return (logp.exp() * (logp - ref_logp)).sum(-1)
+
+    rivals = rivals_of([logits, others]) | {"torch, log_softmax in float32": divergence}
+    yield from beside(f"KL {list(LOGITS)}", {"torch": lambda: batched.token_kl(logits, others)}, rivals)
+
+
+def main() -> None:
+    """Print the tables."""
+    print(f"NumPy on one thread, torch on {torch.get_num_threads()}")
+    show(of_rollouts, of_answers, of_logits)
+
+
+if __name__ == "__main__":
+    main()
