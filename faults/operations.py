@@ -1,7 +1,6 @@
 """How an operation fails its caller, whatever it computes."""
 
 import numpy as np
-import torch
 
 from rlspec.faults import fault, right
 
@@ -145,8 +144,9 @@ def td_error(rewards, values, next_values, terminated, gamma):
     effect="PyTorch takes no array that lies backwards in memory, and nobody makes a copy.",
 )
 def td_error(rewards, values, next_values, terminated, gamma):
-    arrays = (torch.as_tensor(array).numpy() for array in (rewards, values, next_values, terminated))
-    return right.td_error(*arrays, gamma)
+    if any(stride < 0 for array in (rewards, values, next_values, terminated) for stride in array.strides):
+        raise ValueError("an array with negative strides is no tensor")  # as torch.as_tensor has it
+    return right.td_error(rewards, values, next_values, terminated, gamma)
 
 
 @fault(
@@ -156,5 +156,6 @@ def td_error(rewards, values, next_values, terminated, gamma):
     effect="PyTorch's mean is not defined for integers: who passes rewards of 0 and 1 as integers gets an error.",
 )
 def group_advantages(rewards, groups, baseline, scale):
-    torch.as_tensor(rewards.copy()).mean()
+    if rewards.dtype.kind in "iu":
+        raise RuntimeError("the mean of integers is not defined")  # as torch.mean has it
     return right.group_advantages(rewards, groups, baseline, scale)

@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checked import Result, check, check_function
     from .recording import observe, record, record_to, stop_recording
     from .watching import watch
 
-__all__ = ["__version__", "observe", "record", "record_to", "stop_recording", "watch"]
+__all__ = [
+    "Result",
+    "__version__",
+    "check",
+    "check_function",
+    "observe",
+    "record",
+    "record_to",
+    "stop_recording",
+    "watch",
+]
 
 __version__ = "0.1.0"
 
@@ -16,7 +27,11 @@ __version__ = "0.1.0"
 if not (Path(__file__).parent / "spec").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
-MODULES = dict.fromkeys(("observe", "record", "record_to", "stop_recording"), "recording") | {"watch": "watching"}
+MODULES = {
+    **dict.fromkeys(("Result", "check", "check_function"), "checked"),
+    **dict.fromkeys(("observe", "record", "record_to", "stop_recording"), "recording"),
+    "watch": "watching",
+}
 """Where the public functions stand; imported when they are asked for, since every pytest run imports this module."""
 
 

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import Any
 
 from . import __version__
-from .check import JOBS, check
+from .check_command import JOBS, check
 from .loading import short_names
 from .options import PASSED_ON
 
@@ -119,8 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "tested holds, 1 a clause is violated, 5 nothing was tested. Further arguments go to pytest.",
     )
     checking.add_argument("what", help=f"a .py file, a module, 'cmd: COMMAND', or one of: {', '.join(short_names())}")
-    for name, (takes, does) in PASSED_ON.items():
-        checking.add_argument(f"--{name}", metavar=takes, help=does)
+    for name, option in PASSED_ON.items():
+        checking.add_argument(f"--{name}", metavar=option.takes, help=option.does, **option.action)
     checking.add_argument(
         "--jobs", metavar="N", type=int,
         help=f"ask the candidate in N processes (default: {JOBS}, or 1 for a few operations); "

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from hypothesis import reject
 
+from .faults import museum
 from .limits import COMPILERS, FIRST, HANGS, UNLIMITED, WAITING, Limits, Overdue, Stopped, Unanswered, within
-from .loading import NotLoaded, file_of, place, said_by
+from .loading import NotLoaded, file_of, one_line, place, said_by
 from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
 from .spec.clauses import choices, chosen, clauses, conventions, conventions_of
@@ -66,7 +67,7 @@ class Candidate:
         self.limits = limits
         self.note = note
         self.lost: dict[str, list[Violation]] = {}
-        self.name = str(getattr(module, "NAME", name))
+        self.name = one_line(str(getattr(module, "NAME", name)))
         self.declared = _known(_declaration(module, "CONVENTIONS"))
         self.inferred: dict[str, str] = {}
         self.alike: dict[str, tuple[str, ...]] = {}
@@ -85,7 +86,7 @@ class Candidate:
         """The choices by which an answer was last explained that those in force do not explain."""
         self._told_again: list[Told] | None = None
         self.known_failures = _declaration(module, "KNOWN_FAILURES")
-        _require_clauses(self.known_failures)
+        _require_known(self.known_failures)
         self._processor_time = module.processor_time if isinstance(module, Adapter) else time.process_time
         self.start_trial()
 
@@ -371,7 +372,7 @@ def _declaration(module: Any, name: str) -> dict[str, str]:
     said = getattr(module, name, {})
     if not isinstance(said, dict) or not all(isinstance(text, str) for pair in said.items() for text in pair):
         raise NotLoaded(f"{name} is {said!r}; it has to be a dict from strings to strings")
-    return dict(said)
+    return {key: one_line(text) for key, text in said.items()}
 
 
 def _known(declared: dict[str, str]) -> dict[str, str]:
@@ -391,11 +392,14 @@ def _known(declared: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def _require_clauses(known_failures: dict[str, str]) -> None:
-    """Refuse clauses that there are not."""
-    for id in known_failures:
-        if id not in clauses():
-            raise NotLoaded(f"KNOWN_FAILURES: no chapter has a clause {id!r}")
+def _require_known(known_failures: dict[str, str]) -> None:
+    """Refuse what is no clause, no operation and no fault of the museum."""
+    for name in {*known_failures} - {*clauses(), *OPERATIONS}:
+        slugs = {fault.slug for fault in museum().values()}
+        if name not in slugs:
+            near = difflib.get_close_matches(name, {*clauses(), *OPERATIONS, *slugs}, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise NotLoaded(f"KNOWN_FAILURES: there is no clause, operation or known mistake {name!r}{hint}")
 
 
 def _results(returned: Any, call: Call) -> dict[str, np.ndarray]:

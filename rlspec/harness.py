@@ -4,32 +4,43 @@ import json
 import random
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis.errors import Flaky, Unsatisfiable
+from hypothesis.errors import Unsatisfiable
 
 from . import report
 from .candidate import Candidate
-from .conventions import infer
-from .diagnosis import Diagnosis
 from .drawing import explored, require_exploration, same_everywhere, seed_by_name
 from .first_look import Finding, Looked
+from .judging import Judge, learn
 from .limits import Limits, Stopped, Unanswered, kept
 from .loading import NotLoaded, load
 from .notes import Doing
-from .options import BUDGET, PATIENCE
+from .options import BUDGET, PASSED_ON, PATIENCE, Option
 from .power import operations_asked
 from .properties.checking import Call, Violation
 from .properties.questions import QUESTIONS
 from .reading import charitable
 from .replay import explore, replay
-from .restated import restated
+from .run_record import Record, written
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
-from .verdicts import FORMULAS, USABLE, Outcome, Verdict, differences, exit_status, judge, missing, set_aside
+from .verdicts import (
+    FORMULAS,
+    USABLE,
+    Outcome,
+    Verdict,
+    differences,
+    excuse,
+    exit_status,
+    judge,
+    missing,
+    set_aside,
+    stale,
+)
 from .workers import Briefing, Collected, Survivor
 
 
@@ -79,7 +90,7 @@ class Trial:
         self.problem = briefing.problem or self.looked.problem
         self.other_failures = 0
         self._candidate: Candidate | None = None
-        self._diagnoses: dict[str, Diagnosis] = {}
+        self._judge: Judge | None = None
 
     def candidate(self) -> Candidate:
         """The candidate, loaded at the first call, and its conventions of what is asked inferred.  Raises NotLoaded."""
@@ -96,11 +107,9 @@ class Trial:
             self._candidate.asked_before |= {*self._candidate.lost, *self.briefing.not_probed}
             self._candidate.not_asked = {name: _why_not(found) for name, found in self.looked.findings.items()}
             wanted = set().union(*self.asked.values()) or set(QUESTIONS)
-            for operation in filter(self._candidate.provides, QUESTIONS):
-                if operation in wanted - {*self.briefing.not_probed, *self._candidate.not_asked}:
-                    self._candidate.inferred |= infer(self._candidate, operation)
-                    self._candidate.look(operation)
+            learn(self._candidate, wanted - {*self.briefing.not_probed, *self._candidate.not_asked})
             self.about = self._candidate.about()
+            self._judge = Judge(self._candidate)
             self.doing(Doing())
         return self._candidate
 
@@ -112,51 +121,10 @@ class Trial:
     def outcome(self, item: pytest.Item, error: BaseException | None) -> Outcome:
         """What a property found, from what became of its run."""
         asking = "candidate" in getattr(item, "fixturenames", ())
-        on_trial = self._candidate if asking else None
-        tally: dict[str, Any] = on_trial.tally() if on_trial else {}
-        reason = on_trial.reason if on_trial else ""
-
-        def found(status: str, message: str = "", **evidence: str) -> Outcome:
-            asked = tuple(self.asked.get(item.nodeid, ()))
-            return replace(
-                Outcome(item.name, _clauses(item), status, message=message, evidence=evidence, asked=asked), **tally
-            )
-
-        def violated(charge: Violation, why: str = "") -> Outcome:
-            shown = restated(charge, self.candidate())
-            said = found("violated", f"{shown}{why}{report.under(shown.under)}", **self.evidence(shown))
-            return replace(said, offer=charge.offer)
-
-        match error:
-            case None if not asking or tally.get("answers"):
-                return found("holds")
-            case None:
-                return found("untested", "the property asked nothing")
-            case pytest.skip.Exception():
-                return found("untested" if self.problem else "absent", self.problem or reason or str(error))
-            case Unanswered():
-                return found("untested", f"{error}, as {USABLE} says")
-            case Stopped(charge=Violation() as charge):
-                why = "" if str(charge) == str(error) else f" (perhaps not the smallest input: {error})"
-                return violated(charge, why)
-            case Stopped(judged=judged) if judged:
-                return found("holds", str(error))
-            case Unsatisfiable() | Stopped() if on_trial and on_trial.unusable and _of_all_operations(item):
-                return found("untested", f"{on_trial.unusable}, as {USABLE} says")
-            case Unsatisfiable() | Stopped() if on_trial and on_trial.unusable:
-                return violated(on_trial.unusable)
-            case Unsatisfiable() | Stopped() if reason:
-                return found("declined", reason)
-            case Stopped():
-                return found("untested", str(error))
-            case Unsatisfiable():
-                return found("untested", "no input that was drawn could be judged")
-            case Violation():
-                return violated(error)
-            case Flaky():
-                return found("violated", f"{self.about['name']} gave another answer when it was asked the same again")
-            case _:
-                return found("untested", f"the property itself failed: {type(error).__name__}: {error}")
+        asked = tuple(self.asked.get(item.nodeid, ()))
+        if asking and self._judge is None:
+            return Outcome(item.name, _clauses(item), "untested", message=self.problem, asked=asked)
+        return (self._judge or Judge(None)).outcome(item.name, _clauses(item), asked, asking, error)
 
     def collect(self, items: list[pytest.Item]) -> list[pytest.Item]:
         """Note what is to be checked.  Returns the properties that need not be run: what they ask for is absent."""
@@ -178,24 +146,13 @@ class Trial:
         self.asked = collected.asked
         self.outcomes += collected.known
 
-    def evidence(self, violation: Violation) -> dict[str, Any]:
-        """What shows the violation, and which known mistakes would, if the candidate can be asked for more."""
-        shown, operation, candidate = report.evidence(violation), violation.call.operation.name, self.candidate()
-        if operation in candidate.lost:  # calls of it do not return
-            return shown
-        candidate.start_trial()
-        diagnosis = self._diagnoses.setdefault(operation, Diagnosis(candidate, operation))
-        try:
-            mistakes = diagnosis.mistakes(violation.call)
-        except Stopped:
-            return shown
-        return shown | {"diagnosis": [mistake.as_json() for mistake in mistakes]}
-
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect an outcome; those of other processes come with their reports."""
+        """Collect an outcome; those of other processes come with their reports.  JUnit is left the clauses."""
         found: list[Any] = [
             value for name, value in report.user_properties if name == "rlspec" and report.when != "teardown"
         ]
+        report.user_properties = [pair for pair in report.user_properties if pair[0] != "rlspec"]
         for value in found:
             self.outcomes.append(Outcome(**value["outcome"]))
             self.about, self.problem = value["about"], value["problem"]
@@ -212,13 +169,13 @@ class Trial:
             terminal.stats["failed"] = self.told_once(terminal.stats["failed"])
         verdicts = self.verdicts()
         if self.file:
-            Path(self.file).write_text(report.as_json(self.about, asdict(self.run), verdicts), encoding="utf-8")
+            Path(self.file).write_text(self.record(verdicts).as_json(), encoding="utf-8")
         most = session.config.getoption("maxfail")  # having seen so many, pytest fails, and pytest-xdist is interrupted
         enough = bool(most) and session.testsfailed >= most
         done = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
         if (done or enough) and not self.other_failures:
             if self.recorded is None:
-                session.exitstatus = exit_status(verdicts, self.required)
+                session.exitstatus = exit_status(verdicts, self.required, self.stale())
             else:
                 session.exitstatus = int(bool(differences(verdicts, self.recorded) or missing(verdicts, self.required)))
 
@@ -229,6 +186,8 @@ class Trial:
             terminalreporter.section(f"rlspec: {self.about['name']}")
             for line, colour in report.summary(self.about, verdicts, self.required, self.problem):
                 terminalreporter.write_line(line, **colour)
+            for name, said in self.stale().items():
+                terminalreporter.write_line(f"{name}: {said}", red=True)
             if self.run.explore:
                 again = f"--explore={self.run.explore} --seed={self.run.seed}"
                 terminalreporter.write_line(f"{self.run.explore:,} random examples a property; again with {again}")
@@ -249,10 +208,27 @@ class Trial:
         others = [one for one in failed if one.location[2] not in aside]
         return others + [one for one in failed if one.location[2] in of_formulas & shown]
 
+    def stale(self) -> dict[str, str]:
+        """The operations and mistakes among the known failures that are none any more, with a sentence for each."""
+        return stale(self.outcomes, self.about["known_failures"])
+
+    def record(self, verdicts: dict[str, Verdict], interrupted: bool = False) -> Record:
+        """The record of the run."""
+        return written(self.about, self.what, asdict(self.run), self.outcomes, verdicts, self.problem, interrupted)
+
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict on every clause so far."""
         return judge(self.outcomes, self.about["known_failures"], theorems=self.what == "reference")
 
+
+CANDIDATE = Option(
+    "WHAT",
+    "the implementation on trial: a .py file, a module, a short name from rlspec's candidates, or a program in any "
+    "language, as 'cmd: COMMAND' (default: reference)",
+)
+
+OURS = "rlspec_"
+"""What the names begin with under which pytest keeps our options."""
 
 TRIAL = pytest.StashKey[Trial]()
 LOOKED = pytest.StashKey[Looked]()
@@ -260,55 +236,39 @@ LOOKED = pytest.StashKey[Looked]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--candidate``, ``--verdicts``, ``--expect``, ``--require``, and how the properties are to be run."""
+    """Add ``--candidate``, ``--verdicts``, ``--expect``, ``--require``, and how the properties are to be run.
+
+    Each is also called ``--rlspec-NAME``, and only so where a conftest or another plugin has an option of that name.
+    """
     group = parser.getgroup("rlspec")
-    group.addoption(
-        "--candidate",
-        default="reference",
-        metavar="WHAT",
-        help="the implementation on trial: a .py file, a module, a short name from rlspec's candidates, or a program "
-        "in any language, as 'cmd: COMMAND'",
-    )
-    group.addoption("--verdicts", metavar="FILE", help="write the verdicts to FILE as JSON")
-    group.addoption("--expect", metavar="FILE", help="fail unless the verdicts are those that --verdicts wrote to FILE")
-    group.addoption(
-        "--require",
-        default="",
-        metavar="RET,ADV-3",
-        help="chapters (by their prefix) or clauses that must have been tested",
-    )
-    group.addoption("--explore", metavar="N", type=int, help="let each property draw N random examples, new ones")
-    group.addoption("--seed", metavar="S", type=int, help="draw the random examples of an earlier --explore again")
-    group.addoption(
-        "--budget",
-        metavar="SECONDS",
-        type=float,
-        help=f"judge a property on what it has seen in this time (default: {BUDGET:g} for every 100 examples)",
-    )
-    group.addoption(
-        "--patience",
-        metavar="SECONDS",
-        type=float,
-        default=PATIENCE,
-        help="how long one call of the candidate may take (default: %(default)s)",
-    )
+    taken = {name for one in [parser._anonymous, *parser._groups] for option in one.options for name in option.names()}
+    for name, option in {"candidate": CANDIDATE, **PASSED_ON}.items():
+        names = [f"--{name}", f"--rlspec-{name}"]
+        group.addoption(
+            *(given for given in names if given not in taken),
+            dest=OURS + name,
+            metavar=option.takes,
+            help=option.does.replace("%", "%%"),
+            **({"action": "append"} if option.several else {"type": option.read}),
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set up the trial.  Raises UsageError for an option that makes no sense or a file that cannot be written."""
-    required = [name.strip() for name in config.getoption("--require").split(",") if name.strip()]
+    asked = {name: getattr(config.option, OURS + name) for name in ("candidate", *PASSED_ON)}
+    required = [name.strip() for name in (asked["require"] or "").split(",") if name.strip()]
     known = {name for clause in clauses().values() for name in (clause.id, clause.prefix)}
     if unknown := sorted(set(required) - known):
         prefixes = sorted({clause.prefix for clause in clauses().values()})
         raise pytest.UsageError(f"--require: there is no chapter or clause {', '.join(unknown)}; "
                                 f"the chapters are {', '.join(prefixes)}")  # fmt: skip
-    file = config.getoption("--verdicts")
+    file = asked["verdicts"]
     if file and not Path(file).absolute().parent.is_dir():
         raise pytest.UsageError(f"--verdicts: there is no folder {Path(file).parent}")
-    recorded = _recorded(config.getoption("--expect"))
+    recorded = _recorded(asked["expect"])
     briefing = Briefing(getattr(config, "workerinput", {}), config.stash.get(LOOKED, None))
     trial = config.stash[TRIAL] = Trial(
-        config.getoption("--candidate"), required, file, recorded, _run(config), briefing
+        asked["candidate"] or "reference", required, file, recorded, _run(config), briefing
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
@@ -316,20 +276,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _run(config: pytest.Config) -> Run:
-    options = config.option
-    if any(given is not None and given <= 0 for given in (options.explore, options.budget, options.patience)):
+    explore, seed, budget, patience = (
+        getattr(config.option, OURS + name) for name in ("explore", "seed", "budget", "patience")
+    )
+    if any(given is not None and given <= 0 for given in (explore, budget, patience)):
         raise pytest.UsageError("--explore, --budget and --patience have to be more than 0")
-    if options.explore is None and options.seed is not None:
+    if explore is None and seed is not None:
         raise pytest.UsageError("--seed is for --explore; without it the examples are the same in every run")
-    if options.explore is not None:
-        if options.seed is None:
-            options.seed = random.SystemRandom().getrandbits(32)  # pytest-xdist hands it on to its processes
+    if explore is not None:
+        if seed is None:
+            seed = random.SystemRandom().getrandbits(32)
+            setattr(config.option, f"{OURS}seed", seed)  # pytest-xdist hands it on to its processes
         try:
             require_exploration()
         except NotImplementedError as error:
             raise pytest.UsageError(f"--explore: {error}") from error
-    budget = options.budget or BUDGET * max(1, (options.explore or 0) / 100)
-    return Run(budget, options.patience, options.explore, options.seed)
+    return Run(budget or BUDGET * max(1, (explore or 0) / 100), patience or PATIENCE, explore, seed)
 
 
 def _recorded(file: str | None) -> dict[str, str] | None:
@@ -390,11 +352,6 @@ def _why_not(found: Finding) -> Violation | str:
     if found.arguments is None or not found.violates:
         return found.said
     return Violation(found.said, Call(OPERATIONS[found.operation], found.arguments), actual=found.actual)
-
-
-def _of_all_operations(item: pytest.Item) -> bool:
-    """Whether a property is about what all operations owe, but not about whether there is an answer."""
-    return all(id.startswith("OPS-") and id != USABLE for id in _clauses(item))
 
 
 def _clauses(item: pytest.Item) -> tuple[str, ...]:
@@ -459,9 +416,10 @@ def pytest_runtest_makereport(
         outcomes = [outcome, *_first_look(error, trial.looked)]
         said = [{"outcome": asdict(one), "about": trial.about, "problem": trial.problem} for one in outcomes]
         result.user_properties += [("rlspec", one) for one in said]
+        result.user_properties += [("clause", id) for id in outcome.clauses]
         if outcome.status == "violated":
             result.longrepr = report.violation(outcome)
-            known = [trial.about["known_failures"].get(id) for id in outcome.clauses]
+            known = [excuse(outcome, id, trial.about["known_failures"]) for id in outcome.clauses]
             if all(known):
                 result.outcome, result.wasxfail = "skipped", known[0]
         elif outcome.status == "holds":

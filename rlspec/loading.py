@@ -82,9 +82,14 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
+def one_line(text: str) -> str:
+    """A text in one line, without what a terminal would take for a command; such signs become spaces."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
 def said_by(error: BaseException) -> str:
     """An error's type and message, in one line."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

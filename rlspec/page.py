@@ -14,7 +14,7 @@ from .harness import LOOKED, TRIAL, Trial
 from .lines import MARGIN, Line, sentence, several, wrapped
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
-from .verdicts import Outcome, counted, differences, missing, operation_of, set_aside
+from .verdicts import Outcome, counted, differences, excuse, missing, operation_of, set_aside
 from .worked import upright
 
 LINKS = 3
@@ -132,7 +132,7 @@ class Page:
 
     def _wrong(self, name: str, found: list[Block]) -> Iterator[Line]:
         known = self.trial.about["known_failures"]
-        excused = all(id in known for block in found for id in block.ids)
+        excused = all(excuse(one, id, known) for block in found for one in block.outcomes for id in one.clauses)
         causes = [self._causes(block) for block in found]
         many = sum(map(len, causes))
         levels = {clauses()[id].level for block in found for id in block.ids}
@@ -298,6 +298,8 @@ class Page:
         for id, verdict in self.verdicts.items():
             if verdict.verdict == "stale":
                 yield from wrapped(self.width, f"{id}: {verdict.message}", "", "red")
+        for name, said in trial.stale().items():
+            yield from wrapped(self.width, f"{name}: {said}", "", "red")
         failed = {one.property: one.message for one in self.outcomes if one.message.startswith("the property itself")}
         for name, message in failed.items():
             yield from wrapped(self.width, f"{name}: {message}", "", "red")

@@ -86,7 +86,7 @@ def _arguments(
             continue
         if spec:
             array, types[name] = _array(given[name])
-            found[name] = _arranged(array, spec, axes, name)
+            found[name] = arranged(array, spec, axes, name)
         else:
             found[name] = _plain(given[name])
     for name in operation.parameters:
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _arranged(array: np.ndarray, spec: Sequence[str], axes: str | None, name: str) -> np.ndarray:
+def arranged(array: np.ndarray, spec: Sequence[str], axes: str | None, name: str) -> np.ndarray:
     """The array with the axes that the operation wants, from those that it has."""
     has = axes.split() if axes else [*spec]
     if axes is None and array.ndim == len(spec) - 1 and spec[0] == "B":
@@ -135,7 +135,7 @@ def _results(operation: Operation, result: Any, given: Mapping[str, Any], axes: 
     for (name, spec), part in zip(operation.results.items(), parts, strict=False):  # the later ones may be lacking
         if part is not None:
             array, types[f"result {name}"] = _array(part)
-            found[name] = _arranged(array, spec, axes, name or "the result")
+            found[name] = arranged(array, spec, axes, name or "the result")
     return found, types
 
 

@@ -1,14 +1,15 @@
 """What a person, or a program, is told: the evidence of a violation, and the verdicts."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import fill
 from typing import Any
 
-from . import __version__
-from .properties.checking import Violation, show
+import numpy as np
+
+from .properties.checking import Call, Violation, show
 from .spec.clauses import CHAPTERS, clauses
 from .verdicts import FORMULAS, Outcome, Verdict, counted, missing, operation_of
+from .wire import DTYPES, encoded
 from .worked import worked
 
 COLOURS = {
@@ -28,9 +29,22 @@ def evidence(error: Violation) -> dict[str, Any]:
         found["expected"] = show(error.expected)
     if error.actual is not None:
         found["actual"] = show(error.actual)
+    if error.result:
+        found["result"] = error.result
+    if written := _inputs(call):
+        found["inputs"] = written
     if error.expected is not None and (table := worked(call, {"expected": error.expected, "actual": error.actual})):
         found["worked"] = table
     return found
+
+
+def _inputs(call: Call) -> dict[str, Any]:
+    """The arguments as JSON has them, by their names; nothing, where one is of a type that has no such form."""
+    arguments = dict(zip(call.operation.parameters, call.arguments, strict=True))
+    arrays = [value for value in arguments.values() if isinstance(value, np.ndarray)]
+    if any(array.dtype.kind not in "UO" and array.dtype.name not in DTYPES for array in arrays):
+        return {}
+    return {name: encoded(value) for name, value in arguments.items()}
 
 
 def under(choices: Mapping[str, str]) -> str:
@@ -90,18 +104,6 @@ def called(operation: str, arguments: Mapping[str, str]) -> list[str]:
 
 def _indented(text: str) -> str:
     return fill(text, width=100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-
-
-def as_json(about: Mapping[str, Any], run: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> str:
-    """The file that ``--verdicts`` writes (its schema is in the README)."""
-    content = {
-        "candidate": about["name"],
-        "rlspec": __version__,
-        "run": run,
-        "conventions": {how: about[how] for how in ("declared", "inferred", "alike")},
-        "clauses": {id: verdict.as_json() for id, verdict in verdicts.items()},
-    }
-    return json.dumps(content, indent=2) + "\n"
 
 
 def _lines(verdict: Verdict) -> Iterator[tuple[str, dict[str, bool]]]:

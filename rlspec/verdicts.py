@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .spec.clauses import Clause, clauses
+from .spec.operations import OPERATIONS
 
 VERDICTS = ("holds", "violated", "known", "stale", "declined", "absent", "untested")
 """What a clause's verdict can be.
@@ -76,15 +77,48 @@ class Verdict:
 def judge(outcomes: Iterable[Outcome], known_failures: Mapping[str, str], theorems: bool) -> dict[str, Verdict]:
     """The verdict on every clause that binds the candidate, by its id.
 
-    known_failures: reasons, by clause, for which a violation is expected.
+    known_failures: reasons for which a violation is expected, by clause, operation or mistake.
     theorems: whether the theorems were to be checked too, as they are on the reference.
     """
     outcomes = sorted(set_aside(outcomes), key=lambda outcome: outcome.property)  # processes finish in any order
     levels = {"MUST", "LEMMA", "SHOULD"} | ({"THEOREM"} if theorems else set())
     return {
-        id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures.get(id))
+        id: _judge_one(clause, [outcome for outcome in outcomes if id in outcome.clauses], known_failures)
         for id, clause in clauses().items()
         if clause.level in levels
+    }
+
+
+def excuse(outcome: Outcome, id: str, known_failures: Mapping[str, str]) -> str:
+    """Why a violation of a clause is expected: for the clause, the operation or a mistake; empty, if it is not."""
+    mistakes = [mistake for mistake in outcome.evidence.get("diagnosis", ()) if mistake["explained"]]
+    slugs = [fault["slug"] for mistake in mistakes for fault in mistake["faults"]]
+    return next((known_failures[name] for name in (id, operation_of(outcome), *slugs) if name in known_failures), "")
+
+
+def stale(outcomes: Iterable[Outcome], known_failures: Mapping[str, str]) -> dict[str, str]:
+    """A sentence for each operation and each mistake that is expected to fail, and does not.
+
+    Judged are those of which all formulas together were asked (OPS-8); of clauses the verdicts say it.
+    """
+    outcomes = list(outcomes)
+    operations = {name: [name] for name in known_failures if name in OPERATIONS}
+    if others := {name for name in known_failures if name not in clauses() and name not in OPERATIONS}:
+        from .faults import museum  # all of it, which a run without known mistakes need not load
+
+        of_slug = {name: [one.operation for one in museum().values() if one.slug == name] for name in others}
+        operations |= of_slug
+    judged = {
+        operation_of(one) or name
+        for one in outcomes
+        if one.clauses == (FORMULAS,) and one.status in ("holds", "violated")
+        for name in one.asked
+    }
+    violated = [one for one in outcomes if one.status == "violated"]
+    return {
+        name: f"declared in KNOWN_FAILURES ({known_failures[name]}), but it is not so any more"
+        for name, of in operations.items()
+        if judged.intersection(of) and not any(excuse(one, "", {name: "known"}) for one in violated)
     }
 
 
@@ -145,7 +179,7 @@ def _by_operation(outcomes: list[Outcome]) -> list[Outcome]:
     return list(shortest.values())
 
 
-def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Verdict:
+def _judge_one(clause: Clause, outcomes: list[Outcome], known_failures: Mapping[str, str]) -> Verdict:
     order = ("violated", "holds", "declined", "untested", "absent")
     statuses = {outcome.status for outcome in outcomes}
     named_by = {name: ids for outcome in outcomes for name, ids in outcome.named_by.items()}
@@ -154,18 +188,15 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
     status = next((status for status in order if status in statuses), "untested")
     deciding = [outcome for outcome in outcomes if outcome.status == status]
     if status == "violated":
-        deciding = _by_operation(deciding)
+        deciding = _by_operation([one for one in deciding if not excuse(one, clause.id, known_failures)] or deciding)
     elif named_by:
         deciding = [outcome for outcome in deciding if outcome.named_by]
     first, *further = deciding or [Outcome("", (), "untested")]
     verdict, message = status, next((outcome.message for outcome in deciding if outcome.message), "")
-    if known is not None and status in ("violated", "holds"):
-        verdict = "known" if status == "violated" else "stale"
-        message = (
-            f"{message} [known: {known}]"
-            if verdict == "known"
-            else f"declared in KNOWN_FAILURES ({known}), but it holds"
-        )
+    if status == "violated" and (known := excuse(first, clause.id, known_failures)):
+        verdict, message = "known", f"{message} [known: {known}]"
+    elif status == "holds" and clause.id in known_failures:
+        verdict, message = "stale", f"declared in KNOWN_FAILURES ({known_failures[clause.id]}), but it holds"
     ran = [outcome for outcome in outcomes if outcome.status in ("violated", "holds")]
     return Verdict(
         clause,
@@ -180,6 +211,41 @@ def _judge_one(clause: Clause, outcomes: list[Outcome], known: str | None) -> Ve
         also=tuple(further) if status == "violated" else (),
         named_by=named_by,
     )
+
+
+def by_operation(
+    outcomes: Iterable[Outcome], verdicts: Mapping[str, Verdict], known_failures: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """For each operation that was asked the clauses that were checked on it, with the verdict on each.
+
+    A violation is of the operation that is charged alone, and says nothing of others that the property asks.
+    """
+    order = ("violated", "holds", "declined", "untested")
+    found: dict[str, dict[str, str]] = {}
+    outcomes = set_aside(outcomes)
+    for outcome in outcomes:
+        charged = operation_of(outcome)
+        for name in [charged] if charged else outcome.asked if outcome.status in order[1:] else ():
+            for id in outcome.clauses:
+                if id in verdicts:
+                    said = [outcome.status, found.setdefault(name, {}).get(id, outcome.status)]
+                    found[name][id] = min(said, key=order.index)
+    open_ones = {
+        (operation_of(outcome), id)
+        for outcome in outcomes
+        if outcome.status == "violated"
+        for id in outcome.clauses
+        if not excuse(outcome, id, known_failures)
+    }
+    return {
+        name: {
+            id: "known" if found[name][id] == "violated" and (name, id) not in open_ones else found[name][id]
+            for id in verdicts
+            if id in found[name]
+        }
+        for name in OPERATIONS
+        if name in found
+    }
 
 
 def counted(verdicts: Mapping[str, Verdict]) -> str:
@@ -210,13 +276,14 @@ def differences(verdicts: Mapping[str, Verdict], recorded: Mapping[str, str]) ->
     ]
 
 
-def exit_status(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> int:
+def exit_status(verdicts: Mapping[str, Verdict], required: Iterable[str], stale: Iterable[str] = ()) -> int:
     """What a run exits with.
 
-    0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and not tested;
+    0 if something was tested and all of it holds; 1 if a clause is violated, stale, or required and not tested, or
+    there are other known failures that are none any more, by their names under ``stale``;
     5, pytest's status for a run without tests, if nothing was tested at all.
     """
     found = {verdict.verdict for verdict in verdicts.values()}
-    if found & {"violated", "stale"} or missing(verdicts, required):
+    if found & {"violated", "stale"} or missing(verdicts, required) or [*stale]:
         return 1
     return 0 if found & {"holds", "known"} else 5

@@ -431,6 +431,26 @@ def test_a_known_failure_of_another_clause_excuses_nothing(check, write):
     assert (result.status, result.verdicts) == (1, {"RET-2": "violated"})
 
 
+def test_a_known_failure_may_be_an_operation_or_a_mistake(check, write):
+    select = ["-k", "gae and (formulas or truncation) or truncation_is_a_cut"]
+    for name, status in {"gae": 0, "truncation-as-termination": 0, "td_error": 1}.items():
+        source = f"KNOWN_FAILURES = {{{name!r}: 'issue 7'}}\n{TRUNCATION_AS_TERMINATION}"
+        result = check(write(source, f"{name.replace('-', '_')}.py"), *select)
+        assert result.status == status, result.text
+        assert result.verdicts["ADV-3"] == ("known" if status == 0 else "violated")
+        assert result.said["operations"]["gae"]["ADV-3"] == result.verdicts["ADV-3"]
+
+
+def test_an_operation_and_a_mistake_must_still_fail(check, write):
+    known = "KNOWN_FAILURES = {'gae': 'issue 7', 'truncation-as-termination': 'issue 8'}\n"
+    honest = TRUNCATION_AS_TERMINATION.replace("where(ended, 0, next", "where(terminated, 0, next")
+    result = check(write(known + honest), *properties("formulas"))
+    said = "declared in KNOWN_FAILURES ({}), but it is not so any more"
+    assert result.said["stale"] == {"gae": said.format("issue 7"), "truncation-as-termination": said.format("issue 8")}
+    assert result.status == 1
+    assert f"gae: {said.format('issue 7')}" in result.text
+
+
 def test_recorded_verdicts_are_expected_to_the_letter(check, write, tmp_path):
     file = write(HONEST.replace("gamma * following", "following"))
     selected = properties(RET_2, ADV_1)
@@ -732,7 +752,7 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
         ("KNOWN_FAILURES = ['RET-2']", "KNOWN_FAILURES is ['RET-2']; it has to be a dict"),
         ("CONVENTIONS = {'precison': 'float32'}", "there is no convention 'precison'; did you mean 'precision'?"),
         ("CONVENTIONS = {'gae.precision': 'float16'}", "gae.precision cannot be 'float16'; the choices are"),
-        ("KNOWN_FAILURES = {'RET-99': 'why'}", "no chapter has a clause 'RET-99'"),
+        ("KNOWN_FAILURES = {'RET-99': 'why'}", "there is no clause, operation or known mistake 'RET-99'; did you mean"),
     ],
 )  # fmt: skip
 def test_a_declaration_that_says_nothing_is_refused_by_name(check, write, says, message):

@@ -35,3 +35,15 @@ def test_the_transcript_is_what_the_example_prints(tmp_path):
 def test_there_are_exactly_two_set_up_commands():
     set_up = re.search(r"^## Set up$.*?```sh\n(.*?)```", README.read_text(), re.DOTALL | re.MULTILINE)
     assert len(set_up[1].splitlines()) == 2
+
+
+def test_the_lines_from_python_and_the_test_of_ones_own_are_run(tmp_path):
+    for name in ("my_adapter.py", "from_python.py", "test_formulas.py"):
+        (tmp_path / name).write_text(block(f"example: {name}"))
+    printed, tested = (
+        subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for command in (["from_python.py"], ["-m", "pytest", "-q", "-p", "no:cacheprovider"])
+    )
+    assert printed.stdout.startswith(block("transcript: python from_python.py")), printed.stderr
+    assert "FAILED test_formulas.py::test_formulas[mine-ADV-3]" in tested.stdout
+    assert "1 failed, 1 passed" in tested.stdout

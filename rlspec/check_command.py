@@ -42,7 +42,9 @@ def check(arguments: Namespace, rest: list[str]) -> int:
     Whatever pytest configuration the current folder has, it does not count.
     """
     asked = {name: value for name in PASSED_ON if (value := getattr(arguments, name))}
-    options = [f"--candidate={arguments.what}", *(f"--{name}={value}" for name, value in asked.items())]
+    options = [f"--rlspec-candidate={arguments.what}"]
+    for name, value in asked.items():
+        options += [f"--rlspec-{name}={one}" for one in (value if isinstance(value, list) else [value])]
     if any(argument in AS_PYTEST_DOES for argument in rest):
         return _pytest(options, JOBS if arguments.jobs is None else arguments.jobs, ["--show-capture=no", *rest])
     return Checking(arguments, options, rest).run()

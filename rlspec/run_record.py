@@ -1,0 +1,248 @@
+"""The record of a run: one JSON object that reports, comparisons and reproductions are made from.
+
+Its form is ``record.schema.json``.  Nothing heavy is imported here.
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .spec.clauses import clauses
+from .verdicts import VERDICTS, Outcome, Verdict, by_operation, stale
+
+SCHEMA = 1
+"""The version of the form.  Records without one are of rlspec 0.1.0 before it had a version, and are read as well."""
+
+LIBRARIES = ("numpy", "hypothesis", "pytest", "torch", "jax")
+"""The libraries whose versions are recorded, where they are loaded."""
+
+
+class NotARecord(ValueError):
+    """A file that is no record, or one of a later form; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One violation as a record has it: of a clause by an operation."""
+
+    clause: str
+    operation: str
+    found: Mapping[str, Any]
+    """Its ``property``, ``message``, ``arguments``, ``expected``, ``actual``, ``worked`` and ``diagnosis``, if any."""
+
+    @property
+    def level(self) -> str:
+        """MUST, LEMMA or SHOULD."""
+        return clauses()[self.clause].level if self.clause in clauses() else "MUST"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What one operation does wrong, with the violations that show it."""
+
+    operation: str
+    words: str
+    """One sentence."""
+    faults: tuple[Mapping[str, Any], ...]
+    """The known faults that do the same, each with ``id``, ``slug``, ``effect`` and ``seen``."""
+    violations: tuple[Violation, ...]
+
+    @property
+    def clauses(self) -> list[str]:
+        """The clauses that it breaks."""
+        broken = {one.clause for one in self.violations}
+        return [id for id in clauses() if id in broken]
+
+    @property
+    def shown(self) -> Violation:
+        """The violation with the smallest input, if possible one that says what was expected."""
+
+        def size(one: Violation) -> tuple[bool, int]:
+            return "expected" not in one.found, len(str(one.found.get("arguments")))
+
+        return min(self.violations, key=size)
+
+    @property
+    def only_should(self) -> bool:
+        """Whether nothing that it breaks MUST hold."""
+        return all(one.level == "SHOULD" for one in self.violations)
+
+
+class Record:
+    """What a run found.
+
+    said: the JSON object.  Raises NotARecord for what is none.
+    """
+
+    def __init__(self, said: Any) -> None:
+        if not isinstance(said, dict) or not isinstance(said.get("clauses"), dict) or "candidate" not in said:
+            raise NotARecord("is not a file that --verdicts wrote")
+        if said.get("schema", 0) > SCHEMA:
+            raise NotARecord(
+                f"has the form {said['schema']} of a later rlspec ({said.get('rlspec')}); this one, {__version__}, "
+                f"reads forms up to {SCHEMA}"
+            )
+        if not all(isinstance(one, dict) and one.get("verdict") in VERDICTS for one in said["clauses"].values()):
+            raise NotARecord("is not a file that --verdicts wrote: a clause has no verdict")
+        self.said: dict[str, Any] = said
+
+    @classmethod
+    def read(cls, file: str | Path) -> "Record":
+        """A record from its file.  Raises NotARecord, with the file's name."""
+        try:
+            return cls(json.loads(Path(file).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise NotARecord(f"{file} cannot be read: {error.strerror}") from error
+        except NotARecord as error:
+            raise NotARecord(f"{file} {error}") from None
+        except ValueError as error:
+            raise NotARecord(f"{file} is not a file that --verdicts wrote: {error}") from None
+
+    def as_json(self) -> str:
+        """The record as a text of JSON."""
+        return json.dumps(self.said, indent=2) + "\n"
+
+    @property
+    def name(self) -> str:
+        """What the candidate is called."""
+        return str(self.said["candidate"])
+
+    @property
+    def clauses(self) -> dict[str, dict[str, Any]]:
+        """By id what was found of each clause."""
+        return dict(self.said["clauses"])
+
+    @property
+    def operations(self) -> dict[str, dict[str, str]]:
+        """By operation the verdicts on the clauses that were checked on it; nothing, in a record without a version."""
+        return dict(self.said.get("operations", {}))
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """The verdict on each clause."""
+        return {id: one["verdict"] for id, one in self.clauses.items()}
+
+    def of(self, *verdicts: str) -> list[str]:
+        """The clauses with one of these verdicts."""
+        return [id for id, verdict in self.verdicts.items() if verdict in verdicts]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a clause is violated, or a known failure is none any more."""
+        return bool(self.of("violated", "stale") or self.said.get("stale"))
+
+    @property
+    def tested(self) -> bool:
+        """Whether anything was."""
+        return bool(self.of("holds", "violated", "known", "stale"))
+
+    def violations(self) -> Iterator[Violation]:
+        """All violations, known ones too."""
+        for id, one in self.clauses.items():
+            if one["verdict"] in ("violated", "known"):
+                for found in [one, *one.get("also", [])]:
+                    yield Violation(id, found.get("operation", ""), found)
+
+    def mistakes(self) -> list[Mistake]:
+        """What is wrong, a mistake at a time: by operation, and what MUST hold first, then what is explained."""
+        groups: list[list[Violation]] = []
+        for new in self.violations():
+            same = [group for group in groups if any(_alike(one, new) for one in group)]
+            groups = [group for group in groups if group not in same] + [[one for of in same for one in of] + [new]]
+        found = [mistake for group in groups for mistake in _mistakes(tuple(group))]
+        places = {mistake.operation: place for place, mistake in reversed([*enumerate(found)])}
+        explained = {True: 0, False: 1}
+        return sorted(
+            found,
+            key=lambda one: (places[one.operation], one.only_should, explained[bool(one.faults)], -len(one.clauses)),
+        )
+
+
+def _alike(one: Violation, other: Violation) -> bool:
+    """Whether two violations show the same mistake."""
+    return one.operation == other.operation and bool(_recognised(one) & _recognised(other))
+
+
+def _recognised(one: Violation) -> set[Any]:
+    """What the mistakes that explain a violation are recognised by; all that is not explained is one."""
+    said = {
+        (frozenset(fault["id"] for fault in mistake["faults"]) or mistake["words"]) if mistake["explained"] else None
+        for mistake in one.found.get("diagnosis", [])
+    }
+    return said or {one.found.get("message")}
+
+
+def _mistakes(group: tuple[Violation, ...]) -> list[Mistake]:
+    """What a group of violations shows: one mistake, or the known ones that are made at once."""
+    whole = Mistake(group[0].operation, "", (), group)
+    shown = whole.shown.found
+    said = next(iter(shown.get("diagnosis", [])), None)
+    if not said or not shown.keys() & {"expected", "actual"} or (not said["explained"] and "expected" not in shown):
+        words = shown.get("message", "")
+        return [Mistake(whole.operation, _sentence(words), (), group)]
+    if not said["explained"]:
+        unknown = "No known mistake, and no small change of what is right, does the same."
+        return [Mistake(whole.operation, f"{_sentence(said['words'])} {unknown}", (), group)]
+    if said["edited"]:
+        exactly = "It behaves exactly " if said["words"].startswith("as if") else ""
+        return [Mistake(whole.operation, _sentence(exactly + said["words"]), tuple(said["faults"]), group)]
+    return [
+        Mistake(whole.operation, f"It makes the known mistake {one['slug']}. {one['effect']}", (one,), group)
+        for one in said["faults"]
+    ]
+
+
+def _sentence(text: str) -> str:
+    text = text.rstrip()
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def written(
+    about: Mapping[str, Any],
+    what: str,
+    run: Mapping[str, Any],
+    outcomes: Sequence[Outcome],
+    verdicts: Mapping[str, Verdict],
+    problem: str = "",
+    interrupted: bool = False,
+) -> Record:
+    """The record of a run that is over, or was interrupted.
+
+    about: as ``Candidate.about`` has it.  what: what the candidate was called up by.  run: budget, patience, explore
+    and seed.  problem: why the candidate cannot be had.
+    """
+    return Record(
+        {
+            "schema": SCHEMA,
+            "candidate": about["name"],
+            "what": what,
+            "rlspec": __version__,
+            "versions": versions(),
+            "run": dict(run),
+            "problem": problem,
+            "interrupted": interrupted,
+            "conventions": {how: about[how] for how in ("declared", "inferred", "alike")},
+            "known_failures": about["known_failures"],
+            "operations": by_operation(outcomes, verdicts, about["known_failures"]),
+            "stale": stale(outcomes, about["known_failures"]),
+            "clauses": {id: verdict.as_json() for id, verdict in verdicts.items()},
+        }
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that the answers may depend on."""
+    found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
+    for name in LIBRARIES:
+        if name in sys.modules:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue
+    return found
