@@ -22,6 +22,7 @@ from rlspec.reference import (
     ppo,
     preference,
     reductions,
+    replay,
     returns,
     surrogate,
 )
@@ -504,3 +505,31 @@ def symexp(values):
 
 def two_hot(values, bins):
     return np.array([running.two_hot(value, bins.tolist()) for value in values.tolist()])
+
+
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    arrays = rewards, next_values, *_flags(terminated, truncated)
+    return _time_leading(replay.replayed_targets, *arrays, capacity, gamma, n)
+
+
+def sampling_probabilities(priorities, alpha):
+    return np.array(replay.sampling_probabilities(priorities.tolist(), alpha))
+
+
+def priority_weights(probabilities, sampled, beta, **conventions):
+    return np.array(replay.priority_weights(probabilities.tolist(), sampled.tolist(), beta, **conventions))
+
+
+def sampled_slots(priorities, uniforms, **conventions):
+    return np.array(replay.sampled_slots(priorities.tolist(), uniforms.tolist(), **conventions))
+
+
+def sequence_masks(terminated, truncated, burn_in, **conventions):
+    masks = replay.sequence_masks(*(array.T for array in _flags(terminated, truncated)), burn_in, **conventions)
+    return tuple(np.array(mask).T for mask in masks)
+
+
+def autoreset_transitions(observed_values, final_values, terminated, truncated, mode):
+    arrays = observed_values, final_values, *_flags(terminated, truncated)
+    answers = replay.autoreset_transitions(*(array.T for array in arrays), mode)
+    return tuple(np.array(answer).T for answer in answers)

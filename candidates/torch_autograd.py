@@ -858,3 +858,48 @@ def two_hot(values, bins):
     rising[:, 1:] = (values - bins[:-1]) / gaps
     falling[:, :-1] = (bins[1:] - values) / gaps
     return torch.minimum(rising, falling).clamp(0, 1).numpy()
+
+
+# Replay: what is stored is sliced off, places are sorted among sums, flags are shifted.
+
+
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    rewards = _tensor(rewards)
+    first = max(0, rewards.shape[1] - capacity)
+    stored = (array[:, first:] for array in (rewards, next_values, terminated, truncated))
+    return np.concatenate([torch.zeros_like(rewards[:, :first]), n_step_return(*stored, gamma, n)], axis=1)
+
+
+def sampling_probabilities(priorities, alpha):
+    return (alpha * _tensor(priorities).log()).softmax(0).numpy()
+
+
+def priority_weights(probabilities, sampled, beta):
+    logs = -beta * _tensor(probabilities)[torch.from_numpy(np.array(sampled)).long()].log()
+    return (logs - logs.max()).exp().numpy()
+
+
+def sampled_slots(priorities, uniforms):
+    shares = (_tensor(uniforms) + torch.arange(len(uniforms))) / len(uniforms)
+    ends = _tensor(priorities).cumsum(0)
+    return torch.searchsorted(ends, (shares * ends[-1]).to(ends.dtype), right=True).numpy()
+
+
+def _one_later(flags: Tensor) -> Tensor:
+    """Each step's flag at the step after it."""
+    return torch.nn.functional.pad(flags[:, :-1], (1, 0))
+
+
+def sequence_masks(terminated, truncated, burn_in):
+    ended = _flags(terminated) | _flags(truncated)
+    counted = torch.arange(ended.shape[1]) >= burn_in
+    return _one_later(ended).numpy(), counted.expand(ended.shape).numpy()
+
+
+def autoreset_transitions(observed_values, final_values, terminated, truncated, mode):
+    ended, observed = _flags(terminated) | _flags(truncated), _tensor(observed_values)
+    if mode == "same step":
+        final = _tensor(final_values).to(observed.dtype)
+        return torch.where(ended, final, observed).numpy(), torch.ones_like(ended).numpy()
+    resets = _one_later(ended)
+    return observed.masked_fill(resets, 0).numpy(), (~resets).numpy()

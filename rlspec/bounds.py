@@ -32,7 +32,7 @@ The radius is a bound for the reference's order only.  For others no such number
 order may have large parts in another.
 """
 
-WHOLE = (*MASKS, "terminated", "truncated", "groups", "tokens", "n")
+WHOLE = (*MASKS, "terminated", "truncated", "groups", "tokens", "n", "capacity", "sampled", "burn_in")
 """Arguments that are no real numbers."""
 
 Arguments = tuple[Any, ...]

@@ -36,7 +36,7 @@ RATIONAL = frozenset({
     "accumulate", "completion_logp", "ipo_loss", "sppo_loss", "sarsa_target", "expected_sarsa_target", "q_target",
     "double_q_target", "smoothed_actions", "twin_q_target", "soft_target", "n_step_target", "tree_backup",
     "watkins_target", "huber_loss", "categorical_projection", "quantile_huber_loss", "dueling",
-    "effective_sample_size",
+    "effective_sample_size", "replayed_targets", "sampled_slots", "sequence_masks", "autoreset_transitions",
 })  # fmt: skip
 """The operations whose answers are fractions: no exponential, logarithm or root is in them."""
 

@@ -25,6 +25,7 @@ CHAPTERS = (
     "advantages",
     "targets",
     "statistics",
+    "replay",
     "policy_gradient",
     "critics",
     "distributions",

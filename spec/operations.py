@@ -47,6 +47,8 @@ Token = Annotated[int, ()]
 Atoms = Annotated[Array, ("B", "K")]
 Bins = Annotated[Array, ("K",)]
 Features = Annotated[Array, ("A",)]
+Slots = Annotated[Array, ("C",)]
+Draws = Annotated[Array, ("K",)]
 
 MASKS = ("mask", "completion_mask", "legal", "valid")
 """The parameters that say which entries count."""
@@ -440,6 +442,57 @@ def symexp(values: Rows) -> Rows:
 @_operation("statistics", row_by_row=False)
 def two_hot(values: Rows, bins: Bins) -> Atoms:
     """Each value as a distribution over the two bins around it, whose mean it is; bins are increasing."""
+
+
+@_operation("replay")
+def replayed_targets(
+    rewards: Steps,
+    next_values: Steps,
+    terminated: Flags,
+    truncated: Flags,
+    capacity: Count,
+    gamma: Number,
+    n: Count,
+) -> Steps:
+    """Each transition's n-step target from a ring that a row was put into; 0 for one that was overwritten.
+
+    A row's T transitions come from one environment, and the ring has room for the newest capacity of them.
+    """
+
+
+@_operation("replay", row_by_row=False)
+def sampling_probabilities(priorities: Slots, alpha: Number) -> Slots:
+    """p_i^alpha / sum_k p_k^alpha of C priorities, which are positive."""
+
+
+@_operation("replay", row_by_row=False)
+def priority_weights(probabilities: Slots, sampled: Draws, beta: Number) -> Draws:
+    """(C P(i))^-beta of the K slots i that were sampled, over the largest; sampled are their numbers, from 0 on."""
+
+
+@_operation("replay", row_by_row=False)
+def sampled_slots(priorities: Slots, uniforms: Draws) -> Draws:
+    """The slot that each of K numbers in (0, 1) falls on, the slots being as wide as their priorities.
+
+    Number k is the place in the k-th of K equal parts of the priorities' sum; a priority may be 0.
+    """
+
+
+@_operation("replay", "resets", "counted")
+def sequence_masks(terminated: Flags, truncated: Flags, burn_in: Count) -> tuple[Flags, Flags]:
+    """Before which steps of a sequence a recurrent state is set to its beginning, and which steps a loss counts."""
+
+
+@_operation("replay", "next_values", "valid")
+def autoreset_transitions(
+    observed_values: Steps, final_values: Steps, terminated: Flags, truncated: Flags, mode: Name
+) -> tuple[Steps, Flags]:
+    """The values of the steps' true successors, and which steps are transitions, in environments that reset themselves.
+
+    observed_values are those of what a step returned; final_values, where an episode ended, those of its last
+    observation as it was told beside.  mode: "same step" or "next step", in which a reset happens.  An entry that is no
+    transition is 0.
+    """
 
 
 @_operation("policy_gradient")

@@ -35,6 +35,7 @@ from rlspec.reference import (
     policy_gradient,
     ppo,
     preference,
+    replay,
     targets,
     variance,
 )
@@ -329,6 +330,24 @@ WRONG += [
     ("mean_retrace_target_of_exact_values", targets, "retrace", trusted_fully),
     ("step_towards_the_mean_target", targets, "expected_backup", doubled(targets.expected_backup)),
     ("step_towards_the_mean_target", targets, "optimal_backup", doubled(targets.optimal_backup)),
+]
+
+
+def over_their_own(chances, sampled, beta, maximum):
+    """Weights over the largest of what was drawn, whichever is asked for."""
+    return weights_of_slots(chances, sampled, beta, "batch")
+
+
+def slots_in_reverse(priorities, uniforms, parts):
+    """The slots as if they lay the other way round."""
+    return slots_of_places(priorities[::-1], uniforms, parts)
+
+
+weights_of_slots, slots_of_places = replay.priority_weights, replay.sampled_slots
+
+WRONG += [
+    ("weights_over_the_buffers_maximum", replay, "priority_weights", over_their_own),
+    ("slot_is_drawn_as_often", replay, "sampled_slots", slots_in_reverse),
 ]
 
 
