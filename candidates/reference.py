@@ -525,11 +525,12 @@ def sampled_slots(priorities, uniforms, **conventions):
 
 
 def sequence_masks(terminated, truncated, burn_in, **conventions):
-    masks = replay.sequence_masks(*(array.T for array in _flags(terminated, truncated)), burn_in, **conventions)
+    over, stopped = (list(array.T) for array in _flags(terminated, truncated))
+    masks = replay.sequence_masks(over, stopped, burn_in, **conventions)
     return tuple(np.array(mask).T for mask in masks)
 
 
 def autoreset_transitions(observed_values, final_values, terminated, truncated, mode):
-    arrays = observed_values, final_values, *_flags(terminated, truncated)
-    answers = replay.autoreset_transitions(*(array.T for array in arrays), mode)
+    over, stopped = (list(array.T) for array in _flags(terminated, truncated))
+    answers = replay.autoreset_transitions(observed_values.T, final_values.T, over, stopped, mode)
     return tuple(np.array(answer).T for answer in answers)

@@ -866,7 +866,7 @@ def two_hot(values, bins):
 def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
     rewards = _tensor(rewards)
     first = max(0, rewards.shape[1] - capacity)
-    stored = (array[:, first:] for array in (rewards, next_values, terminated, truncated))
+    stored = rewards[:, first:], next_values[:, first:], terminated[:, first:], truncated[:, first:]
     return np.concatenate([torch.zeros_like(rewards[:, :first]), n_step_return(*stored, gamma, n)], axis=1)
 
 

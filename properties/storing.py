@@ -136,7 +136,7 @@ class Resetting:
         return self.terminated | self.truncated
 
 
-NOT_ROUNDED = {"magnitude": 0, "roundings": 1}
+NOT_ROUNDED: dict[str, Any] = {"magnitude": 0, "roundings": 1}
 """What is only chosen, and not computed."""
 
 

@@ -199,7 +199,10 @@ def streamed(values, lengths, mode):
 
     values: those of all observations but the first of each episode, in order; where it resets itself it returns -1.
     """
-    observed, final, ended, taken = [], [], [], iter(values)
+    observed: list[float] = []
+    final: list[float] = []
+    ended: list[bool] = []
+    taken = iter(values)
     for length in lengths:
         episode = [next(taken) for _ in range(length)]
         last = [False] * (length - 1) + [True]

@@ -30,7 +30,7 @@ def replayed_targets(
     [0, 14, 12]
     """
     gone = max(0, len(rewards) - capacity)
-    stored = (numbers[gone:] for numbers in (rewards, next_values, terminated, truncated))
+    stored = rewards[gone:], next_values[gone:], terminated[gone:], truncated[gone:]
     return [0 * reward for reward in rewards[:gone]] + n_step_return(*stored, gamma, n)
 
 

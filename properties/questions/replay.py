@@ -85,7 +85,8 @@ def _sequences() -> st.SearchStrategy[Question]:
         arguments = ends.terminated, ends.truncated, burn_in
 
         def answer(**chosen: str) -> Any:
-            rows = row_by_row(partial(replay.sequence_masks, **last_names(chosen)), arguments)
+            function: Any = replay.sequence_masks
+            rows = row_by_row(partial(function, **last_names(chosen)), arguments)
             return tuple(map(list, zip(*rows, strict=True)))
 
         return Question(OPERATIONS["sequence_masks"], arguments, answer, **NOT_ROUNDED)
