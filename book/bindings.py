@@ -4,12 +4,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from rlspec.faults import Fault, museum
 from rlspec.power import Property, every_property
-from rlspec.spec.clauses import clauses
+from rlspec.spec.clauses import CHAPTERS, clauses
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,6 +80,18 @@ def libraries_of_clauses() -> Mapping[str, list[str]]:
         for id, said in run["clauses"].items():
             if said["verdict"] in VIOLATIONS:
                 found[id].append(library)
+    return found
+
+
+@cache
+def texts() -> dict[str, str]:
+    """All that stands under each clause, up to the next heading, on one line."""
+    found = {}
+    for chapter in CHAPTERS:
+        lines = (ROOT / "spec" / f"{chapter}.md").read_text(encoding="utf-8").splitlines()
+        for clause in (clause for clause in clauses().values() if clause.chapter == chapter):
+            body = takewhile(lambda line: not line.startswith("#"), lines[clause.line :])
+            found[clause.id] = " ".join(" ".join(body).split())
     return found
 
 

@@ -26,6 +26,12 @@ def clause_sections(document: nodes.Node) -> Iterator[tuple[nodes.section, Claus
             yield section, clauses()[id]
 
 
+def end_with_code(app: Sphinx, document: nodes.document) -> None:
+    """The empty line that ends an example for the tests is not shown."""
+    for block in document.findall(nodes.literal_block):
+        block[:] = [nodes.Text(block.astext().rstrip())]
+
+
 def give_anchors(app: Sphinx, document: nodes.document) -> None:
     """A clause's anchor is its id, and the inventory for other books has it under that name."""
     if not app.env.docname.startswith("spec/"):
@@ -132,6 +138,7 @@ def line(app: Sphinx, page: str, label: str, links: list[tuple[str, str, str]]) 
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.add_crossref_type("clause", "clause")
+    app.connect("doctree-read", end_with_code)
     app.connect("doctree-read", give_anchors)
     app.connect("doctree-resolved", fold_and_bind)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import matplotlib
+
 import rlspec
 
 project = "rlspec"
@@ -19,6 +21,7 @@ extensions = [
     "generated_pages",
     "mathml",
     "plain_docstrings",
+    "pictures",
 ]
 root_doc = "book/index"
 include_patterns = [
@@ -43,7 +46,7 @@ autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_title = "rlspec"
-html_static_path = ["static"]
+html_static_path = ["static", str(Path(matplotlib.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf"))]
 html_extra_path = ["extra"]
 html_css_files = ["book.css"]
 html_js_files = ["folding.js"]

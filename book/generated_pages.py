@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import bindings
 from sphinx.application import Sphinx
+from works import WORKS
 
 from rlspec.faults import museum
 from rlspec.spec.clauses import CHAPTERS, choices, clauses
@@ -99,7 +100,22 @@ def libraries() -> Iterator[str]:
                        f"| {cell(said.get('operation', ''))}: {cell(said['message'])} |")  # fmt: skip
 
 
-TABLES = {table.__name__: table for table in (faults, properties, conventions, vectors, libraries)}
+def bibliography() -> Iterator[str]:
+    """The works with the clauses that cite them; a work that none cites is an error."""
+    yield "| work | title | clauses |\n|---|---|---|"
+    for work, title in WORKS.items():
+        citing = [id for id, text in bindings.texts().items() if cites(text, work)]
+        if not citing:
+            raise ValueError(f"no clause cites {work}")
+        yield f"| {work} | {cell(title)} | {', '.join(citing)} |"
+
+
+def cites(text: str, work: str) -> bool:
+    """Whether a text names a work: with what stands in brackets after the year, or before it."""
+    return work.removesuffix(")") in text
+
+
+TABLES = {table.__name__: table for table in (faults, properties, conventions, vectors, libraries, bibliography)}
 
 
 def fill(app: Sphinx, page: str, source: list[str]) -> None:

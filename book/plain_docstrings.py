@@ -11,11 +11,13 @@ PARAGRAPH_END = re.compile(r"\n\s*\n")
 def as_text(app: Sphinx, kind: str, name: str, documented: Any, options: Any, lines: list[str]) -> None:
     """Escape what reStructuredText would read as markup, in place."""
     paragraphs = PARAGRAPH_END.split("\n".join(lines).strip())
-    lines[:] = [line for paragraph in paragraphs for line in (escaped(paragraph), "")]
+    lines[:] = [line for paragraph in paragraphs for line in (*escaped(paragraph).splitlines(), "")]
 
 
 def escaped(paragraph: str) -> str:
-    """A paragraph on one line, its characters as they are; what stands between double backquotes stays code."""
+    """A paragraph on one line, its characters as they are; examples, and what double backquotes hold, stay code."""
+    if paragraph.lstrip().startswith(">>>"):
+        return paragraph
     text = " ".join(paragraph.split())
     parts = re.split(r"(``[^`]+``)", text)
     return "".join(part if part.startswith("``") else re.sub(r"([\\*`_|:])", r"\\\1", part) for part in parts)
