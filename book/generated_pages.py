@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import bindings
 from sphinx.application import Sphinx
@@ -110,12 +111,30 @@ def bibliography() -> Iterator[str]:
         yield f"| {work} | {cell(title)} | {', '.join(citing)} |"
 
 
+def chapters() -> Iterator[str]:
+    """The chapters, as a part of the table of contents."""
+    yield "```{toctree}\n:caption: What is true\n:maxdepth: 1\n"
+    yield from (f"../spec/{chapter}" for chapter in CHAPTERS)
+    yield "```"
+
+
+def reference() -> Iterator[str]:
+    """The functions of each chapter, and of the exact moments."""
+    for name in (*CHAPTERS, "moments"):
+        if find_spec(f"rlspec.reference.{name}"):
+            yield titled(name)
+            yield f"```{{eval-rst}}\n.. automodule:: rlspec.reference.{name}\n   :members:\n```"
+
+
 def cites(text: str, work: str) -> bool:
     """Whether a text names a work: with what stands in brackets after the year, or before it."""
     return work.removesuffix(")") in text
 
 
-TABLES = {table.__name__: table for table in (faults, properties, conventions, vectors, libraries, bibliography)}
+TABLES = {
+    table.__name__: table
+    for table in (faults, properties, conventions, vectors, libraries, bibliography, chapters, reference)
+}
 
 
 def fill(app: Sphinx, page: str, source: list[str]) -> None:

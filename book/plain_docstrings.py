@@ -5,6 +5,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+MARKUP = re.compile(r"([\\*_|:])")
 PARAGRAPH_END = re.compile(r"\n\s*\n")
 
 
@@ -15,12 +16,12 @@ def as_text(app: Sphinx, kind: str, name: str, documented: Any, options: Any, li
 
 
 def escaped(paragraph: str) -> str:
-    """A paragraph on one line, its characters as they are; examples, and what double backquotes hold, stay code."""
+    """A paragraph on one line, its characters as they are; examples, and what backquotes hold, stay code."""
     if paragraph.lstrip().startswith(">>>"):
         return paragraph
     text = " ".join(paragraph.split())
-    parts = re.split(r"(``[^`]+``)", text)
-    return "".join(part if part.startswith("``") else re.sub(r"([\\*`_|:])", r"\\\1", part) for part in parts)
+    parts = re.split(r"`+([^`]+)`+", text)
+    return "".join(f"``{part}``" if place % 2 else MARKUP.sub(r"\\\1", part) for place, part in enumerate(parts))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
