@@ -29,6 +29,7 @@ from rlspec.reference import (
 from rlspec.reference import policy_gradient as gradients
 from rlspec.reference import statistics as running
 from rlspec.reference import targets as value_targets
+from rlspec.reference import turns as conversations
 from rlspec.reference.advantages import normalize_advantages as _normalize_advantages
 from rlspec.reference.decision_process import TabularMDP
 
@@ -297,12 +298,29 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     return _row_by_row(language.token_gae, (token_rewards, values, mask), gamma, lam)
 
 
+def turn_sums(values, turns, mask):
+    return _row_by_row(conversations.turn_sums, (values, turns, mask))
+
+
+def turn_returns(token_rewards, turns, mask, gamma):
+    return _row_by_row(conversations.turn_returns, (token_rewards, turns, mask), gamma)
+
+
+def turn_gae(token_rewards, values, turns, mask, gamma, lam):
+    return _row_by_row(conversations.turn_gae, (token_rewards, values, turns, mask), gamma, lam)
+
+
 def aggregate(values, mask, reduction, divisor, **conventions):
     return reductions.aggregate(values.tolist(), mask.tolist(), reduction, divisor, **conventions)
 
 
 def accumulate(values, mask, reduction, divisor, rows, **conventions):
     return reductions.accumulate(values.tolist(), mask.tolist(), reduction, divisor, rows, **conventions)
+
+
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor, **conventions):
+    tables = values, mask, shards
+    return _of_lists(reductions.sharded_loss, *tables, averaged_over, weighing, reduction, divisor, **conventions)
 
 
 def completion_logp(token_logp, mask):

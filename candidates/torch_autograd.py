@@ -463,6 +463,44 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     return torch.einsum("bk,bkt->bt", errors.masked_fill(~mask, 0), weights).numpy()
 
 
+# Turns: tables of which token is of the same turn as which, and of which turn comes how much later.
+
+
+def _same_turn(turns: Any, mask: Tensor) -> Tensor:
+    """Which tokens that count are of one turn [B, T, T]."""
+    turns = torch.from_numpy(np.array(turns))
+    return (turns[:, :, None] == turns[:, None, :]) & mask[:, :, None] & mask[:, None, :]
+
+
+def _turn_numbers(turns: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens are the first of their turn, and the number of each token's turn among those that have tokens."""
+    first = mask & ~_same_turn(turns, mask).tril(-1).any(2)
+    return first, first.long().cumsum(1)
+
+
+def turn_sums(values, turns, mask):
+    values, mask = _tensor(values), _flags(mask)
+    return torch.einsum("btk,bk->bt", _same_turn(turns, mask).to(values.dtype), values.masked_fill(~mask, 0)).numpy()
+
+
+def turn_returns(token_rewards, turns, mask, gamma):
+    rewards, mask = _tensor(token_rewards), _flags(mask)
+    _, number = _turn_numbers(turns, mask)
+    ahead = number[:, None, :] - number[:, :, None]
+    weights = (gamma ** ahead.clamp(min=0).to(rewards.dtype)).masked_fill((ahead < 0) | ~mask[:, :, None], 0)
+    return torch.einsum("btk,bk->bt", weights, rewards.masked_fill(~mask, 0)).numpy()
+
+
+def turn_gae(token_rewards, values, turns, mask, gamma, lam):
+    flags = _flags(mask)
+    first, number = _turn_numbers(turns, flags)
+    values = _tensor(values).masked_fill(~first, 0)
+    follows = (number[:, None, :] == number[:, :, None] + 1).to(values.dtype)
+    following = torch.einsum("btk,bk->bt", follows, values)
+    errors = (gamma * following - values).masked_fill(~first, 0) + _tensor(token_rewards).masked_fill(~flags, 0)
+    return turn_returns(errors.numpy(), turns, mask, gamma * lam)
+
+
 def _weights(mask: Tensor, reduction: str, divisor: float, like: Tensor) -> Tensor:
     """d aggregate / d values, [B, T]."""
     counts = mask.to(like.dtype)
@@ -487,6 +525,25 @@ def accumulate(values, mask, reduction, divisor, rows):
     values, mask = _tensor(values), _flags(mask)
     weighted = values.masked_fill(~mask, 0) * _weights(mask, reduction, divisor, values)
     return sum(part.sum() for part in weighted.split(rows)).item()
+
+
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    """Each shard's own loss, times what it weighs."""
+    values, mask = _tensor(values).requires_grad_(), _flags(mask)
+    whole, loss = _weights(mask, reduction, divisor, values), values.new_zeros(())
+    for shard in range(averaged_over):
+        rows = torch.from_numpy(np.array(shards)) == shard
+        part = mask[rows]
+        own = _weights(part, reduction, divisor, values) if len(part) else whole[rows]
+        share = {
+            "whole": 1.0,
+            "shards": 1 / averaged_over,
+            "rows": len(part) / len(mask),
+            "tokens": int(part.sum()) / max(int(mask.sum()), 1),
+        }
+        weights = share[weighing] * (whole[rows] if weighing == "whole" else own)
+        loss = loss + (values[rows].masked_fill(~part, 0) * weights).sum()
+    return loss.detach().numpy(), torch.autograd.grad(loss, values)[0].numpy()
 
 
 def completion_logp(token_logp, mask):

@@ -127,6 +127,19 @@ def accumulate(values, mask, reduction, divisor, rows):
     return sum(core_algos.agg_loss(*part, **told) for part in parts).numpy()
 
 
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    """`agg_loss` of each rank's rows, told of the whole batch, the gradients being averaged over the ranks."""
+    if weighing != "whole" or reduction not in _MODES:
+        raise NotImplementedError("ranks are told of the whole batch, and divide rows by a number")
+    values, mask, ranks = _numbers(values).requires_grad_(), _flags(mask), _integers(shards)
+    told = _batch(mask, divisor) | {"loss_agg_mode": _MODES[reduction], "dp_size": averaged_over}
+    of_ranks = [
+        core_algos.agg_loss(values[ranks == rank], mask[ranks == rank], **told) for rank in range(averaged_over)
+    ]
+    loss = torch.stack(of_ranks).mean()
+    return loss.detach().numpy(), torch.autograd.grad(loss, values)[0].numpy()
+
+
 def _batch(mask, divisor=None):
     """What a worker tells a loss of the batch that a micro-batch belongs to."""
     return {

@@ -266,3 +266,92 @@ def aggregate(values, mask, reduction, divisor):
     if reduction != "mean of means":
         return right.aggregate(values, mask, reduction, divisor)
     return right.aggregate(values, mask, "mean of sums", divisor) / mask.shape[1]
+
+
+def _own_rows(shards):
+    return [np.flatnonzero(shards == shard) for shard in np.unique(shards)]
+
+
+@fault(
+    id="W01",
+    slug="denominator-of-the-rank-alone",
+    clause="RED-13",
+    seen=("PrimeIntellect-ai/prime-rl#2562", "pytorch/torchtitan#2206", "vllm-project/speculators#942"),
+    effect="Each rank divides by its own number of tokens: a token weighs the more the fewer there are with it.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    weighing = "shards" if weighing == "whole" else weighing
+    return right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
+
+
+@fault(
+    id="W02",
+    slug="average-over-ranks-not-undone",
+    clause="RED-13",
+    seen=("ultralytics/ultralytics#18616",),
+    effect="Sums are divided by the whole batch's number and averaged over ranks as well: more ranks, shorter steps.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    loss, slopes = right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
+    return (loss / averaged_over, slopes / averaged_over) if weighing == "whole" else (loss, slopes)
+
+
+@fault(
+    id="W03",
+    slug="means-scaled-up-by-the-number-of-ranks",
+    clause="RED-14",
+    seen=("neuralmagic/sparseml#135",),
+    effect="Means of ranks are multiplied by the number of ranks, although gradients are averaged.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    factor = averaged_over if weighing == "shards" else 1
+    loss, slopes = right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
+    return loss * factor, slopes * factor
+
+
+@fault(
+    id="M-RED-11",
+    slug="shards-without-rows-not-averaged-over",
+    clause="RED-14",
+    effect="The mean is over the shards that have rows: who has none is not averaged over.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    count = len(_own_rows(shards)) if weighing == "shards" else averaged_over
+    places = np.unique(shards, return_inverse=True)[1] if weighing == "shards" else shards
+    return right.sharded_loss(values, mask, places, count, weighing, reduction, divisor)
+
+
+@fault(
+    id="M-RED-12",
+    slug="shards-weighed-by-rows-for-tokens",
+    clause="RED-14",
+    effect="Shards that are to be weighed by their tokens are weighed by their rows.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    weighing = "rows" if weighing == "tokens" else weighing
+    return right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
+
+
+@fault(
+    id="M-RED-13",
+    slug="derivative-of-the-ranks-own-loss",
+    clause="RED-15",
+    effect="The loss that is logged is the batch's, and the gradient is that of the mean of the ranks' means.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    loss, _ = right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
+    weighing = "shards" if weighing == "whole" else weighing
+    return loss, right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)[1]
+
+
+@fault(
+    id="M-RED-14",
+    slug="rows-of-the-largest-rank-for-all",
+    clause="RED-16",
+    effect="Ranks are taken to have equally many rows, as the first of them has.",
+)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    if weighing != "rows":
+        return right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
+    places = np.unique(shards, return_inverse=True)[1]
+    return right.sharded_loss(values, mask, places, len(_own_rows(shards)), "shards", reduction, divisor)

@@ -8,23 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 
-from rlspec.properties.checking import agree, clause, exactly
+from rlspec.properties.checking import agree, clause, coarser, exactly
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.questions.language import exact
 from rlspec.properties.questions.reductions import (
     ASKED,
     BY_DIVISOR,
     OVER_ROWS,
+    Spread,
     aggregate_judged,
     asked_reductions,
     fixed_divisors,
     micro_batches,
+    shard_counts,
+    spread_batches,
+    weighings,
 )
-from rlspec.properties.reducing import added_to_a_count, divisors_of
+from rlspec.properties.reducing import added_to_a_count, divisors_of, rows_in
 from rlspec.properties.tokens import Marked, marked
 from rlspec.reference.group import expected_gradient_of_groups
 from rlspec.reference.language import expected_gradient, probability, score_gradient
-from rlspec.reference.reductions import divisors
+from rlspec.reference.reductions import divisors, shard_divisors
 from rlspec.spec.operations import OPERATIONS
 
 both_operations = pytest.mark.parametrize("operation", ["aggregate", "accumulate"])
@@ -137,6 +141,119 @@ def test_what_is_accumulated_is_the_aggregate_of_the_whole_batch(candidate, draw
     judged = aggregate_judged(drawn)
     judged["roundings"] *= 2
     agree(candidate.accumulate(*drawn.padded(0, 0, 0.0), reduction, divisor, rows), expected, **judged)
+
+
+# A batch that is spread.
+
+
+def share_of(candidate, drawn, part, weighing):
+    """What a shard weighs that has this part of the mask."""
+    mask = drawn.batch.mask
+    if weighing == "rows":
+        return Fraction(*(rows_in(candidate, "sharded_loss", flags) for flags in (part, mask)))
+    known = {
+        "whole": 1,
+        "shards": Fraction(1, drawn.averaged_over),
+        "tokens": Fraction(int(part.sum()), int(mask.sum())),
+    }
+    return known[weighing]
+
+
+def expected_of_shards(candidate, drawn, weighing, reduction, divisor):
+    """The loss and the weight of each token, from each shard's rows by themselves and its part of the batch."""
+    mask, values = drawn.batch.mask, exact(drawn.batch.arrays[0])
+    whole = divisors_of(candidate, "sharded_loss", mask, reduction, divisor)
+    weights = np.full(mask.shape, Fraction(0), dtype=object)
+    for shard in set(drawn.shards.tolist()):
+        rows = drawn.shards == shard
+        part = mask[rows]
+        if part.any():
+            own = divisors_of(candidate, "sharded_loss", part, reduction, divisor)
+            size = whole[rows] if weighing == "whole" else own
+            weights[rows] = np.where(part, share_of(candidate, drawn, part, weighing) / size, 0)
+    return (weights[mask] * values[mask]).sum() if mask.any() else 0, weights
+
+
+def check_spread(candidate, drawn, weighing, reduction, divisor):
+    """Check both results."""
+    answer = candidate.sharded_loss(*drawn.arguments(weighing, reduction, divisor))
+    agree(answer, expected_of_shards(candidate, drawn, weighing, reduction, divisor), **drawn.judged)
+
+
+@clause("RED-13", "RED-15")
+@given(spread_batches(), asked_reductions, fixed_divisors)
+def test_a_batch_that_is_spread_has_the_loss_of_the_batch(candidate, drawn, reduction, divisor):
+    check_spread(candidate, drawn, "whole", reduction, divisor)
+
+
+@clause("RED-13")
+@given(spread_batches(), asked_reductions, fixed_divisors, shard_counts)
+def test_every_split_of_a_batch_has_the_same_loss_and_gradient(candidate, drawn, reduction, divisor, count):
+    rows = np.arange(len(drawn.shards))
+    other = Spread(drawn.batch, rows[::-1] % count, count)
+    same = candidate.sharded_loss(*drawn.arguments("whole", reduction, divisor))
+    answer = candidate.sharded_loss(*other.arguments("whole", reduction, divisor))
+    agree(answer, same, **drawn.judged | {"roundings": 2 * drawn.judged["roundings"]})
+
+
+@clause("RED-14", "RED-15")
+@given(spread_batches(), st.sampled_from(["shards", "rows", "tokens"]), asked_reductions, fixed_divisors)
+def test_other_weighings_average_what_shards_have_alone(candidate, drawn, weighing, reduction, divisor):
+    check_spread(candidate, drawn, weighing, reduction, divisor)
+
+
+@clause("RED-15")
+@given(spread_batches(), weighings, asked_reductions, fixed_divisors)
+def test_a_spread_loss_is_the_sum_of_its_derivatives_times_its_values(candidate, drawn, weighing, reduction, divisor):
+    loss, slopes = candidate.sharded_loss(*drawn.arguments(weighing, reduction, divisor))
+    mask = drawn.batch.mask
+    products = exact(slopes.value)[mask] * exact(drawn.batch.arrays[0])[mask]
+    agree(coarser(loss, slopes), sum(products, Fraction(0)), **drawn.judged)
+
+
+@clause("RED-16", examples=60)
+@given(
+    spread_batches(), st.sampled_from([("rows", of) for of in OVER_ROWS] + [("tokens", "token-mean")]), fixed_divisors
+)
+def test_what_is_counted_decides_what_shards_may_be_weighed_by(candidate, drawn, case, divisor):
+    weighing, reduction = case
+    assume(weighing == "rows" or added_to_a_count(candidate, "sharded_loss") == 0)
+    same = candidate.sharded_loss(*drawn.arguments("whole", reduction, divisor))
+    answer = candidate.sharded_loss(*drawn.arguments(weighing, reduction, divisor))
+    agree(answer, same, **drawn.judged | {"roundings": 2 * drawn.judged["roundings"]})
+
+
+@clause("RED-16", examples=60)
+@given(marked(), st.sampled_from([2, 3]), st.sampled_from(["token-mean", *OVER_ROWS]), fixed_divisors)
+def test_shards_that_are_alike_may_be_weighed_alike(candidate, drawn, count, reduction, divisor):
+    assume(drawn.mask.any() and added_to_a_count(candidate, "sharded_loss") == 0)
+    batch = drawn.rows([*range(len(drawn.mask))] * count)
+    spread = Spread(batch, np.repeat(np.arange(count), len(drawn.mask)), count)
+    same = candidate.sharded_loss(*spread.arguments("whole", reduction, divisor))
+    answer = candidate.sharded_loss(*spread.arguments("shards", reduction, divisor))
+    agree(answer, same, **spread.judged | {"roundings": 2 * spread.judged["roundings"]})
+
+
+def by_shards_of_one(speech, weighing):
+    """The expected gradient of the token mean of two answers' scores, each answer in a shard of its own."""
+
+    def credit(prompt, company):
+        longest = max(map(len, company))
+        mask = [[step < len(tokens) for step in range(longest)] for tokens in company]
+        sizes = shard_divisors(mask, [0, 1], 2, weighing, "token-mean")
+        return [2 * speech.score(prompt, tokens) / Fraction(size) for tokens, size in zip(company, sizes, strict=True)]
+
+    return in_line(expected_gradient_of_groups(speech.language, speech.policy, 2, credit))
+
+
+@clause("RED-17", examples=30)
+@given(speeches(on_policy=True))
+def test_the_mean_over_ranks_of_token_means_has_the_bias_of_a_ranks_batch(speech):
+    def per_token(prompt, tokens):
+        return speech.score(prompt, tokens) / Fraction(len(tokens))
+
+    assert by_shards_of_one(speech, "shards") == in_line(score_gradient(speech.language, speech.policy, per_token))
+    assert by_shards_of_one(speech, "whole") == by_pairs(speech, "token-mean")
 
 
 # What length does to the gradient.

@@ -100,6 +100,56 @@ def accumulate(
     return sum(_sum(values[part], mask[part], sizes[part]) for part in parts)
 
 
+def sharded_loss(
+    values: Sequence[Sequence[Number]],
+    mask: Mask,
+    shards: Sequence[int],
+    averaged_over: int,
+    weighing: str,
+    reduction: str,
+    divisor: Number = 1,
+    **conventions: str,
+) -> tuple[Any, ...]:
+    """The loss that a spread batch is trained on, and its derivatives in the values (RED-13 to RED-15).
+
+    values, mask: [B][T].  The other arguments are those of `shard_divisors`.
+    """
+    sizes = shard_divisors(mask, shards, averaged_over, weighing, reduction, divisor=divisor, **conventions)
+    return reduced(lambda row, step: (values[row][step], 1 + 0 * values[row][step]), mask, sizes)
+
+
+def shard_divisors(
+    mask: Mask, shards: Sequence[int], averaged_over: int, weighing: str, reduction: str, **conventions: Any
+) -> list[Number]:
+    """What each row's terms are divided by, all in all: by its shard, and then by what the shard is weighed by.
+
+    mask: [B][T].  shards: [B], the shard of each row.  averaged_over: how many shards' gradients are averaged; some
+    may have no row.  weighing: `whole`, `shards`, `rows` or `tokens` (RED-14).  conventions: as for `divisors`.
+    """
+    inverse = {
+        "whole": lambda rows: Fraction(1),
+        "shards": lambda rows: Fraction(averaged_over),
+        "rows": lambda rows: _times_as_many(
+            mask, rows, lambda part: _rows(part, conventions.get("empty_rows", "counted"))
+        ),
+        "tokens": lambda rows: _times_as_many(mask, rows, sum),
+    }
+    times = one_of(inverse, weighing)
+    found = divisors(mask, reduction, **conventions)
+    for shard in set(shards):
+        rows = [row for row, holder in enumerate(shards) if holder == shard]
+        own = found if weighing == "whole" else divisors([mask[row] for row in rows], reduction, **conventions)
+        for place, row in enumerate(rows):
+            found[row] = times(rows) * (own[row] if weighing == "whole" else own[place])
+    return found
+
+
+def _times_as_many(mask: Mask, rows: Sequence[int], count: Callable[[list[int]], int]) -> Fraction:
+    """How many times as many the whole batch has as these rows, which have one at least if anything in them counts."""
+    lengths = [sum(map(bool, flags)) for flags in mask]
+    return Fraction(count(lengths), count([lengths[row] for row in rows]) or 1)
+
+
 def _sum(values: Sequence[Sequence[Number]], mask: Mask, sizes: Sequence[Number]) -> Number:
     [total] = reduced(lambda row, step: (values[row][step],), mask, sizes, derivatives=0)
     return total

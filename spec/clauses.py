@@ -30,6 +30,7 @@ CHAPTERS = (
     "critics",
     "distributions",
     "language",
+    "turns",
     "reductions",
     "surrogate",
     "ppo",

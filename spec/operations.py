@@ -92,10 +92,11 @@ class Operation:
         """The parameters that have one entry for each row of a mask [B, T], and mean nothing where nothing counts.
 
         The name of a row's group is none of them: a group without a token may be one that a mean over groups is over.
+        Nor is that of its shard, whose number of rows it may be one of.
         """
         if not self.mask or self.axes[self.mask] == ("B",):
             return ()
-        return tuple(name for name, of in self.axes.items() if of == ("B",) and name != "groups")
+        return tuple(name for name, of in self.axes.items() if of == ("B",) and name not in ("groups", "shards"))
 
     @property
     def may_select_nothing(self) -> bool:
@@ -730,6 +731,21 @@ def token_gae(token_rewards: Steps, values: Steps, mask: Flags, gamma: Number, l
     """Generalised advantage estimates over the tokens that count; nothing follows the last of them."""
 
 
+@_operation("turns")
+def turn_sums(values: Steps, turns: Tokens, mask: Flags) -> Steps:
+    """The sum over the tokens of a turn, at each of them; turns: the number of each token's turn, which never falls."""
+
+
+@_operation("turns")
+def turn_returns(token_rewards: Steps, turns: Tokens, mask: Flags, gamma: Number) -> Steps:
+    """What the own turn and all later ones were paid, discounted once per turn, at each token."""
+
+
+@_operation("turns")
+def turn_gae(token_rewards: Steps, values: Steps, turns: Tokens, mask: Flags, gamma: Number, lam: Number) -> Steps:
+    """GAE with turns as steps, at each token; a turn's value is that of its first token, and 0 after the last turn."""
+
+
 @_operation("reductions", row_by_row=False)
 def aggregate(values: Steps, mask: Flags, reduction: Name, divisor: Number) -> Number:
     """One number of all tokens that count.
@@ -742,6 +758,23 @@ def aggregate(values: Steps, mask: Flags, reduction: Name, divisor: Number) -> N
 @_operation("reductions", row_by_row=False)
 def accumulate(values: Steps, mask: Flags, reduction: Name, divisor: Number, rows: Count) -> Number:
     """The same number, gathered from micro-batches of so many consecutive rows, the last one of those left."""
+
+
+@_operation("reductions", "loss", "d_values", row_by_row=False)
+def sharded_loss(
+    values: Steps,
+    mask: Flags,
+    shards: Indices,
+    averaged_over: Count,
+    weighing: Name,
+    reduction: Name,
+    divisor: Number,
+) -> tuple[Number, Steps]:
+    """What a batch that is spread over shards is trained on, shards' gradients being averaged; and its derivative.
+
+    shards: which shard, from 0 to averaged_over - 1, holds each row.  weighing: ``whole``, ``shards``, ``rows`` or
+    ``tokens``: what a shard divides by, or is weighed by.
+    """
 
 
 @_operation("preference")

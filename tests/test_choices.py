@@ -24,6 +24,7 @@ OPERATIONS = (
     "rpo_loss",
     "aggregate",
     "accumulate",
+    "sharded_loss",
     "policy_gradient_loss",
     "value_loss",
     "actor_critic_loss",

@@ -23,6 +23,7 @@ from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
 from rlspec.properties import test_reductions as reductions
 from rlspec.properties import test_targets as value_targets
+from rlspec.properties import test_turns as turns
 from rlspec.reference import (
     correction,
     decision_process,
@@ -40,8 +41,10 @@ from rlspec.reference import (
     variance,
 )
 from rlspec.reference import critics as reference_critics
+from rlspec.reference import turns as conversations
 from rlspec.reference.differentiation import rational
 from rlspec.reference.estimators import ESTIMATORS, SLOPES
+from rlspec.reference.reductions import divisors
 from rlspec.reference.returns import reward_to_go
 from rlspec.reference.variance import Parabola
 
@@ -286,10 +289,21 @@ def over_all_rows(mask, reduction, **named):
     return [len(mask)] * len(mask)
 
 
+def as_if_in_one_shard(mask, shards, averaged_over, weighing, reduction):
+    """The whole batch's divisors, whatever shards are weighed by."""
+    return divisors(mask, reduction)
+
+
+def never_lonely(language, policy, size, to_go, alone):
+    """As if an answer without others kept its return, whatever is said of it."""
+    return conversations.expected_gradient_by_turns(language, policy, size, to_go, "its return")
+
+
 WRONG += [
     ("constant_divisor_keeps_the_direction", reductions, "divisors", over_all_tokens),
     ("mean_over_tokens_credits_a_score", reductions, "divisors", over_all_rows),
     ("mean_of_means_follows_the_score", reductions, "divisors", over_all_rows),
+    ("mean_over_ranks_of_token_means", reductions, "shard_divisors", as_if_in_one_shard),
 ]
 
 
@@ -417,6 +431,10 @@ WRONG += [
     ("every_token_of_a_context", distillations, "expected_gradient", to_go_of_credit),
     ("dropped_tail_is_best", distillations, "topk_divergence",
      lambda *how, **more: top_of_rows(*how[:4], "bucket", **more)),
+    ("a_part_in_the_score_and_none", turns, "expected_gradient", to_go_of_credit),
+    ("from_a_turn_on_is_credit", turns, "turn_returns", lambda rewards, *_: rewards),
+    ("later_turn_is_a_price", turns, "turn_returns", lambda rewards, *_: rewards),
+    ("lonely_answer_must_keep", turns, "expected_gradient_by_turns", never_lonely),
 ]  # fmt: skip
 
 

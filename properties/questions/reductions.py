@@ -1,5 +1,6 @@
 """Questions about reductions."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import hypothesis.strategies as st
@@ -8,6 +9,7 @@ import numpy as np
 from rlspec.properties.checking import exactly
 from rlspec.properties.questions.language import exact
 from rlspec.properties.questions.question import Inputs, Question, last_names
+from rlspec.properties.strategies import NUMBERS
 from rlspec.properties.tokens import Marked, marked
 from rlspec.reference import reductions
 from rlspec.spec.operations import OPERATIONS
@@ -40,9 +42,60 @@ def _aggregates(name: str, numbers: np.ndarray, *counts: st.SearchStrategy[int])
     return st.builds(question, marked(1, numbers), asked_reductions, fixed_divisors, *counts)
 
 
+WEIGHINGS = ("whole", "shards", "rows", "tokens")
+
+weighings, shard_counts = st.sampled_from(WEIGHINGS), st.sampled_from([2, 1, 3, 8])
+"""What shards are weighed by, and how many of them are averaged: also more than there are rows."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A batch, and which of so many shards each row is in."""
+
+    batch: Marked
+    shards: np.ndarray
+    averaged_over: int
+
+    def arguments(self, weighing: str, reduction: str, divisor: float) -> tuple[Any, ...]:
+        """The arguments of `sharded_loss`."""
+        return *self.batch, self.shards, self.averaged_over, weighing, reduction, divisor
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a loss and its derivatives: B T weighed numbers, and weights of a few quotients.
+
+        A weight is below the number of rows, which is what a shard of `rows` is multiplied by at most; a derivative is
+        such a weight.
+        """
+        size = len(self.batch.mask) * self.batch.mask.size
+        return {"magnitude": size * (1 + float(self.batch.magnitude.sum())), "roundings": self.batch.mask.size + 24}
+
+
+@st.composite
+def spread_batches(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> Spread:
+    """Batches whose rows are in one, two or more shards, some of which may have none."""
+    batch, count = draw(marked(1, numbers)), draw(shard_counts)
+    rows = np.arange(len(batch.mask))
+    return Spread(batch, draw(st.sampled_from([rows % count, np.minimum(rows // 2, count - 1), 0 * rows])), count)
+
+
+def _sharded(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Spread, weighing: str, reduction: str, divisor: float) -> Question:
+        def answer(**chosen: str) -> Any:
+            values, mask = exact(drawn.batch.arrays[0]).tolist(), drawn.batch.mask.tolist()
+            told = drawn.shards.tolist(), drawn.averaged_over, weighing, reduction, exactly(divisor)
+            return reductions.sharded_loss(values, mask, *told, **last_names(chosen))
+
+        arguments = drawn.arguments(weighing, reduction, divisor)
+        return Question(OPERATIONS["sharded_loss"], arguments, answer, **drawn.judged)
+
+    return st.builds(question, spread_batches(numbers), weighings, asked_reductions, fixed_divisors)
+
+
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     return {
         "aggregate": _aggregates("aggregate", inputs.numbers),
         "accumulate": _aggregates("accumulate", inputs.numbers, micro_batches),
+        "sharded_loss": _sharded(inputs.numbers),
     }

@@ -21,6 +21,7 @@ from . import (
     statistics,
     surrogate,
     targets,
+    turns,
 )
 from .candidates import Honest, Trial, draw, trial
 from .catalogue import WAYS
@@ -47,4 +48,5 @@ __all__ = [
     "surrogate",
     "targets",
     "trial",
+    "turns",
 ]

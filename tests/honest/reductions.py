@@ -71,3 +71,27 @@ def accumulate(style, choices, values, mask, reduction, divisor, rows):
         of_rows = style.total(style.kept(values[part], mask[part]))
         sums.append(style.total(of_rows / size[part, 0] if np.ndim(size) else of_rows))
     return style.total(np.array(sums, style.dtype)) / (1 if np.ndim(size) else size)
+
+
+@way("each shard's weighed tokens, added up")
+def sharded_loss(style, choices, values, mask, shards, averaged_over, weighing, reduction, divisor):
+    size = np.broadcast_to(sizes(style, choices, mask, reduction, divisor), (len(mask), 1)).astype(style.dtype)
+    part_of = np.ones((len(mask), 1), style.dtype)
+    for shard in np.unique(np.asarray(shards)):
+        rows = np.asarray(shards) == shard
+        if weighing != "whole":
+            own = np.broadcast_to(sizes(style, choices, mask[rows], reduction, divisor), (int(rows.sum()), 1))
+            size[rows] = own
+            part_of[rows] = part_of_the_batch(choices, mask[rows], mask, averaged_over, weighing)
+    slopes = np.where(mask, part_of / size, style.dtype(0))
+    return style.total(style.total(slopes * style.kept(values, mask))), slopes
+
+
+def part_of_the_batch(choices, part, mask, averaged_over, weighing):
+    """What a shard weighs."""
+    if weighing == "shards":
+        return 1 / averaged_over
+    if weighing == "tokens":
+        return part.sum() / max(mask.sum(), 1)
+    of_either = [rows_of(choices, flags.sum(axis=1)) * flags.any() for flags in (part, mask)]
+    return of_either[0] / max(of_either[1], 1)

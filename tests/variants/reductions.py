@@ -121,6 +121,35 @@ def averaging(empty_rows):
     return accumulate
 
 
+@variant("as ranks do: own sums, one all-reduce of the counts, and a mean of gradients", quick=True)
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
+    mask, values = np.array(mask, dtype=bool), np.array(values, dtype=np.float64)
+
+    def counts_of(part):
+        return {"rows": len(part), "tokens": int(part.sum())}
+
+    batch, losses, slopes = counts_of(mask), [], np.zeros(mask.shape)
+    for rank in range(averaged_over):
+        [own] = np.nonzero(np.array(shards) == rank)
+        here, part = counts_of(mask[own]), mask[own]
+        told = batch if weighing == "whole" else here
+        lengths = np.maximum(part.sum(axis=1, keepdims=True), 1)
+        per_token = {
+            "token-mean": 1 / max(told["tokens"], 1),
+            "mean of means": 1 / lengths / max(told["rows"], 1),
+            "mean of sums": 1 / max(told["rows"], 1),
+            "sum": 1.0,
+            "fixed divisor": 1 / divisor,
+            "mean of sums over a fixed divisor": 1 / divisor / max(told["rows"], 1),
+        }
+        factor = averaged_over if weighing == "whole" else 1.0
+        if weighing in batch:
+            factor = averaged_over * here[weighing] / max(batch[weighing], 1)
+        slopes[own] = np.where(part, per_token[reduction] * factor, 0)
+        losses.append((slopes[own] * np.where(part, values[own], 0)).sum())
+    return np.mean(losses), slopes / averaged_over
+
+
 for empty_rows in ("counted", "left out"):
     variant(f"by lists, empty rows {empty_rows}")(listing(empty_rows))
     variant(f"by running means, empty rows {empty_rows}")(averaging(empty_rows))
