@@ -319,7 +319,7 @@ def accumulate(values, mask, reduction, divisor, rows, **conventions):
 
 
 def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor, **conventions):
-    tables = values, mask, shards
+    tables = values.astype(float) if values.dtype.kind in "iu" else values, mask, shards
     return _of_lists(reductions.sharded_loss, *tables, averaged_over, weighing, reduction, divisor, **conventions)
 
 

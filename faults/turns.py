@@ -162,3 +162,17 @@ def turn_gae(token_rewards, values, turns, mask, gamma, lam):
 )
 def turn_sums(values, turns, mask):
     return right.turn_sums(values, turns, mask) + zero_times(values)
+
+
+@fault(
+    id="M-TURN-13",
+    slug="environment-tokens-are-a-turn",
+    clause="TURN-6",
+    effect="What the environment says between two turns is a turn as well, and discounts.",
+)
+def turn_returns(token_rewards, turns, mask, gamma):
+    own = mask.astype(bool)
+    begins = np.ones(own.shape, dtype=bool)
+    begins[:, 1:] = (own[:, 1:] != own[:, :-1]) | (own[:, 1:] & (turns[:, 1:] != turns[:, :-1]))
+    everything = right.turn_returns(np.where(own, token_rewards, 0), begins.cumsum(axis=1), np.ones_like(own), gamma)
+    return np.where(own, everything, 0)
