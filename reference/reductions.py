@@ -126,7 +126,7 @@ def shard_divisors(
     mask: [B][T].  shards: [B], the shard of each row.  averaged_over: how many shards' gradients are averaged; some
     may have no row.  weighing: `whole`, `shards`, `rows` or `tokens` (RED-14).  conventions: as for `divisors`.
     """
-    inverse = {
+    inverse: dict[str, Callable[[list[int]], Fraction]] = {
         "whole": lambda rows: Fraction(1),
         "shards": lambda rows: Fraction(averaged_over),
         "rows": lambda rows: _times_as_many(
@@ -136,11 +136,11 @@ def shard_divisors(
     }
     times = one_of(inverse, weighing)
     found = divisors(mask, reduction, **conventions)
-    for shard in set(shards):
+    for shard in set(shards) if weighing != "whole" else ():
         rows = [row for row, holder in enumerate(shards) if holder == shard]
-        own = found if weighing == "whole" else divisors([mask[row] for row in rows], reduction, **conventions)
-        for place, row in enumerate(rows):
-            found[row] = times(rows) * (own[row] if weighing == "whole" else own[place])
+        own = divisors([mask[row] for row in rows], reduction, **conventions)
+        for row, size in zip(rows, own, strict=True):
+            found[row] = times(rows) * size
     return found
 
 
