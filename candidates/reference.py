@@ -530,8 +530,8 @@ def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamm
     return _time_leading(replay.replayed_targets, *arrays, capacity, gamma, n)
 
 
-def sampling_probabilities(priorities, alpha):
-    return np.array(replay.sampling_probabilities(priorities.tolist(), alpha))
+def sampling_probabilities(priorities, alpha, **conventions):
+    return np.array(replay.sampling_probabilities(priorities.tolist(), alpha, **conventions))
 
 
 def priority_weights(probabilities, sampled, beta, **conventions):

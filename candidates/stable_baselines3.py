@@ -16,6 +16,11 @@ cancel: they are the successors' values one step on, and where an episode begins
 ``n_step_return`` fills an `NStepReplayBuffer` for each row, asks for all of its transitions in order (`_get_samples`,
 because `sample` draws at random) and bootstraps as `DQN.train` does: ``rewards + (1 - dones) * discounts * next_q``.
 The observations are the steps' numbers, and ``next_observations`` tells which successor's value is meant.
+``replayed_targets`` is the same with a buffer that has room for so many transitions, of which those that it holds are
+asked for by their slots.
+
+``autoreset_transitions`` is what `OffPolicyAlgorithm._store_transition` puts into a `ReplayBuffer` as next
+observations, which are the values; another mode than that of stable-baselines3's own environments is declined.
 
 ``q_target``, ``twin_q_target`` and ``soft_target`` are what `DQN.train`, `TD3.train` and `SAC.train` hand to their
 losses as targets, of a `ReplayBuffer` that is filled with the transitions, a truncation as ``TimeLimit.truncated``.
@@ -38,6 +43,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -63,8 +69,29 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
 
 def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
     """The targets that `DQN` makes of an `NStepReplayBuffer`."""
+    return replayed_targets(rewards, next_values, terminated, truncated, np.shape(rewards)[1], gamma, n)
+
+
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    """The same of a buffer that has room for so many transitions, 0 for those that it has forgotten."""
     rows = zip(rewards, next_values, terminated, truncated, strict=True)
-    return np.array([_n_step_returns_of_a_row(*row, gamma, n) for row in rows])
+    return np.array([_targets_of_a_row(*row, capacity, gamma, n) for row in rows])
+
+
+def autoreset_transitions(observed_values, final_values, terminated, truncated, mode):
+    """The successors that `OffPolicyAlgorithm._store_transition` puts into a `ReplayBuffer`."""
+    if mode != "same step":
+        raise NotImplementedError("the vectorised environments reset in the same step")
+    ended = np.logical_or(terminated, truncated)
+    rows, steps = ended.shape
+    buffer = ReplayBuffer(rows * steps, _ANY_SPACE, _ANY_SPACE, device="cpu", n_envs=rows)
+    unused = np.zeros((rows, 1), dtype=np.float32)
+    model = SimpleNamespace(_vec_normalize_env=None, _last_obs=unused)
+    for t in range(steps):
+        observed, final = (np.array(array[:, t : t + 1], dtype=np.float32) for array in (observed_values, final_values))
+        infos = [{"terminal_observation": last} if end else {} for last, end in zip(final, ended[:, t], strict=True)]
+        OffPolicyAlgorithm._store_transition(model, buffer, unused, observed, np.zeros(rows), ended[:, t], infos)
+    return buffer.next_observations[:steps, :, 0].T.copy(), np.ones(ended.shape)
 
 
 def n_step_target(rewards, next_values, terminated, truncated, gamma):
@@ -229,17 +256,19 @@ class _Replayed(VecEnv):  # type: ignore[misc]
         return [False] * self.num_envs
 
 
-def _n_step_returns_of_a_row(rewards, next_values, terminated, truncated, gamma, n):
+def _targets_of_a_row(rewards, next_values, terminated, truncated, capacity, gamma, n):
     steps = len(rewards)
     box = spaces.Box(0.0, float(steps), shape=(1,))
-    buffer = NStepReplayBuffer(steps, box, _ANY_SPACE, device="cpu", n_steps=n, gamma=gamma)
+    buffer = NStepReplayBuffer(capacity, box, _ANY_SPACE, device="cpu", n_steps=n, gamma=gamma)
     for t, (reward, end, stop) in enumerate(zip(rewards, terminated, truncated, strict=True)):
         number = np.full((1, 1), t, dtype=np.float32)
         infos = [{"TimeLimit.truncated": bool(stop and not end)}]
         buffer.add(number, number, np.zeros((1, 1)), np.array([reward]), np.array([end or stop]), infos)
-    samples = buffer._get_samples(np.arange(steps))
+    stored = np.arange(max(0, steps - capacity), steps)
+    samples = buffer._get_samples(stored % capacity)
     next_q = torch.tensor(np.array(next_values, dtype=np.float32))[samples.next_observations.long()]
-    return (samples.rewards + (1 - samples.dones) * samples.discounts * next_q)[:, 0].numpy()
+    targets = (samples.rewards + (1 - samples.dones) * samples.discounts * next_q)[:, 0].numpy()
+    return np.concatenate([np.zeros(steps - len(stored), dtype=targets.dtype), targets])
 
 
 def _filled(rewards, values, next_values, terminated, truncated, gamma, lam):

@@ -21,12 +21,18 @@ The networks are tables: an observation is a row's number, and its values, actio
 ``running_moments`` and ``normalize_observations`` are `RunningMeanStd.update` and `norm`, which keeps within ten unless
 it is told otherwise, and is told the clip.
 
+``replayed_targets`` is `compute_nstep_return` of all that a buffer with so much room holds; its observations are the
+steps' numbers.  ``sampling_probabilities``, ``priority_weights`` and ``sampled_slots`` are those of a
+`PrioritizedReplayBuffer` that is full; it draws from the whole sum, has no alpha of 0, and adds float32's 1.2e-7 to
+each priority.  For ``priority_weights`` and ``sampled_slots`` the numbers are put into its tree as they are.
+
 Converted: rows and the library's one long axis, and every number to float64, which it keeps.  tianshou has
 no public function for ``td_error``.
 """
 
 from importlib.metadata import version
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -36,7 +42,7 @@ from tianshou.algorithm.modelfree.dqn import DQN
 from tianshou.algorithm.modelfree.qrdqn import QRDQN
 from tianshou.algorithm.modelfree.sac import SAC
 from tianshou.algorithm.modelfree.td3 import TD3
-from tianshou.data import Batch, VectorReplayBuffer
+from tianshou.data import Batch, PrioritizedReplayBuffer, VectorReplayBuffer
 from tianshou.data.collector import EpisodeRolloutHookMCReturn
 from tianshou.utils.statistics import RunningMeanStd
 
@@ -77,6 +83,59 @@ def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
         batch, buffer, indices, lambda _, chosen: successors[chosen], gamma=gamma, n_step=n
     )
     return batch.returns.numpy().reshape(np.shape(rewards))
+
+
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    """The returns of `compute_nstep_return`, of a buffer that has room for so many steps of each row."""
+    rows, steps = np.shape(rewards)
+    over, stopped = (np.array(flags, dtype=bool) for flags in (terminated, truncated))
+    numbers = np.arange(rows * steps).reshape(rows, steps)
+    buffer = _collected(_numbers(rewards), over, stopped, numbers, capacity)
+    batch, indices = buffer.sample(0)
+    successors = torch.from_numpy(_numbers(next_values).ravel())
+    found = Algorithm.compute_nstep_return(
+        batch, buffer, indices, lambda of, chosen: successors[of.obs[chosen]], gamma=gamma, n_step=n
+    )
+    targets = np.zeros(rows * steps)
+    targets[buffer.obs[indices]] = found.returns.numpy().ravel()
+    return targets.reshape(rows, steps)
+
+
+def sampling_probabilities(priorities, alpha):
+    """What `PrioritizedReplayBuffer.update_weight` leaves in its tree, over the sum that it draws from."""
+    tree = _prioritized(priorities, alpha, 1.0).weight
+    return tree[np.arange(len(priorities))] / tree.reduce()
+
+
+def priority_weights(probabilities, sampled, beta):
+    """The weights that `PrioritizedReplayBuffer` hands out with those slots."""
+    return _with_tree(probabilities, beta)[sampled.astype(int)].weight
+
+
+def sampled_slots(priorities, uniforms):
+    """`PrioritizedReplayBuffer.sample_indices`, with these numbers for those that it draws."""
+    buffer = _with_tree(priorities, 1.0)
+    with patch("numpy.random.rand", lambda count: _numbers(uniforms)):
+        return buffer.sample_indices(len(uniforms))
+
+
+def _with_tree(numbers, beta):
+    """A buffer that is full, with these numbers in its tree."""
+    buffer = _prioritized(np.ones(len(numbers)), 1.0, beta)
+    buffer.weight[np.arange(len(numbers))] = _numbers(numbers)
+    return buffer
+
+
+def _prioritized(priorities, alpha, beta):
+    """A buffer that is full, with these priorities."""
+    if alpha == 0:
+        raise NotImplementedError("alpha is above 0")
+    count = len(priorities)
+    buffer = PrioritizedReplayBuffer(count, alpha, beta)
+    for _ in range(count):
+        buffer.add(Batch(obs=0, act=0, rew=0.0, terminated=False, truncated=False, obs_next=0, info={}))
+    buffer.update_weight(np.arange(count), _numbers(priorities))
+    return buffer
 
 
 def q_target(rewards, next_action_values, terminated, truncated, gamma):
@@ -203,7 +262,7 @@ def _one_step(rewards, terminated, truncated, gamma, target):
     """`compute_nstep_return` of one step, of transitions that are rows of one step each."""
     rewards = _numbers(rewards)[:, None]
     over, stopped = (np.array(flags, dtype=bool)[:, None] for flags in (terminated, truncated))
-    buffer = _collected(rewards, over, stopped, observed=np.arange(len(rewards)))
+    buffer = _collected(rewards, over, stopped, observed=np.arange(len(rewards))[:, None])
     batch, indices = buffer.sample(0)
     found = Algorithm.compute_nstep_return(batch, buffer, indices, target, gamma=gamma, n_step=1).returns.numpy()
     return found[:, 0] if found.shape[1:] == (1,) else found
@@ -217,14 +276,17 @@ def _episodic(rewards, values, next_values, terminated, truncated, gamma, lam):
     return [part.reshape(np.shape(rewards)) for part in found]
 
 
-def _collected(rewards, terminated, truncated, observed=None):
-    """A buffer that holds these rollouts; the actions are of no account, nor are observations that are not given."""
+def _collected(rewards, terminated, truncated, observed=None, capacity=None):
+    """A buffer that was given these rollouts and observations; the actions are of no account.
+
+    capacity: of how many steps of a row it has room for; of all of them if it is not given.
+    """
     rows, steps = rewards.shape
-    buffer = VectorReplayBuffer(rows * steps, rows)
-    unused = np.zeros(rows) if observed is None else observed
+    buffer = VectorReplayBuffer(rows * (capacity or steps), rows)
+    seen = np.zeros((rows, steps), dtype=int) if observed is None else observed
     for t in range(steps):
         step = {"rew": rewards[:, t], "terminated": terminated[:, t], "truncated": truncated[:, t]}
-        buffer.add(Batch(obs=unused, act=unused, obs_next=unused, info={}, **step))
+        buffer.add(Batch(obs=seen[:, t], act=seen[:, t], obs_next=seen[:, t], info={}, **step))
     return buffer
 
 

@@ -135,9 +135,14 @@ class Resetting:
         """Where an episode ends, either way."""
         return self.terminated | self.truncated
 
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a value that is only passed on: as far as its own type holds it."""
+        return {"magnitude": np.abs(self.observed) + np.abs(self.final), "roundings": 1}
+
 
 NOT_ROUNDED: dict[str, Any] = {"magnitude": 0, "roundings": 1}
-"""What is only chosen, and not computed."""
+"""What is a truth value or a number of a slot."""
 
 
 @st.composite

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from .choices import one_of, require
+from .choices import one_of, require, shape_of
 from .linear_algebra import Number, Vector
 from .numbers import choose, unless
 from .returns import Flag, n_step_return
@@ -34,13 +34,22 @@ def replayed_targets(
     return [0 * reward for reward in rewards[:gone]] + n_step_return(*stored, gamma, n)
 
 
-def sampling_probabilities(priorities: Vector, alpha: Number) -> list[Number]:
+SHAPES = ("p^alpha", "(p + E)^alpha", "p^alpha + E")
+"""What keeps a priority from zero (RPL-18)."""
+
+
+def sampling_probabilities(priorities: Vector, alpha: Number, power: str = "p^alpha") -> list[Number]:
     """p_i^alpha / sum_k p_k^alpha (RPL-5).  Schaul et al. (2016), eq. 1.
 
-    >>> sampling_probabilities([1, 3], 1)
-    [0.25, 0.75]
+    power: a choice of RPL-18.
+
+    >>> sampling_probabilities([1, 3], 1), sampling_probabilities([1, 3], 1, power="(p + 2)^alpha")
+    ([0.25, 0.75], [0.375, 0.625])
     """
-    powers = [priority**alpha for priority in priorities]
+    shape, number = shape_of(power, *SHAPES)
+    inside = number if shape == "(p + E)^alpha" else 0
+    outside = number if shape == "p^alpha + E" else 0
+    powers = [(priority + inside) ** alpha + outside for priority in priorities]
     total = sum(powers)
     return [power / total for power in powers]
 

@@ -48,8 +48,8 @@ def _in_balls(function: Any, *arguments: Any, **chosen: Any) -> Any:
 
 def _probabilities() -> st.SearchStrategy[Question]:
     def question(known: np.ndarray, alpha: float) -> Question:
-        def answer(**_: str) -> Any:
-            return _in_balls(replay.sampling_probabilities, balls(known), balls(alpha))
+        def answer(**chosen: str) -> Any:
+            return _in_balls(replay.sampling_probabilities, balls(known), balls(alpha), **last_names(chosen))
 
         operation = OPERATIONS["sampling_probabilities"]
         return Question(operation, (known, alpha), answer, **power_terms(alpha, len(known)))
@@ -102,7 +102,7 @@ def _resets(inputs: Inputs) -> st.SearchStrategy[Question]:
             rows = row_by_row(partial(replay.autoreset_transitions, mode=mode), tuple(arrays))
             return tuple(map(list, zip(*rows, strict=True)))
 
-        return Question(OPERATIONS["autoreset_transitions"], drawn.arguments, answer, **NOT_ROUNDED)
+        return Question(OPERATIONS["autoreset_transitions"], drawn.arguments, answer, **drawn.judged)
 
     return resetting(inputs.numbers).map(question)
 

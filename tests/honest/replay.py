@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from rlspec.reference.choices import shape_of
+
 from .catalogue import way
 from .returns import backed_up, ends
 
@@ -37,16 +39,24 @@ def from_slot(style, slots, t, steps, gamma, n):
     return style.total(np.array([*terms, bootstrap], style.dtype))
 
 
+def kept_from_zero(style, choices):
+    """What is added to a priority, and to its power."""
+    shape, number = shape_of(choices["power"], "p^alpha", "(p + E)^alpha", "p^alpha + E")
+    added, nothing = style.dtype(number or 0), style.dtype(0)
+    return (added, nothing) if shape == "(p + E)^alpha" else (nothing, added)
+
+
 @way("powers over their sum")
 def sampling_probabilities(style, choices, priorities, alpha):
-    powers = priorities ** style.dtype(alpha)
+    inside, outside = kept_from_zero(style, choices)
+    powers = (priorities + inside) ** style.dtype(alpha) + outside
     return powers / style.total(powers)
 
 
 @way("by logarithms")
 def sampling_probabilities(style, choices, priorities, alpha):
-    logs = style.dtype(alpha) * np.log(priorities)
-    powers = style.exp(logs - logs.max()).astype(style.dtype)
+    inside, outside = kept_from_zero(style, choices)
+    powers = style.exp(style.dtype(alpha) * np.log(priorities + inside)).astype(style.dtype) + outside
     return powers / style.total(powers)
 
 

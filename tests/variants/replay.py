@@ -34,6 +34,12 @@ def sampling_probabilities(priorities, alpha):
     return powers / powers.sum()
 
 
+@variant("kept from zero by what is added to priorities", quick=True)
+def sampling_probabilities(priorities, alpha):
+    powers = (np.asarray(priorities, dtype=float) + 1e-6) ** alpha
+    return powers / powers.sum()
+
+
 @variant("over the maximum of all slots", quick=True)
 def priority_weights(probabilities, sampled, beta):
     weights = (len(probabilities) * np.asarray(probabilities, dtype=float)) ** -beta
