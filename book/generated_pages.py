@@ -1,4 +1,7 @@
-"""The pages that are read from the code: a comment such as <!-- generated: faults --> stands for the table."""
+"""The pages that are read from the code: a comment such as <!-- generated: faults --> stands for the table.
+
+<!-- clauses: ADV-3 ADV-4 --> stands for a list of these clauses, which a section leads to.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,10 +16,18 @@ from rlspec.spec.clauses import CHAPTERS, choices, clauses
 from rlspec.spec.operations import OPERATIONS
 
 MARK = re.compile(r"<!-- generated: (\w+) -->")
+LEADING = re.compile(r"<!-- clauses: ([A-Z0-9 -]+) -->")
 ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 FOLDER = re.compile(r"\[([^\]]+)\]\(\w+\)")
 """A link to a folder, which a repository's browser shows and a book cannot."""
 COMMIT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,})")
+
+
+def leading_to(ids: str) -> str:
+    """A list of clauses that unfolds, in Markdown."""
+    found = [clauses()[id] for id in ids.split()]
+    listed = "\n".join(f"- {clause.id} {cell(clause.title.replace('`', ''))}" for clause in found)
+    return f'<details class="leading">\n<summary>The clauses</summary>\n\n{listed}\n\n</details>'
 
 
 def anchor(name: str) -> str:
@@ -139,7 +150,8 @@ TABLES = {
 
 def fill(app: Sphinx, page: str, source: list[str]) -> None:
     """Put the tables where a page asks for them."""
-    source[0] = MARK.sub(lambda mark: "\n".join(TABLES[mark[1]]()), FOLDER.sub(r"\1", source[0]))
+    with_tables = MARK.sub(lambda mark: "\n".join(TABLES[mark[1]]()), FOLDER.sub(r"\1", source[0]))
+    source[0] = LEADING.sub(lambda mark: leading_to(mark[1]), with_tables)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -118,8 +118,8 @@ def reductions(figure: Figure) -> None:
         shares = [1 / float(divisors(mask, name, divisor=6)[row]) for name in names]
         axes.bar([x + 0.35 * place for x in range(len(names))], shares, 0.33, color=color, label=said)
     axes.set_xticks([x + 0.175 for x in range(len(names))], [*names[:-1], "fixed divisor, 6"])
-    axes.set_ylabel("credit")
-    axes.legend()
+    axes.set(ylabel="credit", ylim=(0, 0.7))
+    axes.legend(loc="upper left", ncols=2)
 
 
 def kl(figure: Figure) -> None:
@@ -146,7 +146,7 @@ def clip(figure: Figure) -> None:
         axes.plot(ratios, held, color=BLUE, linewidth=2, label="what PPO counts")
         axes.axvspan(0.8, 1.2, color=GREEN, alpha=0.2, linewidth=0)
         axes.set(title=said, xlabel="ratio r")
-        axes.legend()
+        axes.legend(loc="upper left" if advantage > 0 else "lower left")
 
 
 def surrogate(ratio: float, advantage: float) -> float:
