@@ -19,6 +19,7 @@ from rlspec.reference import (
     group,
     kl,
     language,
+    overlong,
     ppo,
     preference,
     reductions,
@@ -365,6 +366,11 @@ def rpo_loss(
 ):
     logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
     return _of_lists(preference.rpo_loss, *logps, chosen_length, beta, alpha, valid, **conventions)
+
+
+def overlong_penalty(lengths, max_length, buffer, factor, **conventions):
+    told = max_length, buffer, factor
+    return np.array([overlong.overlong_penalty(int(n), *told, **conventions) for n in lengths], dtype=float)
 
 
 def group_advantages(rewards, groups, baseline, scale, **conventions):

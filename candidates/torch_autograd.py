@@ -550,6 +550,12 @@ def completion_logp(token_logp, mask):
     return _tensor(token_logp).masked_fill(~_flags(mask), 0).sum(1).numpy()
 
 
+def overlong_penalty(lengths, max_length, buffer, factor):
+    """The mean over the buffer's tokens of whether the answer has them."""
+    costly = torch.arange(max_length - buffer, max_length)
+    return -factor * (_tensor(lengths)[:, None] > costly).double().mean(1).numpy()
+
+
 def _mean_and_slopes(of_rows: Any, valid: Any, slopes: int, *columns: Any) -> tuple[Any, ...]:
     """The mean over the valid rows of what the function says of their columns, and its derivatives in the first few."""
     columns = tuple(map(_tensor, columns))

@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 import torch
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer
+from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
 from rlspec.torch import differentiated
@@ -214,6 +215,12 @@ def distillation_divergence(logits, teacher_logits, beta, temperature):
     how = {"beta": beta, "temperature": temperature, "reduction": "sum"}
     values = torch.stack([GKDTrainer.generalized_jsd_loss(*(part[None] for part in row), **how) for row in rows])
     return values.detach().numpy(), torch.autograd.grad(values.sum(), student)[0][:, 0].numpy()
+
+
+def overlong_penalty(lengths, max_length, buffer, factor):
+    if factor != 1:
+        raise NotImplementedError("its factor is 1")
+    return get_soft_overlong_punishment(max_length, buffer)([[0] * int(n) for n in lengths])
 
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):

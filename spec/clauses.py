@@ -38,6 +38,7 @@ CHAPTERS = (
     "correction",
     "distillation",
     "group",
+    "overlong",
     "preference",
 )
 

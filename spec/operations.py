@@ -857,6 +857,11 @@ def rpo_loss(
     """DPO's loss plus alpha times the negative log-likelihood of the chosen, and its derivatives."""
 
 
+@_operation("overlong")
+def overlong_penalty(lengths: Rows, max_length: Count, buffer: Count, factor: Number) -> Rows:
+    """DAPO's soft overlong penalty: 0 up to max_length - buffer tokens, then down in a line to -factor."""
+
+
 Samples = Annotated[Array, ("N",)]
 Groups = Annotated[Array, ("N",)]
 

@@ -48,6 +48,7 @@ OPERATIONS = (
     "effective_sample_size",
     "distillation_divergence",
     "topk_divergence",
+    "overlong_penalty",
     "surrogate_loss",
     "grpo_loss",
     "dr_grpo_loss",

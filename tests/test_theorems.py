@@ -19,6 +19,7 @@ from rlspec.properties import test_distillation as distillations
 from rlspec.properties import test_group as groups
 from rlspec.properties import test_kl as kls
 from rlspec.properties import test_language as languages
+from rlspec.properties import test_overlong as overlongs
 from rlspec.properties import test_policy_gradient as policy_gradients
 from rlspec.properties import test_preference as preferences
 from rlspec.properties import test_reductions as reductions
@@ -294,6 +295,13 @@ def as_if_in_one_shard(mask, shards, averaged_over, weighing, reduction):
     return divisors(mask, reduction)
 
 
+def to_nothing(of, policy, score):
+    """The gradient of a score that is 0 for whatever was cut."""
+    return language.score_gradient(
+        of, policy, lambda prompt, tokens: score(prompt, tokens) * (tokens[-1] == language.END)
+    )
+
+
 def never_lonely(language, policy, size, to_go, alone):
     """As if an answer without others kept its return, whatever is said of it."""
     return conversations.expected_gradient_by_turns(language, policy, size, to_go, "its return")
@@ -432,6 +440,8 @@ WRONG += [
     ("dropped_tail_is_best", distillations, "topk_divergence",
      lambda *how, **more: top_of_rows(*how[:4], "bucket", **more)),
     ("a_part_in_the_score_and_none", turns, "expected_gradient", to_go_of_credit),
+    ("cut_answer_that_is_masked", overlongs, "score_gradient", to_nothing),
+    ("groups_without_spread_may", overlongs, "expectation", lambda *_: 0),
     ("from_a_turn_on_is_credit", turns, "turn_returns", lambda rewards, *_: rewards),
     ("later_turn_is_a_price", turns, "turn_returns", lambda rewards, *_: rewards),
     ("lonely_answer_must_keep", turns, "expected_gradient_by_turns", never_lonely),

@@ -15,7 +15,7 @@ from .styles import LAYOUTS, Style
 FLAGS = {"terminated", "truncated", "mask", "completion_mask", "valid", "desirable", "legal", "greedy"}
 """Arguments that are read as truth values, whatever type they come in."""
 
-WHOLE = {"tokens", "turns", "states", "groups", "shards", "prompt_length", "next_actions", "sampled"}
+WHOLE = {"tokens", "turns", "states", "groups", "shards", "prompt_length", "lengths", "next_actions", "sampled"}
 WHOLE |= {"chosen_length", "rejected_length"}
 """Arguments that are left as they are: indices, names and lengths."""
 
