@@ -83,8 +83,9 @@ def _sharded(numbers: np.ndarray) -> st.SearchStrategy[Question]:
     def question(drawn: Spread, weighing: str, reduction: str, divisor: float) -> Question:
         def answer(**chosen: str) -> Any:
             values, mask = exact(drawn.batch.arrays[0]).tolist(), drawn.batch.mask.tolist()
-            told = drawn.shards.tolist(), drawn.averaged_over, weighing, reduction, exactly(divisor)
-            return reductions.sharded_loss(values, mask, *told, **last_names(chosen))
+            shards, count = drawn.shards.tolist(), drawn.averaged_over
+            told = weighing, reduction, exactly(divisor)
+            return reductions.sharded_loss(values, mask, shards, count, *told, **last_names(chosen))
 
         arguments = drawn.arguments(weighing, reduction, divisor)
         return Question(OPERATIONS["sharded_loss"], arguments, answer, **drawn.judged)
