@@ -20,6 +20,8 @@ OVERVIEW = """\
 rlspec {version}: is this implementation of reinforcement learning's formulas right?
 
   check WHAT         the properties of every formula, on your code
+  reproduce FILE     what was answered wrongly, asked again
+  compare FILE       the verdicts on several candidates, side by side
   distinguish A B    the smallest input on which two implementations differ
   audit FILE         the mistakes in calls that a training run has recorded
   ledger MDP         bias and variance of every estimate of a policy's gradient
@@ -98,6 +100,38 @@ def ledger(arguments: argparse.Namespace, rest: list[str]) -> int:
     return books.run(arguments.what, books.Asked(**given), arguments.json, arguments.plot)
 
 
+def compare(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Set records side by side; 0, or 2 for a file that is none or cannot be written."""
+    from pathlib import Path
+
+    from .rendered import comparison
+    from .run_record import NotARecord, Record, put
+
+    try:
+        records = [Record.read(file) for file in arguments.records]
+    except NotARecord as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.report is None:
+        print(comparison(records, ".md"), end="")
+        return 0
+    return 0 if put(arguments.report, comparison(records, Path(arguments.report).suffix)) else 2
+
+
+def reproduce(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Ask again what a record says was answered wrongly; 0 all of it is right now, 1 it is not, 2 it is refused."""
+    from .reproduction import run  # with NumPy, SciPy and Hypothesis
+
+    return run(arguments.record, arguments.which, arguments.candidate, arguments.script)
+
+
+def page_name(text: str) -> str:
+    """The name of a page: it ends in .html or .md."""
+    if not text.endswith((".html", ".md")):
+        raise argparse.ArgumentTypeError(f"the name {text} has to end in .html or .md")
+    return text
+
+
 def audit(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Judge the recorded calls of a training run; 0 all hold, 1 one is wrong, 2 the input is refused."""
     from .audited import run  # with NumPy and SciPy
@@ -161,6 +195,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     auditing.add_argument("--json", metavar="FILE", help="write what was found to FILE as JSON")
     auditing.add_argument("--adapter", metavar="FILE", help="write a candidate that shows the first mistake to FILE")
     auditing.set_defaults(run=audit)
+    comparing = commands.add_parser(
+        "compare",
+        help="set the verdicts on several candidates side by side",
+        description="Set records that check --verdicts wrote side by side, by operation and by clause, as Markdown or "
+        "as a page; of two of the same candidate it is said what changed. Exit status: 0 done, 2 a file is refused.",
+    )
+    comparing.add_argument("records", nargs="+", metavar="FILE", help="a file that check --verdicts wrote")
+    comparing.add_argument(
+        "--report", metavar="FILE", type=page_name, help="write FILE, .html or .md; else Markdown is printed"
+    )
+    comparing.set_defaults(run=compare)
+    reproducing = commands.add_parser(
+        "reproduce",
+        help="ask again what was answered wrongly",
+        description="Ask a candidate again what a record says it answered wrongly, and judge it by the same property. "
+        "Exit status: 0 all of it is right now, 1 something is wrong, 2 the input is refused.",
+    )
+    reproducing.add_argument("record", metavar="FILE", help="a file that check --verdicts wrote")
+    reproducing.add_argument("which", nargs="*", metavar="ADV-3", help="clauses or operations; without any, all")
+    reproducing.add_argument("--candidate", metavar="WHAT", help="as for check; without it, the record's own")
+    reproducing.add_argument(
+        "--script", action="store_true", help="print scripts that need NumPy and the candidate alone"
+    )
+    reproducing.set_defaults(run=reproduce)
     arguments, rest = parser.parse_known_args(argv)
     if "run" not in arguments:
         if rest:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from . import __version__
 from .first_look import Finding, Look, Looked
+from .loading import one_line
 from .options import BUDGET, PASSED_ON, PATIENCE
 from .progress import Progress
 
@@ -57,7 +58,7 @@ class Checking:
         self.what = arguments.what
         self.jobs = arguments.jobs
         self.everything = arguments.all
-        self.recorded = any((arguments.verdicts, arguments.require, arguments.expect))
+        self.recorded = any((arguments.verdicts, arguments.require, arguments.expect, arguments.report))
         self.options = options
         self.rest = rest
         self.limits = _seconds(arguments.patience, PATIENCE), _seconds(arguments.budget, BUDGET)
@@ -68,7 +69,7 @@ class Checking:
         look = Look(self.what, *self.limits)  # begun before anything else is imported
         with _terminal() as terminal:
             progress = Progress(terminal)
-            self._print([(f"rlspec {__version__}: {self.what}", "bold"), ("", "")])
+            self._print([(f"rlspec {__version__}: {one_line(self.what)}", "bold"), ("", "")])
 
             def say(event: str, said: Any) -> None:
                 if event == "asking":
@@ -106,6 +107,8 @@ class Checking:
             print(printed.getvalue(), end="")
         if trial.outcomes:
             self._print(Page(trial, self.width, self.everything).lines())
+        if trial.interrupted:
+            self._print([("The run was interrupted; what was not judged by then is untested.", "bold")])
         return status
 
     def _at_once(self, event: str, said: Any) -> Iterable["Line"]:

@@ -1,10 +1,10 @@
 """The pytest side of a trial: options, the ``candidate`` fixture, a verdict for every clause, the exit status."""
 
-import json
 import random
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from .properties.checking import Call, Violation
 from .properties.questions import QUESTIONS
 from .reading import charitable
 from .replay import explore, replay
-from .run_record import Record, written
+from .run_record import NotARecord, Record, put, written
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
 from .verdicts import (
@@ -71,6 +71,7 @@ class Trial:
         what: str,
         required: list[str],
         file: str | None,
+        reports: list[str],
         recorded: dict[str, str] | None,
         run: Run,
         briefing: Briefing,
@@ -80,6 +81,8 @@ class Trial:
         self.briefing = briefing
         self.required = required
         self.file = file
+        self.reports = reports
+        self.interrupted = False
         self.recorded = recorded
         self.looked = briefing.looked or Looked()
         self.outcomes = [_at_sight(found) for found in self.looked.findings.values() if found.violates]
@@ -162,14 +165,16 @@ class Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the verdicts and set the exit status, unless something else than a clause has failed."""
-        if not self.outcomes and not self.file:
+        if not self.outcomes and not self.file and not self.reports:
             return
+        self.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
         terminal = session.config.pluginmanager.get_plugin("terminalreporter")
         if terminal and terminal.stats.get("failed"):
             terminal.stats["failed"] = self.told_once(terminal.stats["failed"])
         verdicts = self.verdicts()
-        if self.file:
-            Path(self.file).write_text(self.record(verdicts).as_json(), encoding="utf-8")
+        if not self.write(verdicts):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            return
         most = session.config.getoption("maxfail")  # having seen so many, pytest fails, and pytest-xdist is interrupted
         enough = bool(most) and session.testsfailed >= most
         done = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -208,13 +213,24 @@ class Trial:
         others = [one for one in failed if one.location[2] not in aside]
         return others + [one for one in failed if one.location[2] in of_formulas & shown]
 
+    def write(self, verdicts: dict[str, Verdict]) -> bool:
+        """Write the files that were asked for; whether that could be done."""
+        record = self.record(verdicts)
+        texts = {self.file: record.as_json} if self.file else {}
+        if self.reports:
+            from .rendered import report as rendered  # with jinja2
+
+            texts |= {file: partial(rendered, record, Path(file).suffix) for file in self.reports}
+        done = [put(file, text()) for file, text in texts.items()]
+        return all(done)
+
     def stale(self) -> dict[str, str]:
         """The operations and mistakes among the known failures that are none any more, with a sentence for each."""
         return stale(self.outcomes, self.about["known_failures"])
 
-    def record(self, verdicts: dict[str, Verdict], interrupted: bool = False) -> Record:
+    def record(self, verdicts: dict[str, Verdict]) -> Record:
         """The record of the run."""
-        return written(self.about, self.what, asdict(self.run), self.outcomes, verdicts, self.problem, interrupted)
+        return written(self.about, self.what, asdict(self.run), self.outcomes, verdicts, self.problem, self.interrupted)
 
     def verdicts(self) -> dict[str, Verdict]:
         """The verdict on every clause so far."""
@@ -263,12 +279,16 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--require: there is no chapter or clause {', '.join(unknown)}; "
                                 f"the chapters are {', '.join(prefixes)}")  # fmt: skip
     file = asked["verdicts"]
-    if file and not Path(file).absolute().parent.is_dir():
-        raise pytest.UsageError(f"--verdicts: there is no folder {Path(file).parent}")
+    reports = asked["report"] or []
+    if others := [one for one in reports if Path(one).suffix not in (".html", ".md")]:
+        raise pytest.UsageError(f"--report: the name {others[0]} has to end in .html or .md")
+    for name, one in [("verdicts", file), *(("report", one) for one in reports)]:
+        if one and not Path(one).absolute().parent.is_dir():
+            raise pytest.UsageError(f"--{name}: there is no folder {Path(one).parent}")
     recorded = _recorded(asked["expect"])
     briefing = Briefing(getattr(config, "workerinput", {}), config.stash.get(LOOKED, None))
     trial = config.stash[TRIAL] = Trial(
-        asked["candidate"] or "reference", required, file, recorded, _run(config), briefing
+        asked["candidate"] or "reference", required, file, reports, recorded, _run(config), briefing
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
@@ -298,12 +318,9 @@ def _recorded(file: str | None) -> dict[str, str] | None:
     if file is None:
         return None
     try:
-        clauses_then = json.loads(Path(file).read_text(encoding="utf-8"))["clauses"]
-        return {id: clause["verdict"] for id, clause in clauses_then.items()}
-    except OSError as error:
-        raise pytest.UsageError(f"--expect: {file} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise pytest.UsageError(f"--expect: {file} is not a file that --verdicts wrote") from error
+        return Record.read(file).verdicts
+    except NotARecord as error:
+        raise pytest.UsageError(f"--expect: {error}") from error
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ class Option:
 
 PASSED_ON = {
     "verdicts": Option("FILE", "write the verdicts to FILE as JSON"),
+    "report": Option(
+        "FILE", "write a report to FILE, a page (.html) or Markdown (.md); several are allowed", several=True
+    ),
     "expect": Option("FILE", "fail unless the verdicts are those that --verdicts wrote to FILE"),
     "require": Option("RET,ADV-3", "chapters (by their prefix) or clauses that must have been tested"),
     "explore": Option("N", "let each property draw N random examples, new ones", int),

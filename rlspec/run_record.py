@@ -4,8 +4,10 @@ Its form is ``record.schema.json``.  Nothing heavy is imported here.
 """
 
 import json
+import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -156,12 +158,13 @@ class Record:
             same = [group for group in groups if any(_alike(one, new) for one in group)]
             groups = [group for group in groups if group not in same] + [[one for of in same for one in of] + [new]]
         found = [mistake for group in groups for mistake in _mistakes(tuple(group))]
-        places = {mistake.operation: place for place, mistake in reversed([*enumerate(found)])}
-        explained = {True: 0, False: 1}
-        return sorted(
-            found,
-            key=lambda one: (places[one.operation], one.only_should, explained[bool(one.faults)], -len(one.clauses)),
-        )
+        must = {mistake.operation for mistake in found if not mistake.only_should}
+        places = {name: place for place, name in enumerate(dict.fromkeys(mistake.operation for mistake in found))}
+
+        def last(one: Mistake) -> tuple[bool, int, bool, bool, int]:
+            return one.operation not in must, places[one.operation], one.only_should, not one.faults, -len(one.clauses)
+
+        return sorted(found, key=last)
 
 
 def _alike(one: Violation, other: Violation) -> bool:
@@ -192,10 +195,7 @@ def _mistakes(group: tuple[Violation, ...]) -> list[Mistake]:
     if said["edited"]:
         exactly = "It behaves exactly " if said["words"].startswith("as if") else ""
         return [Mistake(whole.operation, _sentence(exactly + said["words"]), tuple(said["faults"]), group)]
-    return [
-        Mistake(whole.operation, f"It makes the known mistake {one['slug']}. {one['effect']}", (one,), group)
-        for one in said["faults"]
-    ]
+    return [Mistake(whole.operation, _sentence(one["effect"]), (one,), group) for one in said["faults"]]
 
 
 def _sentence(text: str) -> str:
@@ -234,6 +234,27 @@ def written(
             "clauses": {id: verdict.as_json() for id, verdict in verdicts.items()},
         }
     )
+
+
+def put(file: str | Path, text: str) -> bool:
+    """Write a file, all of it or nothing, whoever else writes it; whether that could be done, which is said if not."""
+    folder, name = Path(file).absolute().parent, Path(file).name
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}-", delete=False, encoding="utf-8") as beside:
+            beside.write(text)
+        os.chmod(beside.name, 0o666 & ~_umask())
+        os.replace(beside.name, file)
+    except OSError as error:
+        print(f"{file} cannot be written: {error.strerror}", file=sys.stderr)
+        return False
+    return True
+
+
+def _umask() -> int:
+    """The process's mask of a new file's rights, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from zipfile import ZipFile
@@ -109,20 +110,38 @@ def test_nothing_is_named_like_a_chapter_that_is_none(pattern, chapters):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The names of the files in the wheel, built from a copy of the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    copy = folder / "checkout"
+def copy(tmp_path_factory):
+    """A copy of what of the checkout is built."""
+    copy = tmp_path_factory.mktemp("built") / "checkout"
     copy.mkdir()
     for name in ("rlspec", *ROOMS):
         shutil.copytree(CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, copy / name)
-    build = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=copy, check=True, capture_output=True)
-    [file] = folder.glob("*.whl")
-    with ZipFile(file) as archive:
+    return copy
+
+
+def built(kind, folder):
+    """The file that the build of a kind, ``wheel`` or ``sdist``, makes of a folder."""
+    build = f"import setuptools.build_meta as backend; backend.build_{kind}('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=folder, check=True, capture_output=True)
+    [file] = folder.parent.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(copy):
+    """The names of the files in the wheel."""
+    with ZipFile(built("wheel", copy)) as archive:
         return archive.namelist()
+
+
+def test_a_wheel_of_the_source_distribution_is_the_same(copy, wheel, tmp_path):
+    with tarfile.open(built("sdist", copy)) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [unpacked] = tmp_path.iterdir()
+    with ZipFile(built("wheel", unpacked)) as archive:
+        assert sorted(archive.namelist()) == sorted(wheel)
 
 
 def test_nothing_but_rlspec_is_installed(wheel):
@@ -135,6 +154,7 @@ def test_everything_in_a_room_is_installed(wheel, room):
     kinds = (".py", ".md", ".json", ".ini", ".typed")
     files = [file for file in (CHECKOUT / room).glob("*") if file.is_file() and file.suffix in kinds]
     files += [*(CHECKOUT / room).rglob("*.py"), *(CHECKOUT / room).glob("vectors/*")]
+    files += (CHECKOUT / room).glob("templates/*")
     inside = "rlspec" if room == "rlspec" else f"rlspec/{room}"
     needed = {f"{inside}/{file.relative_to(CHECKOUT / room).as_posix()}" for file in files}
     assert needed - set(wheel) == set()

@@ -1,9 +1,12 @@
 """What the README shows is what happens."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -15,14 +18,38 @@ def block(marker):
     return found[1]
 
 
-def test_the_transcript_is_what_the_example_prints(tmp_path):
-    (tmp_path / "my_adapter.py").write_text(block("example: my_adapter.py"))
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """The folder of the example, checked by the first line under "Reports", the other lines, and what was printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "my_adapter.py").write_text(block("example: my_adapter.py"))
+    lines = re.search(r"^### Reports.*?\n\n((?:    [^\n]*\n)+)", README.read_text(), re.DOTALL | re.MULTILINE)
+    first, *others = (re.split("  +", line.strip())[0] for line in lines[1].splitlines())
+    return folder, others, asked(folder, first)
+
+
+def asked(folder, line):
+    """Run a line of the README."""
+    python, *command = shlex.split(line)
+    assert python == "python"
+    return subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_lines_about_reports_are_run(checked):
+    folder, [again, script, compare], _ = checked
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert (folder / "report.md").read_text().startswith("## my GAE: 2 mistakes in gae\n")
+    assert "the recorded call is answered [[0]]" in asked(folder, again).stdout
+    assert asked(folder, script).stdout.startswith('"""gae of my GAE violates ADV-3: expected 1 at [0, 0], got 0;')
+    (folder / "other.json").write_bytes((folder / "v.json").read_bytes())
+    assert asked(folder, compare).returncode == 0
+    assert "No verdict did." in (folder / "both.html").read_text()
+
+
+def test_the_transcript_is_what_the_example_prints(checked):
     command, *shown = block("transcript: python -m rlspec check my_adapter.py").splitlines()
     assert command == "$ python -m rlspec check my_adapter.py"
-    run = subprocess.run(
-        [sys.executable, "-m", "rlspec", "check", "my_adapter.py"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    run = checked[2]
     passages = "\n".join(shown).strip(".\n").split("\n...\n")
     printed, last = run.stdout, 0
     for passage in passages:

@@ -1,0 +1,297 @@
+"""Reports, comparisons and reproductions: all made from the one record of a run, and tried from outside."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import rlspec
+from rlspec import rendered
+from rlspec.drawn import nested, strips
+from rlspec.run_record import NotARecord, Record
+
+SCHEMA = json.loads(Path(rlspec.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
+
+NASTY = "<script>alert(1)</script> \\x1b[31mred\\x1b[0m\\n# | `x` [a](b)"
+"""A candidate's name, as it stands in Python's source."""
+
+ADAPTER = f"""
+import numpy as np
+
+NAME = "{NASTY}"
+CONVENTIONS = {{"group_advantages.eps": "std + 1e-5"}}
+
+
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    ended = np.logical_or(terminated, truncated)
+    following, advantages = 0.0, []
+    deltas = rewards + gamma * np.where(ended, 0, next_values) - values
+    for delta, end in zip(deltas.T[::-1], ended.T[::-1]):
+        following = delta + gamma * lam * np.where(end, 0, following)
+        advantages.append(following)
+    return np.stack(advantages[::-1], axis=1)
+
+
+def token_logp(logits, tokens, temperature):
+    raise NotImplementedError("no <b>logits</b> here")
+"""
+
+SELECT = ("-k", "(gae and (truncation_is_a_cut or lambda_zero)) or truncation_is_a_cut or gae_is_the_td or OPS_12")
+
+
+def run(folder, *arguments, **more):
+    command = [sys.executable, "-m", "rlspec", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **more)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with blanks and other letters in its name, in which a candidate was checked and everything written."""
+    folder = tmp_path_factory.mktemp("a folder, with ünüsual letters")
+    (folder / "my ädapter.py").write_text(ADAPTER, encoding="utf-8")
+    answer = run(
+        folder, "check", "my ädapter.py", "--jobs=0", "--verdicts=v é.json", "--report=r é.html", "--report=r é.md",
+        *SELECT,
+    )  # fmt: skip
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "\x1b" not in answer.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(folder):
+    return Record.read(folder / "v é.json")
+
+
+def test_the_record_is_of_the_form_that_is_published(record):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(record.said, SCHEMA)
+    assert record.operations["gae"]["ADV-3"] == "violated"
+    assert record.said["what"] == "my ädapter.py"
+    broken = {**record.said, "clauses": {"ADV-3": {**record.clauses["ADV-3"], "verdict": "perhaps"}}}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, SCHEMA)
+
+
+# ruff: noqa: D102  the methods are HTMLParser's
+class Page(HTMLParser):
+    """What a page refers to, which of its elements are left open, and its text."""
+
+    VOID = ("meta", "link", "br", "circle", "rect", "path")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.astray, self.anchors, self.targets, self.loads, self.said = [], [], set(), [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors.update(filter(None, [given.get("id")]))
+        if tag == "a":
+            self.targets.append(given["href"])
+        self.loads += [given[name] for name in ("src", "data", "srcset") if name in given]
+        self.loads += [given["href"]] if tag == "link" else []
+        self.astray += [tag] if tag in ("script", "img", "iframe", "object") else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.astray.append(f"/{tag}")
+
+    def handle_data(self, text):
+        self.said.append(text)
+
+
+def checked(text):
+    """A page that is well-formed and complete in itself."""
+    page = Page(text)
+    assert (page.open, page.astray, page.loads) == ([], [], ["data:,"])
+    assert {one.removeprefix("#") for one in page.targets if one.startswith("#")} <= page.anchors
+    assert all(one.startswith(("#", "https://")) for one in page.targets)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert not set(text) & {chr(number) for number in range(32) if number != 10}
+    return " ".join(" ".join(page.said).split())
+
+
+def test_the_page_says_what_is_wrong_first_and_loads_nothing(folder):
+    text = (folder / "r é.html").read_text(encoding="utf-8")
+    said = checked(text)
+    assert "<script>alert(1)</script> [31mred [0m # | `x` [a](b): 1 mistake in gae" in said
+    said = said.partition("The run")[2]  # what follows the links to the parts
+    wrong = ["What is wrong", "It behaves exactly as if", "truncation-as-termination", "The smallest input"]
+    order = [*wrong, "It breaks ADV-3", "Operations", "Conventions", "group_advantages.eps", "Not tested", "The run"]
+    places = [said.find(one) for one in order]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert 'class="cut"' in text
+    assert "https://github.com/Toni-SM/skrl/issues/449" in text
+
+
+def test_the_markdown_has_no_mark_up_of_the_candidates(folder):
+    text = (folder / "r é.md").read_text(encoding="utf-8")
+    assert text.startswith(
+        "## &lt;script\\>alert\\(1\\)&lt;/script\\> \\[31mred \\[0m \\# \\| \\`x\\` \\[a\\]\\(b\\): 1 mistake in gae\n"
+    )
+    assert "### `gae`: It behaves exactly as if `terminated` were `terminated or truncated`." in text
+    assert "| `gae` | violated | ADV-3 |" in text
+
+
+def test_a_failure_is_a_script_of_plain_numpy(folder, record):
+    printed = run(folder, "reproduce", "v é.json", "ADV-3", "--script").stdout
+    code = [line for line in printed.splitlines() if line and not line.startswith(("#", '"""'))]
+    assert len(code) < 25
+    alone = "import sys; sys.modules['rlspec'] = sys.modules['hypothesis'] = None\n" + printed
+    wrong = subprocess.run([sys.executable, "-c", alone], cwd=folder, capture_output=True, text=True, check=False)
+    assert "AssertionError: still wrong by 1.0" in wrong.stderr
+    mended = folder / "my ädapter.py"
+    mended.write_text(ADAPTER.replace("where(ended, 0, next", "where(terminated, 0, next"), encoding="utf-8")
+    right = subprocess.run([sys.executable, "-c", alone], cwd=folder, capture_output=True, text=True, check=False)
+    now = run(folder, "reproduce", "v é.json", "ADV-3")
+    mended.write_text(ADAPTER, encoding="utf-8")
+    assert (right.returncode, right.stderr) == (0, "")
+    assert (now.returncode, "the recorded call is answered [[1]]" in now.stdout) == (0, True)
+
+
+def test_a_stored_failure_is_asked_again(folder):
+    again = run(folder, "reproduce", "v é.json", "ADV-3", "--candidate=my ädapter.py")
+    assert again.returncode == 1
+    assert "the recorded call is answered [[0]]" in again.stdout
+    assert "recorded: expected [[1]], got [[0]]" in again.stdout
+    assert "violated (expected 1 at [0, 0], got 0" in again.stdout
+    other = run(folder, "reproduce", "v é.json", "RET-1")
+    assert (other.returncode, other.stderr) == (2, "v é.json has no violation of RET-1; it has ADV-3\n")
+
+
+def test_records_are_compared_and_what_changed_is_said(folder, record):
+    newer = json.loads(record.as_json())
+    newer["clauses"]["ADV-3"] = {"verdict": "holds", "level": "MUST", "place": "spec/advantages.md:1"}
+    newer["operations"]["gae"]["ADV-3"] = "holds"
+    (folder / "newer.json").write_text(json.dumps(newer))
+    compared = run(folder, "compare", "v é.json", "newer.json")
+    assert compared.returncode == 0, compared.stderr
+    assert "violated before, holds now" in compared.stdout
+    assert "| `gae` | violated | holds |" in compared.stdout
+    assert run(folder, "compare", "v é.json", "newer.json", "--report=c.html").returncode == 0
+    said = checked((folder / "c.html").read_text(encoding="utf-8"))
+    assert "ADV-3 (Truncation bootstraps, termination does not): violated before, holds now" in said
+    assert run(folder, "compare", "v é.json", "--report=c.pdf").returncode == 2
+
+
+def test_records_of_other_times_are_read_or_refused_by_name(record, tmp_path):
+    old = {name: record.said[name] for name in ("candidate", "rlspec", "run", "conventions", "clauses")}
+    assert "1 mistake in gae" in rendered.report(Record(old), ".html")
+    assert "1 mistake in gae" in rendered.report(Record(old), ".md")
+    with pytest.raises(NotARecord, match="has the form 2 of a later rlspec"):
+        Record({**record.said, "schema": 2})
+    for text in ("[]", "{}", '{"candidate": "x", "clauses": {"ADV-3": {}}}', "{"):
+        (tmp_path / "no.json").write_text(text)
+        with pytest.raises(NotARecord, match="is not a file that --verdicts wrote"):
+            Record.read(tmp_path / "no.json")
+
+
+def test_the_published_records_of_the_libraries_become_pages():
+    files = sorted((Path(rlspec.__file__).parents[1] / "candidates" / "verdicts").glob("*.json"))
+    records = [Record.read(file) for file in files]
+    for one in records:
+        checked(rendered.report(one, ".html"))
+        rendered.report(one, ".md")
+    if records:
+        checked(rendered.comparison(records, ".html"))
+
+
+def test_groups_masks_and_terminations_are_drawn():
+    grouped = {
+        "arguments": {"rewards": "[0, 1, 1/3]", "groups": "[a, a, b]"},
+        "expected": "[0, 1, 0]",
+        "actual": "[0, 0, 0]",
+    }
+    [strip] = strips("group_advantages", grouped)
+    assert strip.off == [False, True, False]
+    drawing = rendered.picture(strip, "x")
+    assert ('class="band0"' in drawing, 'class="band1"' in drawing) == (True, True)
+    arguments = {"rewards": "[[0, 1], [1, 2]]", "terminated": "[[True, False], [False, False]]"}
+    both = strips("td_error", {"arguments": arguments, "expected": "[[0, 1], [1, nan]]", "actual": "[[0, 1], [1, 2]]"})
+    assert [one.title for one in both] == ["row 1"]
+    masked = {"arguments": {"advantages": "[[1, 2]]", "mask": "[[True, False]]"}}
+    assert 'class="masked"' in rendered.picture(strips("normalize_advantages", masked)[0], "x")
+    assert nested("[[1/3, nan], [-inf, 1e-05]]") == [["1/3", "nan"], ["-inf", "1e-05"]]
+
+
+def test_what_cannot_be_written_is_said_and_the_verdicts_are_printed(folder, tmp_path):
+    (tmp_path / "taken.md").mkdir()
+    arguments = ("check", str(folder / "my ädapter.py"), "--jobs=0", *SELECT)
+    refused = run(tmp_path, *arguments, "--report=taken.md")
+    assert "taken.md cannot be written: Is a directory" in refused.stderr
+    assert "gae is wrong" in refused.stdout
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+    if Path("/proc").is_dir():  # nobody, whoever it is, can write there
+        refused = run("/proc", *arguments, "--verdicts=v.json")
+        assert "v.json cannot be written" in refused.stderr
+        assert "gae is wrong" in refused.stdout
+        assert run("/proc", *arguments).returncode == 1
+    for option, said in {"--report=x.pdf": "x.pdf has to end in", "--report=no/x.md": "there is no folder no"}.items():
+        assert said in run(tmp_path, *arguments, option).stderr
+
+
+def test_two_runs_in_one_folder_do_not_disturb_each_other(folder):
+    arguments = [sys.executable, "-m", "rlspec", "check", "my ädapter.py", "--verdicts=both.json", "--report=both.md"]
+    runs = [subprocess.Popen([*arguments, *SELECT], cwd=folder, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [one.communicate(timeout=300)[0].count("gae is wrong") for one in runs] == [1, 1]
+    assert [one.returncode for one in runs] == [1, 1]
+    assert Record.read(folder / "both.json").verdicts["ADV-3"] == "violated"
+    assert not [*folder.glob(".both*")]
+
+
+SLOW = """
+import time
+
+import numpy as np
+
+
+def discounted_return(rewards, gamma):
+    time.sleep(0.01)
+    return rewards @ gamma ** np.arange(rewards.shape[1])
+"""
+
+
+def test_an_interrupted_run_says_so_and_keeps_what_it_has(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, "-m", "rlspec", "check", "slow.py", "--jobs=0", "--verdicts=v.json", "--report=r.html"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(15)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 2
+    assert "The run was interrupted" in printed
+    record = Record.read(tmp_path / "v.json")
+    jsonschema.validate(record.said, SCHEMA)
+    assert record.said["interrupted"] is True
+    assert "The run was interrupted." in checked((tmp_path / "r.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
+@pytest.mark.parametrize("width", [375, 1200])
+def test_a_browser_shows_the_page_without_complaint_and_nothing_sticks_out(folder, tmp_path, width):
+    page = tmp_path / "page.html"
+    probe = "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth</script>"
+    page.write_text((folder / "r é.html").read_text(encoding="utf-8").replace("</body>", f"{probe}</body>"), "utf-8")
+    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    log = ["--enable-logging=stderr", f"--window-size={width},800", "--dump-dom", page.as_uri()]
+    shown = subprocess.run([*command, *log], capture_output=True, text=True, check=True, timeout=120)
+    assert "CONSOLE" not in shown.stderr
+    wide, _, inside = shown.stdout.partition("<title>")[2].partition("</title>")[0].partition(" of ")
+    assert int(wide) <= int(inside)
