@@ -24,8 +24,8 @@ SIGNS = {
 }  # fmt: skip
 """A sign for each verdict, for those who see no colours."""
 
-KINDS = (".html", ".md")
-"""What a report's file may end with."""
+WORST_FIRST = ("violated", "stale", "known", "holds", "declined", "untested", "absent")
+"""The verdicts in the order in which they are told."""
 
 
 @cache
@@ -49,7 +49,7 @@ def environment() -> Environment:
     }
     made.filters |= {"prose": prose, "marked": marked}
     made.filters |= {"script": script, "title": title, "called": called, "code": code}
-    made.globals |= {"verdict_names": VERDICTS, "plural": {"holds": "hold"}}
+    made.globals |= {"verdict_names": WORST_FIRST, "plural": {"holds": "hold"}}
     return made
 
 
@@ -151,8 +151,7 @@ def _listed(names: Sequence[str]) -> str:
 def overall(verdicts: Iterable[str]) -> str:
     """One verdict for several: the worst that says something."""
     found = {*verdicts}
-    order = ("violated", "stale", "known", "holds", "declined", "untested", "absent")
-    return next((verdict for verdict in order if verdict in found), "untested")
+    return next((verdict for verdict in WORST_FIRST if verdict in found), "untested")
 
 
 def counts(record: Record) -> dict[str, int]:
