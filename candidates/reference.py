@@ -527,8 +527,8 @@ def symexp(values):
     return np.array([running.symexp(value) for value in values.tolist()])
 
 
-def two_hot(values, bins):
-    return np.array([running.two_hot(value, bins.tolist()) for value in values.tolist()])
+def two_hot(values, bins, **conventions):
+    return np.array([running.two_hot(value, bins.tolist(), **conventions) for value in values.tolist()])
 
 
 def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):

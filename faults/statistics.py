@@ -233,12 +233,12 @@ def two_hot(values, bins):
     id="M-STAT-13",
     slug="gap-kept-from-zero",
     clause="STAT-12",
-    effect="A small number is added to the gap that is divided by: every mean is off towards the upper bin.",
+    effect="A hundredth is added to the gap that is divided by: every mean is off towards the upper bin.",
 )
 def two_hot(values, bins):
     inside = np.clip(values, bins[0], bins[-1])
     above = np.clip(np.searchsorted(bins, inside), 1, len(bins) - 1)
-    lower = (bins[above] - inside) / (bins[above] - bins[above - 1] + 1e-5)
+    lower = (bins[above] - inside) / (bins[above] - bins[above - 1] + 0.01)
     at_a_bin = bins[above] == inside
     lower = np.where((above == 1) & (inside == bins[0]), 1, np.where(at_a_bin, 0, lower))
     eye = np.eye(len(bins))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import expm1, log1p
 from typing import Any
 
-from .choices import one_of
+from .choices import one_of, shape_of
 from .linear_algebra import Matrix, Number, Vector
 from .numbers import square_root
 
@@ -118,17 +118,19 @@ def symexp(number: Number, expm1: Callable[[Any], Any] = expm1) -> Number:
     return expm1(number) if number >= 0 else -expm1(-number)
 
 
-def two_hot(number: Number, bins: Vector) -> list[Number]:
+def two_hot(number: Number, bins: Vector, gap: str = "gap") -> list[Number]:
     """The shares of the two bins around a number, in its distances to them; of the outer bin beyond (STAT-12).
 
-    bins: K >= 2 increasing numbers.  Hafner et al. (2023), the two-hot encoding.
+    bins: K >= 2 increasing numbers.  gap: a choice of STAT-14.  Hafner et al. (2023), the two-hot encoding.
 
     >>> two_hot(1, [0.0, 4.0, 5.0]), two_hot(9, [0.0, 4.0, 5.0])
     ([0.75, 0.25, 0.0], [0.0, 0.0, 1.0])
     """
     inside = max(bins[0], min(number, bins[-1]))
     above = next(place for place, edge in enumerate(bins) if place > 0 and inside <= edge)
-    share = (inside - bins[above - 1]) / (bins[above] - bins[above - 1])
+    _, added = shape_of(gap, "gap", "gap + E")
+    guard = 0 if added is None or inside == bins[above - 1] else added
+    share = (bins[above] - inside) / (bins[above] - bins[above - 1] + guard)
     shares = [0 * share for _ in bins]
-    shares[above - 1], shares[above] = 1 - share, share
+    shares[above - 1], shares[above] = share, 1 - share
     return shares

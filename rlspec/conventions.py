@@ -193,6 +193,20 @@ class Combination:
         while self.explains(answered, roundoff, found[-1][0] / 8) and self.numbers != found[-1][1]:
             found.append((self._distance(answered, roundoff), self.numbers))
         self.numbers = next(numbers for distance, numbers in found if distance <= 8 * found[-1][0])
+        self._round(answered, roundoff, 8 * found[-1][0])
+
+    def _round(self, answered: Sequence[Answered], roundoff: Fraction, most: float) -> None:
+        """Take numbers of fewer digits where they come as close: which are tried first depends on the other numbers."""
+        for choice in self.choices:
+            if not choice.letter:
+                continue
+            number = self.numbers[choice.convention]
+            rounder = [float(f"{number:.{digits}e}") for digits in range(17)]
+            for other in rounder[: rounder.index(number)]:
+                exact, self.numbers = self.numbers, self.numbers | {choice.convention: other}
+                if choice.low <= other <= choice.high and self._distance(answered, roundoff) <= most:
+                    break
+                self.numbers = exact
 
     def _distance(self, answered: Sequence[Answered], roundoff: Fraction) -> float:
         return max(asked.distance(self.chosen(), roundoff) for asked in answered)

@@ -7,6 +7,7 @@ A *shape* has one capital letter in the place of a number, and a range: ``std + 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 
 _LETTER = re.compile(r"\b[A-Z]\b")
@@ -56,12 +57,14 @@ class Choice:
         return f"{self.text} for {self.letter} from {decimal(self.low)} to {decimal(self.high)}"
 
 
+@lru_cache(maxsize=1024)
 def letter_of(shape: str) -> str:
     """The letter in the place of a number, empty where there is none."""
     found = _LETTER.search(shape)
     return found[0] if found else ""
 
 
+@lru_cache(maxsize=4096)
 def number_in(shape: str, text: str) -> float | None:
     """The number that a text has in the place of a shape's letter; None if it is not of that shape."""
     letter = _LETTER.search(shape)
@@ -82,6 +85,7 @@ def read(text: str) -> float | None:
     return number if isfinite(number) else None
 
 
+@lru_cache(maxsize=4096)
 def decimal(number: float) -> str:
     """The shortest decimal that is a positive number: ``1e-5``, ``2.5e-7``, ``0.01``, ``20``."""
     _, known, last = Decimal(repr(number)).normalize().as_tuple()

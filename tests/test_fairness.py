@@ -107,6 +107,18 @@ def test_values_under_the_mask_are_charged_as_such_and_not_as_an_epsilon(charges
     assert (formulas["verdict"], list(formulas["named_by"])) == ("untested", ["normalize_advantages"])
 
 
+def test_rounding_under_the_mask_is_no_matter_of_clauses_about_what_counts(charges):
+    under = "np.where(mask, (advantages - counted.mean()) / np.maximum(counted.std(), 1e-4), 1e-16 * advantages)"
+    assert charges(NORMALIZATION.format(answer=under), NORMALIZED).keys() - {"OPS-10", "OPS-11"} == set()
+
+
+def test_a_mean_in_float32_that_is_magnified_by_the_least_deviation_is_only_imprecise(charges):
+    mean = "counted.astype(np.float32).mean(dtype=np.float32)"
+    answer = f"np.where(mask, (advantages - {mean}) / np.maximum(counted.std(), 1e-4), 0)"
+    source = NORMALIZATION.format(answer=answer).replace("len(counted) < 2", "not len(counted)")
+    assert charges(source, NORMALIZED).keys() - {"OPS-4"} == set()
+
+
 def test_a_wrong_number_is_charged_under_every_choice(charges):
     source = NORMALIZATION.format(answer="np.where(mask, (advantages - counted.mean()) / (counted.std() + 1), 0)")
     found = charges(source, NORMALIZED)

@@ -112,3 +112,11 @@ def test_a_title_stands_alone():
 @every_chapter
 def test_what_is_not_a_law_says_so(chapter):
     assert re.findall(r'^\*\*"[^*]+', text_of(chapter), re.MULTILINE) == []
+
+
+@every_chapter
+def test_every_clause_that_states_a_formula_has_an_example_that_is_executed(chapter):
+    parts = re.split(r"^### (?=[A-Z])", text_of(chapter), flags=re.MULTILINE)[1:]
+    bare = {part.split()[0] for part in parts if ">>>" not in part} & clauses().keys()
+    of_calls = chapter == "operations"  # about any operation's answer, and no formula
+    assert sorted(id for id in bare if clauses()[id].level != "MAY" and not of_calls) == []

@@ -49,10 +49,10 @@ def _about_each(operation: str, arguments: tuple[Any, ...], judged: dict[str, An
     """The same for a function of one number, of those of the first argument one after the other."""
     function = partial(getattr(statistics, operation), **functions)
 
-    def answer(**_: str) -> Any:
+    def answer(**chosen: str) -> Any:
         with ctx.workprec(PRECISION):
             values, *others = map(balls, arguments)
-            return [_found(function(value, *others)) for value in values]
+            return [_found(function(value, *others, **last_names(chosen))) for value in values]
 
     return Question(OPERATIONS[operation], arguments, answer, **judged)
 

@@ -106,11 +106,16 @@ def symexp(style, choices, values):
 @way("by searching the bins")
 def two_hot(style, choices, values, bins):
     inside = np.clip(values, bins[0], bins[-1])
-    above = np.clip(np.searchsorted(bins, inside), 1, len(bins) - 1)
-    share = (inside - bins[above - 1]) / (bins[above] - bins[above - 1])
+    above = np.searchsorted(bins, inside)
+    below = np.where(inside == bins[above], above, above - 1)
+    if choices["gap"] == "gap":
+        gap = np.where(above > below, bins[above] - bins[below], 1)
+    else:
+        gap = bins[above] - bins[below] + style.dtype(choices["gap"].removeprefix("gap + "))
+    share = (bins[above] - inside) / gap
     shares, rows = np.zeros((len(values), len(bins)), style.dtype), np.arange(len(values))
-    shares[rows, above] = share
-    shares[rows, above - 1] = 1 - share
+    shares[rows, below] += share
+    shares[rows, above] += 1 - share
     return shares
 
 
@@ -119,7 +124,10 @@ def two_hot(style, choices, values, bins):
     numbers, edges = tensors(style, values, bins)
     inside = numbers.clamp(edges[0], edges[-1])
     below = (torch.bucketize(inside, edges, right=True) - 1).clamp(0, len(edges) - 2)
-    share = (edges[below + 1] - inside) / (edges[below + 1] - edges[below])
+    gap = edges[below + 1] - edges[below]
+    if choices["gap"] != "gap":
+        gap = gap + (inside != edges[below]) * float(choices["gap"].removeprefix("gap + "))
+    share = (edges[below + 1] - inside) / gap
     first = torch.nn.functional.one_hot(below, len(edges)) * share[:, None]
     second = torch.nn.functional.one_hot(below + 1, len(edges)) * (1 - share)[:, None]
     return (first + second).numpy()
