@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import bindings
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from works import WORKS
 
 from rlspec.faults import museum
@@ -154,7 +155,13 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = LEADING.sub(lambda mark: leading_to(mark[1]), with_tables)
 
 
+def all_pages(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> set[str]:
+    """Every page is read anew: what it says of the code may have changed where its text has not."""
+    return {*env.found_docs}
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
+    app.connect("env-get-outdated", all_pages)
     app.connect("source-read", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
