@@ -18,6 +18,7 @@ without any bound: bounds are None where a form has none.  What stands under the
 ``corrected_loss`` is ``bnpo`` with these ratios.
 
 ``distillation_divergence`` is `GKDTrainer.generalized_jsd_loss`, a row at a time.
+``overlong_penalty`` is `get_soft_overlong_punishment`, whose factor is 1.
 
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types

@@ -13,7 +13,8 @@ values as its returns, which it does not whiten; both whiten something else as w
 two tokens, which is declined.  ``normalize_advantages`` is `masked_whiten`.  What lies under the mask of whitened
 advantages and of GAE is multiplied by the mask, as `compute_reinforce_plus_plus_outcome_advantage` and every loss do.
 
-``aggregate`` and ``accumulate`` are `agg_loss`, which has no fixed divisor of a whole batch.
+``aggregate``, ``accumulate`` and ``sharded_loss`` are `agg_loss`, which has no fixed divisor of a whole batch;
+each rank is told of the whole batch, and nothing else is offered.
 ``kl_estimate`` is `kl_penalty`, and ``kl_loss`` its mean over tokens; it is not told the old policy.
 
 ``ppo_loss``, ``clip_fraction``, ``approx_kl``, ``gspo_loss``, ``cispo_loss`` and ``policy_gradient_loss`` are the

@@ -116,7 +116,7 @@ def test_what_the_environment_says_is_no_step_for_the_advantages(candidate, draw
 def values_at_turns(drawn):
     """The value of each token's turn [B, T], that of the turn after it, and what the turn was paid, in rationals."""
     rewards, values = map(exact, drawn.arrays)
-    begun = Conversation((np.where(drawn.first, values, Fraction(0)),), drawn.turns, drawn.mask)
+    begun = Conversation((np.where(drawn.first, values, 0),), drawn.turns, drawn.mask)
     paid = Conversation((rewards,), drawn.turns, drawn.mask)
     own, following = (by_pairs(begun, lambda ahead, n=n: Fraction(ahead == n)) for n in (0, 1))
     return own, following, by_pairs(paid, lambda ahead: Fraction(ahead == 0))
