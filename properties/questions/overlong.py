@@ -1,7 +1,6 @@
 """Questions about overlong answers."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -55,9 +54,8 @@ def answered(draw: st.DrawFn) -> Answered:
 
 def _penalty(drawn: Answered) -> Question:
     def answer(**chosen: str) -> Any:
-        penalty = partial(overlong.overlong_penalty, **last_names(chosen))
-        told = drawn.max_length, drawn.buffer, exactly(drawn.factor)
-        return [penalty(length, *told) for length in drawn.lengths.tolist()]
+        told = drawn.max_length, drawn.buffer, exactly(drawn.factor), *last_names(chosen).values()
+        return [overlong.overlong_penalty(length, *told) for length in drawn.lengths.tolist()]
 
     return Question(OPERATIONS["overlong_penalty"], drawn.arguments, answer, **drawn.judged)
 
