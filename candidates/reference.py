@@ -505,6 +505,10 @@ def running_moments(mean, variance, count, batch):
     return _of_lists(running.running_moments, mean, variance, count, batch)
 
 
+def fading_moments(mean, square, weight, batch, beta):
+    return _of_lists(running.fading_moments, mean, square, weight, batch, beta)
+
+
 def normalize_observations(observations, mean, variance, eps, clip, **conventions):
     return np.array(_of_lists(running.normalize_observations, observations, mean, variance, eps, clip, **conventions))
 

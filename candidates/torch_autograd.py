@@ -879,6 +879,12 @@ def running_moments(mean, variance, count, batch):
     return middle.numpy(), spread.numpy(), total
 
 
+def fading_moments(mean, square, weight, batch, beta):
+    batch = _tensor(batch)
+    first = _tensor(mean).lerp(batch.mean(0), 1 - beta)
+    return first.numpy(), _tensor(square).lerp(batch.square().mean(0), 1 - beta).numpy(), 1 - beta * (1 - weight)
+
+
 def normalize_observations(observations, mean, variance, eps, clip):
     scale = (_tensor(variance) + eps).rsqrt()
     return ((_tensor(observations) - _tensor(mean)) * scale).clamp(-clip, clip).numpy()

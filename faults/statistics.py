@@ -254,3 +254,24 @@ def two_hot(values, bins):
 def two_hot(values, bins):
     nearest = np.abs(values[:, None] - bins[None, :]).argmin(axis=1)
     return np.eye(len(bins))[nearest]
+
+
+@fault(
+    id="M-STAT-14",
+    slug="shares-of-old-and-new-exchanged",
+    clause="STAT-14",
+    effect="The old moments have the share that the batch should have: they forget all but the last batch.",
+)
+def fading_moments(mean, square, weight, batch, beta):
+    return right.fading_moments(mean, square, weight, batch, 1 - beta)
+
+
+@fault(
+    id="M-STAT-15",
+    slug="weight-of-one-from-the-beginning",
+    clause="STAT-15",
+    effect="The weight is 1 from the beginning: means are too small until the beginning is forgotten.",
+)
+def fading_moments(mean, square, weight, batch, beta):
+    first, second, _ = right.fading_moments(mean, square, weight, batch, beta)
+    return first, second, 1.0

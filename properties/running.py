@@ -69,6 +69,40 @@ def moments_terms(drawn: Counted) -> dict[str, Any]:
     return {"magnitude": size, "roundings": 4 * len(drawn.batch) + 32}
 
 
+betas = st.sampled_from([0.5, 0.9, 0.99999, 0.25])
+
+
+@dataclass(frozen=True)
+class Fading:
+    """Moments of A features that forget, as they stand, and a batch of rows [B, A]."""
+
+    mean: np.ndarray
+    square: np.ndarray
+    weight: float
+    batch: np.ndarray
+    beta: float
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The arguments of ``fading_moments``, in order."""
+        return tuple(vars(self).values())
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """How far rounding may take a moment: means of what there was and of the batch's numbers or their squares."""
+        most = float(np.abs(self.batch).max())
+        size = 2 + most + most**2 + float(np.abs(self.mean).max()) + float(self.square.max())
+        return {"magnitude": size, "roundings": 2 * len(self.batch) + 12}
+
+
+@st.composite
+def fading(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> Fading:
+    """Moments and batches of up to 4 features."""
+    known, beta = draw(counted(numbers)), draw(betas)
+    weight = draw(st.sampled_from([0.5, 0.0, 1.0]))
+    return Fading(weight * known.mean, weight * (known.variance + known.mean**2), weight, known.batch, beta)
+
+
 def careful_terms(drawn: Counted, spread: float) -> dict[str, Any]:
     """How far rounding may take a variance that is the mean of squared differences from the mean.
 

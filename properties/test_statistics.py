@@ -15,11 +15,13 @@ from rlspec.properties.checking import agree, clause, coarser, exactly, law, tol
 from rlspec.properties.running import (
     Counted,
     Scaled,
+    betas,
     bins,
     careful_terms,
     clips,
     counted,
     epsilons,
+    fading,
     moments_terms,
     observed,
     popart_terms,
@@ -84,6 +86,31 @@ def test_a_large_mean_leaves_the_variance_as_it_is(candidate, drawn, shift):
     _, expected, _ = expected_moments(plain)
     spread = sqrt(max(map(float, expected)) + float(drawn.variance.max()) + 100)
     agree(variance, expected, **careful_terms(moved, spread))
+
+
+@clause("STAT-14", examples=40)
+@given(fading())
+def test_moments_that_forget_move_by_one_share_of_their_distance(candidate, drawn):
+    answer = candidate.fading_moments(*drawn.arguments)
+    share, rows = 1 - Fraction(drawn.beta), rationals(drawn.batch)
+    mean, square, weight = rationals(drawn.mean), rationals(drawn.square), exactly(drawn.weight)
+    apart = [rows.sum(axis=0) / len(rows) - mean, (rows * rows).sum(axis=0) / len(rows) - square]
+    agree(answer, (mean + share * apart[0], square + share * apart[1], weight + share * (1 - weight)), **drawn.judged)
+
+
+@clause("STAT-15", examples=30)
+@given(counted(), betas)
+def test_moments_that_forget_are_a_weighed_mean_of_the_batches(candidate, drawn, beta):
+    nothing = np.zeros(drawn.batch.shape[1])
+    kept: Any = (nothing, nothing, 0.0)
+    for row in drawn.batch:
+        answer = candidate.fading_moments(*kept, row[None], beta)
+        kept = (answer[0].value, answer[1].value, float(answer[2].value))
+    mean, _, weight = answer
+    weights = [Fraction(beta) ** k for k in reversed(range(len(drawn.batch)))]
+    expected = sum(w * rationals(row) for w, row in zip(weights, drawn.batch, strict=True)) / sum(weights)
+    size = 2 + float(np.abs(drawn.batch).max())
+    agree(mean, expected * exactly(weight.value), magnitude=4 * size, roundings=8 * len(drawn.batch) + 16)
 
 
 def divisor(candidate: Any, operation: str, variance: float, eps: float) -> Fraction:

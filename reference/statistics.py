@@ -43,6 +43,24 @@ def running_moments(
     return [found[0] for found in together], [found[1] for found in together], count + len(batch)
 
 
+def fading_moments(
+    mean: Vector, square: Vector, weight: Number, batch: Matrix, beta: Number
+) -> tuple[list[Number], list[Number], Number]:
+    """beta m + (1 - beta) x of the mean, the mean square and 1, with the batch's own for x (STAT-14).
+
+    >>> fading_moments([0.0], [0.0], 0.0, [[2.0], [4.0]], 0.5)
+    ([1.5], [5.0], 0.5)
+    """
+    columns = list(zip(*batch, strict=True))
+    means = [sum(column) / len(column) for column in columns]
+    squares = [sum(number * number for number in column) / len(column) for column in columns]
+    return _faded(mean, means, beta), _faded(square, squares, beta), beta * weight + (1 - beta)
+
+
+def _faded(known: Vector, new: Vector, beta: Number) -> list[Number]:
+    return [beta * before + (1 - beta) * number for before, number in zip(known, new, strict=True)]
+
+
 SCALES: Mapping[str, Callable[[Number, Number], Number]] = {
     "sqrt(var + eps)": lambda variance, eps: square_root(variance + eps),
     "std + eps": lambda variance, eps: square_root(variance) + eps,

@@ -401,6 +401,16 @@ def running_moments(
     """The mean, variance and count of what was counted before and of a batch of rows, together."""
 
 
+@_operation("statistics", "mean", "square", "weight", row_by_row=False)
+def fading_moments(
+    mean: Features, square: Features, weight: Number, batch: Actions, beta: Number
+) -> tuple[Features, Features, Number]:
+    """Means of numbers and of their squares that forget, and the weight that they have so far, after another batch.
+
+    All three begin at 0; over the weight the first two are a mean and a mean square.
+    """
+
+
 @_operation("statistics", row_by_row=False)
 def normalize_observations(
     observations: Actions, mean: Features, variance: Features, eps: Number, clip: Number

@@ -11,11 +11,13 @@ from rlspec.properties.balls import PRECISION, balls, nearest
 from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.running import (
     Counted,
+    Fading,
     Scaled,
     bins,
     clips,
     counted,
     epsilons,
+    fading,
     moments_terms,
     observed,
     popart_terms,
@@ -62,6 +64,13 @@ def _moments(inputs: Inputs) -> st.SearchStrategy[Question]:
         return _about("running_moments", drawn.arguments, moments_terms(drawn))
 
     return counted(inputs.numbers).map(question)
+
+
+def _fading(inputs: Inputs) -> st.SearchStrategy[Question]:
+    def question(drawn: Fading) -> Question:
+        return _about("fading_moments", drawn.arguments, drawn.judged)
+
+    return fading(inputs.numbers).map(question)
 
 
 def _normalizations(inputs: Inputs) -> st.SearchStrategy[Question]:
@@ -122,6 +131,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     return {
         "running_moments": _moments(inputs),
+        "fading_moments": _fading(inputs),
         "normalize_observations": _normalizations(inputs),
         "scaled_rewards": _scaled_rewards(inputs),
         "popart": _popart(inputs),

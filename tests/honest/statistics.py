@@ -51,6 +51,20 @@ for how, update in UPDATES.items():
         return np.clip(scaled, -clip, clip)
 
 
+@way("a mixture of old and new")
+def fading_moments(style, choices, mean, square, weight, batch, beta):
+    old, new, rows = style.dtype(beta), style.dtype(1) - style.dtype(beta), style.dtype(len(batch))
+    first = old * mean + new * (style.total(batch, axis=0) / rows)
+    return first, old * square + new * (style.total(batch * batch, axis=0) / rows), old * weight + new
+
+
+@way("a step towards the new")
+def fading_moments(style, choices, mean, square, weight, batch, beta):
+    share, rows = style.dtype(1) - style.dtype(beta), style.dtype(len(batch))
+    means, squares = style.total(batch, axis=0) / rows, style.total(batch * batch, axis=0) / rows
+    return mean + share * (means - mean), square + share * (squares - square), weight + share * (1 - weight)
+
+
 def divisor(style, choices, variance, eps):
     """What is divided by."""
     eps = style.dtype(eps)

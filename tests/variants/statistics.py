@@ -22,6 +22,15 @@ def running_moments(mean, variance, count, batch):
     return first, second - first**2, total
 
 
+@variant("in place, as torch buffers are updated", quick=True)
+def fading_moments(mean, square, weight, batch, beta):
+    rows = torch.tensor(np.array(batch, dtype=float))
+    first, second = (torch.tensor(np.array(array, dtype=float)) for array in (mean, square))
+    first.mul_(beta).add_(rows.mean(dim=0) * (1.0 - beta))
+    second.mul_(beta).add_((rows**2).mean(dim=0) * (1.0 - beta))
+    return first, second, weight * beta + (1.0 - beta)
+
+
 @variant("by torch, beside the root", quick=True)
 def normalize_observations(observations, mean, variance, eps, clip):
     observations, mean, variance = (torch.tensor(np.array(a, dtype=float)) for a in (observations, mean, variance))
