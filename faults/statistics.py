@@ -259,7 +259,7 @@ def two_hot(values, bins):
 @fault(
     id="M-STAT-14",
     slug="shares-of-old-and-new-exchanged",
-    clause="STAT-14",
+    clause="STAT-15",
     effect="The old moments have the share that the batch should have: they forget all but the last batch.",
 )
 def fading_moments(mean, square, weight, batch, beta):
@@ -269,7 +269,7 @@ def fading_moments(mean, square, weight, batch, beta):
 @fault(
     id="M-STAT-15",
     slug="weight-of-one-from-the-beginning",
-    clause="STAT-15",
+    clause="STAT-16",
     effect="The weight is 1 from the beginning: means are too small until the beginning is forgotten.",
 )
 def fading_moments(mean, square, weight, batch, beta):

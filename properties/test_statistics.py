@@ -88,7 +88,7 @@ def test_a_large_mean_leaves_the_variance_as_it_is(candidate, drawn, shift):
     agree(variance, expected, **careful_terms(moved, spread))
 
 
-@clause("STAT-14", examples=40)
+@clause("STAT-15", examples=40)
 @given(fading())
 def test_moments_that_forget_move_by_one_share_of_their_distance(candidate, drawn):
     answer = candidate.fading_moments(*drawn.arguments)
@@ -98,7 +98,7 @@ def test_moments_that_forget_move_by_one_share_of_their_distance(candidate, draw
     agree(answer, (mean + share * apart[0], square + share * apart[1], weight + share * (1 - weight)), **drawn.judged)
 
 
-@clause("STAT-15", examples=30)
+@clause("STAT-16", examples=30)
 @given(counted(), betas)
 def test_moments_that_forget_are_a_weighed_mean_of_the_batches(candidate, drawn, beta):
     nothing = np.zeros(drawn.batch.shape[1])

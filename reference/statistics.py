@@ -46,7 +46,7 @@ def running_moments(
 def fading_moments(
     mean: Vector, square: Vector, weight: Number, batch: Matrix, beta: Number
 ) -> tuple[list[Number], list[Number], Number]:
-    """beta m + (1 - beta) x of the mean, the mean square and 1, with the batch's own for x (STAT-14).
+    """beta m + (1 - beta) x of the mean, the mean square and 1, with the batch's own for x (STAT-15).
 
     >>> fading_moments([0.0], [0.0], 0.0, [[2.0], [4.0]], 0.5)
     ([1.5], [5.0], 0.5)
