@@ -19,7 +19,8 @@ NUMBERS = (1e-8, 1e-6, 1e-5, 1e-4)
 """What is tried where a choice has a number in it, besides the number that was found out."""
 
 JOINT = {"OPS-8"}
-"""Clauses about all answers together: they hold a candidate to one combination of choices, the one in force."""
+"""Clauses about all answers together: they hold a candidate to one combination of choices, the one in force, or, where
+all answers were explained, to one that could not be told apart from it."""
 
 
 def charitable(test: Any) -> Callable[..., None]:
@@ -45,7 +46,10 @@ def charitable(test: Any) -> Callable[..., None]:
             check(*arguments, **afresh(drawn))
         except Violation as violation:
             violation.calls, consulted = list(candidate.calls), _open(candidate)
-            if not joint and any(_holds(check, candidate, arguments, drawn, chosen) for chosen in _others(candidate)):
+            known = all(candidate.explained(name.partition(".")[0]) for name in candidate.consulted)
+            if (known or not joint) and any(
+                _holds(check, candidate, arguments, drawn, chosen) for chosen in _others(candidate)
+            ):
                 return None
             if not joint:
                 violation.under = {name: candidate.convention(name) for name in consulted if name in choices()}

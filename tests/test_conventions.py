@@ -313,3 +313,8 @@ def test_examples_of_shapes_are_of_their_ranges():
     known = [choice for operation in OPEN for of in choices_of(operation).values() for choice in of]
     assert [str(choice) for choice in known if not choice.fits(choice.example)] == []
     assert [choice.example for choice in known if choice.letter and letter_of(choice.example)] == []
+
+
+def test_a_number_beside_another_has_no_more_digits_than_it_needs():
+    chosen = {"ppo_loss.count": "n + 1e-8", "ppo_loss.log_ratio": "clamped to 20"}
+    assert unlike(who("ppo_loss", choosing("ppo_loss", chosen)), chosen) == {}
