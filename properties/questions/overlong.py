@@ -54,7 +54,7 @@ def answered(draw: st.DrawFn) -> Answered:
 
 def _penalty(drawn: Answered) -> Question:
     def answer(**chosen: str) -> Any:
-        told = drawn.max_length, drawn.buffer, exactly(drawn.factor), *last_names(chosen).values()
+        told: tuple[Any, ...] = (drawn.max_length, drawn.buffer, exactly(drawn.factor), *last_names(chosen).values())
         return [overlong.overlong_penalty(length, *told) for length in drawn.lengths.tolist()]
 
     return Question(OPERATIONS["overlong_penalty"], drawn.arguments, answer, **drawn.judged)
