@@ -114,6 +114,12 @@ def _of_sizes(operation: Operation, sample: Arguments) -> Iterator[Condition]:
             if axis != "B":
                 yield _call(f"there are more than two {words}s", 0.6, lambda a, n=name, p=place: a[n].shape[p] > 2)
 
+    tables = [name for name, axes in operation.axes.items() if axes == ("B", "T") and name in sample]
+    if tables:
+        shape = tables[0]
+        yield _call("there are as many rows as steps", 0.6, lambda a: a[shape].shape[0] == a[shape].shape[1])
+        yield _call("there are not as many rows as steps", 0.6, lambda a: a[shape].shape[0] != a[shape].shape[1])
+
 
 def of_places(operation: Operation, sample: Arguments) -> Iterator[Condition]:
     """What is so at some places of an array, or in some rows, and not at others."""

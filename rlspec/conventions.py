@@ -488,10 +488,11 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
 
 
 def _round(taken: Combination, answered: list[Answered], roundoff: Fraction) -> None:
-    """Take numbers of fewer digits if all answers are explained with these: looked for one by one, they stand askew."""
+    """Take numbers of fewer digits if these explain no fewer answers: looked for one by one, they stand askew."""
+    met = [asked for asked in answered if taken.numbers and not asked.missed(taken.chosen(), roundoff)]
     for digits in range(3 if taken.numbers else 0):
         numbers = {name: float(f"{number:.{digits}e}") for name, number in taken.numbers.items()}
-        if not any(asked.missed(taken.chosen(**numbers), roundoff) for asked in answered):
+        if not any(asked.missed(taken.chosen(**numbers), roundoff) for asked in met):
             taken.numbers = numbers
             return
 

@@ -26,7 +26,10 @@ STEP = 1e-6
 """By how much a number is moved to see whether the value has a corner there, relative to it if it is larger than 1."""
 
 CORNER = 1e-2
-"""By how much the slopes on both sides of a corner differ at least, relative to the largest number in sight."""
+"""By how much the slopes on both sides of a corner differ at least, relative to the steeper one."""
+
+CURVED, BLURRED = 1e-5, 1e-9
+"""By how much they differ besides where there is no corner: since the value is curved, and since it is rounded."""
 
 DIGITS = 1e-10
 """By how much such derivatives may be off beside rounding, relative to the largest number in sight."""
@@ -342,7 +345,7 @@ def _without_corners(of_value: Inner, arguments: Arguments, name: str, slopes: n
         step = STEP * max(1.0, abs(array[place]))
         ahead, behind = (total(_moved(array, place, by)) for by in (step, -step))
         right, left = (ahead - middle) / step, (middle - behind) / step
-        if abs(right - left) > CORNER * max(1.0, abs(middle), abs(right)):
+        if abs(right - left) > CORNER * max(abs(left), abs(right)) + CURVED + BLURRED * abs(middle):
             known[place] = np.nan
     return known
 

@@ -50,6 +50,9 @@ OFTEN = (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.2,
 IMPRECISE = "M-OPS-4"
 """The fault of an operation that does nothing wrong but in single precision."""
 
+IN_VAIN = 2
+"""After how many searches of one operation that explain nothing no further one is made."""
+
 Stack = tuple[Fault, ...]
 """Faults of one operation, the outer ones around the inner: each of them but the last calls what is right."""
 
@@ -68,6 +71,13 @@ class Mistake:
     """What is right with these edits, as a function of the arguments by name."""
     kind: str = ""
     """What kind of thing is wrong, where nothing explains it."""
+    stack: Stack = field(default=(), repr=False, compare=False)
+    """The museum's in the order in which they stand around each other, if it is not that in which they are said."""
+
+    @property
+    def layers(self) -> Stack:
+        """The museum's in the order in which they stand around each other."""
+        return self.stack or self.faults
 
     @property
     def words(self) -> str:
@@ -100,6 +110,8 @@ class Diagnosis:
         self.faults = [fault for fault in museum().values() if fault.operation == operation]
         self.precisions = sorted({0.0, float(DOUBLE), float(ROUNDOFFS[candidate.precision(operation)])})
         self.deadline = Deadline(SECONDS)
+        self._found: list[list[Mistake]] = []
+        self._in_vain = 0
         self._done = cache(self._done)  # type: ignore[method-assign]
         self._mistaken = cache(self._mistaken)  # type: ignore[method-assign]
 
@@ -117,12 +129,47 @@ class Diagnosis:
             calls += self.poisoned
         if len(self.battery) < ENOUGH or not self._repeats(calls[0]):
             return [Mistake(kind=self._kind(calls))]
+        if known := self._known_already(calls):
+            return known
+        found = self._sought(calls)
+        if found:
+            self._found.append(found)
+        elif _finite(call.arguments):
+            self._in_vain += 1
+        return found or [Mistake(kind=self._kind(calls))]
+
+    def _known_already(self, calls: list[Asked]) -> list[Mistake]:
+        """What explained another call, and every fresh one, if it explains these, too.
+
+        The fresh calls are the same for every call, so that what was sought in vain twice is not there to be found.
+        """
+        for found in self._found:
+            if all(self._does(found[0], asked) for asked in calls):
+                return found
+        if self._in_vain >= IN_VAIN and _finite(calls[0].arguments):
+            return [Mistake(kind=self._kind(calls))]
+        return []
+
+    def _does(self, mistake: Mistake, asked: Asked) -> bool:
+        """Whether a call is answered as the mistake says, as far as float64 or the candidate's precision lets it."""
+        roundoff = max(self.precisions[-1], float(DOUBLE))
+        beside = self._with(mistake.conventions) if mistake.conventions else self
+        if mistake.answers is None:
+            return beside._explains(mistake.layers, asked, roundoff)
+        named = dict(zip(self.operation.parameters, asked.arguments, strict=True)) | last_names(beside.conventions)
+        results = asked.answered.results if not asked.answered.modified else None
+        follows = bool(mistake.explanation and mistake.explanation.follows)
+        with beside.deadline.running():
+            observed = Observed(named, results, asked.roundoffs * roundoff)
+            return observed.explained(outcome(mistake.answers, named, 1 if follows else None), follows)
+
+    def _sought(self, calls: list[Asked]) -> list[Mistake]:
         by_number = self._by_number(calls)
         found = next(by_number) or self._with_other_numbers(calls)
         if not self.candidate.explained(self.operation.name) and not any(mistake.faults for mistake in found):
             found = self._beside_other_choices(calls, known=True) or found
             found = found or self._beside_other_choices(calls, plain=True) or self._beside_other_choices(calls)
-        return found or next(filter(None, by_number), []) or [Mistake(kind=self._kind(calls))]
+        return found or next(filter(None, by_number), [])
 
     def _with_other_numbers(self, calls: Sequence[Asked]) -> list[Mistake]:
         """A known mistake that explains all calls once one of the numbers in it is another, such as 1e-8 for 1e-6."""
@@ -185,7 +232,7 @@ class Diagnosis:
         here = self._showing(calls[0], roundoff)
         ordered = [tuple(sorted(stack, key=lambda fault: fault not in here)) for stack in stacks]
         if plainest is None:
-            return [Mistake(faults) for faults in ordered]
+            return [Mistake(faults, stack=stack) for faults, stack in zip(ordered, stacks, strict=True)]
         ordered = ordered or [(fault,) for fault in self._same_elsewhere(plainest)[:1]]
         return [Mistake(faults, {}, plainest, answers) for faults in ordered or [()]]
 

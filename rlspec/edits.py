@@ -488,7 +488,7 @@ def _with_arguments(operation: Operation, axes: tuple[str, ...], sample: Argumen
             yield f"were `{other}`", 1.5, lambda x, a, o=other: a[o]
         if is_number(value):
             yield f"were times `{other}`", 1.8, lambda x, a, o=other: x * a[o]
-            for words, count in [("1", lambda a: 1), *_counts(operation, sample)]:
+            for words, count in [("1", lambda a: 1), *counts_of(operation, sample)]:
                 if words != "1":
                     yield (
                         f"were added `{other}` divided by {words}", 2.2,
@@ -522,7 +522,7 @@ def _factors(operation: Operation, sample: Arguments) -> Iterator[Result]:
             yield f"were times 1 - `{name}`", 1.5, lambda x, a, n=name: x * (1 - a[n])
             yield f"were times `{name}` squared", 1.8, lambda x, a, n=name: x * a[n] ** 2
             yield f"were times 1 + `{name}`", 1.8, lambda x, a, n=name: x * (1 + a[n])
-    counts = list(_counts(operation, sample))
+    counts = list(counts_of(operation, sample))
     for words, count in counts:
         n = f"n being {words}"
         yield f"were times {words}", 1.5, lambda x, a, count=count: x * count(a)
@@ -548,7 +548,7 @@ def _factors(operation: Operation, sample: Arguments) -> Iterator[Result]:
         )  # fmt: skip
 
 
-def _counts(operation: Operation, sample: Arguments) -> Iterator[tuple[str, Callable[[Arguments], Any]]]:
+def counts_of(operation: Operation, sample: Arguments) -> Iterator[tuple[str, Callable[[Arguments], Any]]]:
     """What a batch may be divided by: its rows, its columns, what counts in it, and rows in which something counts."""
     tables = [name for name, axes in operation.axes.items() if axes == ("B", "T") and name in sample]
     rows = [name for name, axes in operation.axes.items() if axes[:1] in (("B",), ("N",)) and name in sample]

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ NEAR = 0.8
 
 OTHERS = 20
 """How many more questions an operation may answer that does not answer the simplest one."""
+
+ENOUGH = 3.0
+"""Seconds after which no further question is asked of an operation that has not answered the simplest one."""
 
 FEWEST = 20
 """How many answers a property has to get within its budget, or else the operation is too slow to be asked."""
@@ -226,11 +230,13 @@ def _asked(
     """What is found when an operation is asked."""
     from .conventions import drawn
     from .limits import WAITING
+    from .properties.checking import Call, show
     from .properties.masks import something_counts
     from .properties.questions import QUESTIONS
 
     def ask(arguments: tuple[Any, ...]) -> Any:
-        tell("asking", operation.name, arguments, candidate.patience(operation.name))
+        shown = str(Call(operation, arguments))
+        tell("asking", operation.name, arguments, candidate.patience(operation.name), shown)
         modules = len(sys.modules)
         error = _error(candidate, operation, arguments)
         if error and operation.name in candidate.lost and len(sys.modules) > modules:  # it was importing, first of all
@@ -252,15 +258,16 @@ def _asked(
             yield _too_slow(operation, arguments, candidate.last_call, seconds)
             return
     elif operation.name not in candidate.lost:
+        until = time.monotonic() + ENOUGH
         for question in filter(something_counts, drawn(QUESTIONS[operation.name], OTHERS)):
+            if time.monotonic() > until:
+                break
             ask(question.arguments)
             if candidate.answers or operation.name in candidate.lost:
                 break
         candidate.look(operation.name)
     error = candidate.lost.get(operation.name, [candidate.broken.get(operation.name)])[0]
     if error:
-        from .properties.checking import show
-
         actual = None if error.actual is None else show(error.actual)
         yield Finding(operation.name, str(error), error.call.arguments, str(error.call), actual)
 
@@ -276,7 +283,7 @@ def _error(candidate: "Candidate", operation: Operation, arguments: tuple[Any, .
     except Declined:
         return None
     except Violation as violation:
-        return violation
+        return violation.with_traceback(None)  # which keeps what was returned, gigabytes perhaps
     except Stopped as stopped:
         return stopped.charge
     return None
@@ -373,7 +380,7 @@ def _receive(stream: BinaryIO, events: "queue.Queue[tuple[Any, ...]]") -> None:
 def _heard(
     what: str, events: "queue.Queue[tuple[Any, ...]]", looked: Looked, say: Callable[[str, Any], None]
 ) -> Finding | None:
-    patience, asked = IMPORTING, ("", ())
+    patience, asked = IMPORTING, ("", (), "")
     while True:
         try:
             name, *said = events.get(timeout=patience + GRACE)
@@ -390,7 +397,7 @@ def _heard(
                 looked.problem = said[0]
                 say("problem", said[0])
             case "asking":
-                asked, patience = (said[0], said[1]), 2 * said[2]
+                asked, patience = (said[0], said[1], said[3]), 2 * said[2]
                 say("asking", said[0])
             case "found":
                 if said[0].operation not in looked.findings:
@@ -404,7 +411,7 @@ def _heard(
                 return None
             case "ended" if asked[0]:
                 fate = said[0] if said else "ended the process that asked it"
-                return Finding(asked[0], f"{asked[0]} {fate}", asked[1])
+                return Finding(asked[0], f"{asked[0]} {fate}", *asked[1:])
             case "ended":
                 fate = f"was not imported within {patience:g} s" if said else "ended the process that imported it"
                 looked.problem = f"candidate {what} {fate}"

@@ -29,8 +29,8 @@ JOINED: dict[str, Callable[[Any, Any], Any]] = {
 
 CONSTANTS = ("0", "1", "2", "0.5")
 
-SCANNED = 2
-"""In how many calls most formulas are refuted."""
+SCANNED = 3
+"""In how many calls most formulas are refuted: those in which the number wanted is the least round."""
 
 FEW, FEWER = 24, 8
 """Of how many terms formulas of three are made, and of how many those of four."""
@@ -48,28 +48,40 @@ class _Terms:
         return len(self.values)
 
 
-def formulas(known: Mapping[str, np.ndarray], wanted: np.ndarray, most: int = 4) -> list[tuple[str, float]]:
+def formulas(
+    known: Mapping[str, np.ndarray], wanted: np.ndarray, most: int = 4, over: Callable[[], bool] = lambda: False
+) -> list[tuple[str, float]]:
     """The plainest formulas that give what is wanted, each with how far from plain it is.
 
     known: by a name or an expression, the numbers that it has in the calls.  wanted: the numbers that it should have.
+    over: whether there is no time left.
     """
     if len(wanted) < FEWEST or not known:
         return []
     names = {f"v{place}": name for place, name in enumerate(known)}
-    numbers = {short: np.asarray(known[name], dtype=float) for short, name in names.items()}
+    order = np.argsort([_roundness(number) for number in wanted], kind="stable")
+    numbers = {short: np.asarray(known[name], dtype=float)[order] for short, name in names.items()}
+    wanted = np.asarray(wanted, dtype=float)[order]
     found: list[tuple[str, float]] = []
     with np.errstate(all="ignore"):
         plain = _listed([(short, 0.5, values[:SCANNED]) for short, values in numbers.items()])
         constants = _listed([(text, 1.0, np.full(SCANNED, float(text))) for text in CONSTANTS])
         for terms in _longer(plain, _both(plain, constants)):
             for i in _meeting(terms.values, wanted[:SCANNED]):
+                if over():
+                    return sorted(found, key=lambda one: one[1])[:most]
                 text = terms.text(i)
                 values = _value(text, numbers)
                 if values is not None and _meeting(np.broadcast_to(values, (1, len(wanted))), wanted):
                     found.append((_with_names(text, names), terms.cost(i)))
-            if len(found) >= most:
+            if len(found) >= most or over():
                 break
     return sorted(found, key=lambda one: one[1])[:most]
+
+
+def _roundness(number: float) -> float:
+    """How many formulas a number is easily taken for: none where its digits do not end."""
+    return float(number == 0) + sum(number * scale % 1 == 0 for scale in (1, 4, 64, 4096))
 
 
 def _value(text: str, numbers: Mapping[str, np.ndarray]) -> Any:

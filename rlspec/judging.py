@@ -15,7 +15,7 @@ from .limits import Stopped, Unanswered
 from .properties.checking import Violation
 from .properties.questions import QUESTIONS
 from .restated import restated
-from .verdicts import USABLE, Outcome
+from .verdicts import NOTHING_ASKED, NOTHING_JUDGED, USABLE, Outcome
 
 
 def learn(candidate: Candidate, wanted: Iterable[str]) -> None:
@@ -60,7 +60,7 @@ class Judge:
             case None if not asking or tally.get("answers"):
                 return found("holds")
             case None:
-                return found("untested", "the property asked nothing")
+                return found("untested", NOTHING_ASKED)
             case pytest.skip.Exception():
                 return found("absent", reason or str(error))
             case Unanswered():
@@ -79,7 +79,7 @@ class Judge:
             case Stopped():
                 return found("untested", str(error))
             case Unsatisfiable():
-                return found("untested", "no input that was drawn could be judged")
+                return found("untested", NOTHING_JUDGED)
             case Violation():
                 return violated(error)
             case Flaky():

@@ -14,7 +14,17 @@ from .harness import LOOKED, TRIAL, Trial
 from .lines import MARGIN, Line, sentence, several, wrapped
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
-from .verdicts import Outcome, counted, differences, excuse, missing, operation_of, set_aside
+from .verdicts import (
+    NOTHING_ASKED,
+    NOTHING_JUDGED,
+    Outcome,
+    counted,
+    differences,
+    excuse,
+    missing,
+    operation_of,
+    set_aside,
+)
 from .worked import upright
 
 LINKS = 3
@@ -233,7 +243,8 @@ class Page:
         early: dict[str, list[str]] = {}
         for outcome in self.outcomes:
             mine = name in _operations(outcome) and name not in self.findings
-            if mine and outcome.message and outcome.status in ("holds", "untested") and not outcome.named_by:
+            idle = outcome.message in (NOTHING_ASKED, NOTHING_JUDGED) and not self.everything
+            if mine and outcome.message and outcome.status in ("holds", "untested") and not (outcome.named_by or idle):
                 what = "stopped early" if outcome.status == "holds" else "not judged"
                 early.setdefault(f"{what}: {{}} ({outcome.message})", []).extend(outcome.clauses)
             if mine and outcome.status == "declined":

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations, product
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from .behaviour import Asked, same
-from .conditions import Condition, is_number, of_a_call, of_places, spread
+from .conditions import Condition, is_flag, is_number, of_a_call, of_places, spread
 from .derivatives import OF_IEEE, as_ieee, close, differentiated, has_derivatives
-from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, edits_of, of_one_result
-from .formulas import FEWEST, formulas
+from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, counts_of, edits_of, of_one_result
+from .formulas import FEWEST, JOINED, formulas
 from .limits import Overdue, Watch
 from .properties.checking import each
 from .source_edits import Probe, functions_run, lines_run, probes, restore, source_edits, stops
@@ -43,6 +43,9 @@ WIDEST = 16
 
 LOOKED_AT = 3
 """Of how many wrong answers the edits are sought that explain one, when no edit explains all."""
+
+WIDE = 24
+"""Of how many conditions three are joined."""
 
 TELLING = 3
 """In how many calls something has to be so to tell anything."""
@@ -361,7 +364,7 @@ class Repair:
             self._off(i)[r].any() for i in self.wrong[:20] if self.observed[i].results is not None)]  # fmt: skip
         for r in wrong[:2]:
             part = self._of_result(r)
-            for edit in (*of_the_result(self, r), *sought(part)):
+            for edit in chain(of_the_result(self, r), sought(part), substituted(part)):
                 if self._mends(edit, self.first) and (found := list(self._narrowed(edit))):
                     yield from found
                     return
@@ -468,6 +471,13 @@ class Repair:
                 words = f"{what} where {one.words} and {other.words}"
                 yield Edit(words, 1.5 + one.cost + other.cost, _failing_where(one, other), FAILURE)
                 return
+        wider = [(condition, so) for condition, so in wider if len(so) < len(self.observed)][:WIDE]
+        for (one, of_one), (other, of_other), (third, of_third) in combinations(wider, 3):
+            if of_one & of_other & of_third == wanted:
+                words = f"{what} where {one.words}, {other.words} and {third.words}"
+                cost = 2 + one.cost + other.cost + third.cost
+                yield Edit(words, cost, _failing_where(one, other, third), FAILURE)
+                return
 
     def _where_so(self, condition: Condition) -> frozenset[int]:
         """The calls in which a condition holds."""
@@ -486,7 +496,11 @@ class Repair:
         """Whether the edit makes right what is wrong in an answer, whatever it does to the rest of it."""
         if self.deadline.over or i is None:
             return False
-        after = self.observed[i].agreement(self._outcome(edit, i), edit.follows)
+        return self.mended(i, self._outcome(edit, i), edit.follows)
+
+    def mended(self, i: int, results: Results | None, follows: bool = False) -> bool:
+        """Whether these results of a call are as observed where the right ones are not."""
+        after = self.observed[i].agreement(results, follows)
         if after is None:
             return False
         return all(not (off & ~agrees).any() for off, agrees in zip(self._off(i), after, strict=True))
@@ -706,7 +720,8 @@ def of_the_result(repair: Repair, r: int) -> Iterator[Edit]:
             wanted.append(float(call.results[r].flat[place]))
     numbers = {name: np.array([one[name] for one in seen]) for name in names or ()}
     name = list(repair.operation.results)[r]
-    for text, cost in formulas({k: x for k, x in numbers.items() if np.isfinite(x).all()}, np.array(wanted)):
+    finite = {name: x for name, x in numbers.items() if np.isfinite(x).all()}
+    for text, cost in formulas(finite, np.array(wanted), over=lambda: repair.deadline.over):
         code = compile(text, "formula", "eval")
 
         def change(result: np.ndarray, arguments: Arguments, code: Any = code) -> Any:
@@ -726,12 +741,17 @@ def _beside_the_result(
     """By their names: what is right, the arguments that have a number for each of its numbers, scalars, and counts."""
     found: dict[str, Any] = {"result": result}
     for name, value in arguments.items():
+        if is_flag(value) and axes and operation.axes.get(name) == axes and name not in MASKS:
+            found[name] = value.astype(float)
         alike = is_number(value) and axes and operation.axes.get(name) == axes
         if alike or (isinstance(value, float | int) and not isinstance(value, bool)):
             found[name] = value
     for mask in MASKS:
         if mask in arguments:
-            found["count"] = int(np.count_nonzero(arguments[mask]))
+            found["count"] = max(int(np.count_nonzero(arguments[mask])), 1)
+            if axes[:1] == ("B",) and operation.axes.get(mask) == ("B", "T"):
+                of_rows = np.count_nonzero(arguments[mask], axis=1)
+                found["count_of_the_row"] = of_rows[:, None] if len(axes) == 2 else of_rows
     tables = [value for value in arguments.values() if isinstance(value, np.ndarray) and value.ndim == 2]
     return found | ({"rows": len(tables[0]), "columns": tables[0].shape[1]} if tables else {})
 
@@ -761,7 +781,75 @@ def sought(repair: Repair) -> Iterator[Edit]:
                 found = [solved for i in calls if (solved := _solved(probe, repair, i))]
             except (SyntaxError, ValueError):
                 continue
-            yield from _fitting(probe, found)
+            yield from _fitting(repair, probe, found)
+
+
+LONG_FORMULA = 2.0
+"""How far from plain a formula of two terms is, beside the change itself."""
+
+
+def substituted(repair: Repair) -> Iterator[Edit]:
+    """Formulas of two terms in the place of expressions of the reference, however often a call evaluates them.
+
+    Of formulas that have the same numbers, one is tried.
+    """
+    if repair.first is None:
+        return
+    call = repair.observed[repair.first]
+    answered = [i for i in repair.wrong[:20] if repair.observed[i].results is not None]
+    lines = lines_run(repair.right, call.arguments)
+    for probe in probes(repair.functions):
+        if repair.deadline.over:
+            return
+        if not probe.is_in(lines):
+            continue
+        try:
+            for text, by in _of_two_terms(probe, repair, answered[-1]):
+                if repair.deadline.over:
+                    return
+                with probe.running(by):
+                    results = outcome(repair.right, call.arguments)
+                if repair.mended(repair.first, results):
+                    yield probe.instead(text, LONG_FORMULA)
+        except (SyntaxError, ValueError):
+            continue
+
+
+def _of_two_terms(probe: Probe, repair: Repair, i: int) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Formulas in what is seen from an expression, each as text and as a function of the expression and of all that."""
+    seen: list[tuple[Any, ...]] = []
+
+    def look(*values: Any) -> Any:
+        seen.append(values)
+        return values[0]
+
+    with probe.running(look):
+        outcome(repair.right, repair.observed[i].arguments)
+    terms = [(text, _in_a_row([one[place] for one in seen])) for place, text in enumerate([probe.text, *probe.texts])]
+    numbers = {place: (text, values) for place, (text, values) in enumerate(terms) if values is not None}
+    if not seen or 0 not in numbers:
+        return
+    own = numbers[0][1]
+    met = {own.tobytes()}
+    numbers = {place: pair for place, pair in numbers.items() if pair[1].shape == own.shape}
+    for (x, (left, first)), (y, (right, second)) in product(numbers.items(), repeat=2):
+        for sign, by in JOINED.items():
+            values = np.asarray(by(first, second))
+            if (digest := values.tobytes()) in met or not np.isfinite(values).any():
+                continue
+            met.add(digest)
+            yield f"({left}) {sign} ({right})", lambda *seen, x=x, y=y, by=by: by(seen[x], seen[y])
+
+
+def _in_a_row(values: Sequence[Any]) -> np.ndarray | None:
+    """All numbers of several values, or None if some are none."""
+    rows = []
+    for value in values:
+        array = value if isinstance(value, np.ndarray) else np.asarray(value) if np.isscalar(value) else None
+        if array is None or array.dtype.kind not in "fiub":
+            return None
+        rows.append(array.astype(float).ravel())
+    return np.concatenate(rows) if rows else None
 
 
 @dataclass(frozen=True)
@@ -818,8 +906,8 @@ def _solved(probe: Probe, repair: Repair, i: int) -> _Solved | None:
 
 
 def _number(value: Any) -> float | None:
-    """A single number, or the only one of an array."""
-    if isinstance(value, bool | np.bool_ | str) or value is None or np.size(value) != 1:
+    """A single number, or the only one of an array; a flag is 0 or 1."""
+    if isinstance(value, str) or value is None or np.size(value) != 1:
         return None
     try:
         return float(np.asarray(value, dtype=float).flat[0])
@@ -827,14 +915,14 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _fitting(probe: Probe, found: Sequence[_Solved]) -> Iterator[Edit]:
+def _fitting(repair: Repair, probe: Probe, found: Sequence[_Solved]) -> Iterator[Edit]:
     """The formulas that have the values wanted, everywhere or where a condition holds."""
     if len(found) < FEWEST:
         return
     changed = [abs(one.wanted - one.own) > 1e-9 * max(1.0, abs(one.own)) for one in found]
     if not any(changed):
         return
-    for text, cost in _formulas(probe, found):
+    for text, cost in _formulas(repair, probe, found):
         yield probe.instead(text, cost)
     if all(changed):
         return
@@ -844,17 +932,17 @@ def _fitting(probe: Probe, found: Sequence[_Solved]) -> Iterator[Edit]:
         if all(isinstance(flag, bool | np.bool_) for flag in flags):
             for where, holds in ((text, list(map(bool, flags))), (f"not ({text})", [not flag for flag in flags])):
                 if holds == changed:
-                    for formula, cost in _formulas(probe, some):
+                    for formula, cost in _formulas(repair, probe, some):
                         yield probe.instead(formula, cost + 1, where)
 
 
-def _formulas(probe: Probe, found: Sequence[_Solved]) -> list[tuple[str, float]]:
+def _formulas(repair: Repair, probe: Probe, found: Sequence[_Solved]) -> list[tuple[str, float]]:
     known = {}
     for place, text in enumerate(probe.texts):
         numbers = [_number(one.seen[place]) for one in found]
         if not any(number is None for number in numbers):
             known[text] = np.array(numbers, dtype=float)
-    return formulas(known, np.array([one.wanted for one in found]))
+    return formulas(known, np.array([one.wanted for one in found]), over=lambda: repair.deadline.over)
 
 
 def _where(edit: Edit, condition: Condition, cost: float, take: Callable[[Arguments, Results], Sequence[Any]]) -> Edit:
@@ -901,6 +989,8 @@ def _failing_where(*conditions: Condition) -> Callable[[Inner], Inner]:
 
 def _failure(call: Asked, operation: Operation) -> str:
     """How a call without a usable answer ended."""
+    if call.answered.modified:
+        return f"writes to {' and '.join(f'`{name}`' for name in call.answered.modified)}"
     return call.answered.said.removeprefix(f"{operation.name} ") or "gave no usable answer"
 
 
@@ -931,12 +1021,18 @@ def _measured(operation: Operation, right: Inner, observed: Sequence[Observed]) 
     compared = [(call, call.results, outcome(right, call.arguments)) for call in observed]
     for r, name in enumerate(operation.results):
         ratios, differences = [], []
+        per: dict[str, tuple[Callable[[Arguments], Any], list[tuple[float, float]]]] = {
+            words: (count, []) for words, count in counts_of(operation, observed[0].arguments)
+        }
         for call, its, mine in compared:
             if its is None or mine is None or its[r].shape != mine[r].shape:
                 continue
             off = ~same(mine[r], its[r], call.slack) & np.isfinite(its[r]) & np.isfinite(mine[r])
             for answer, number in zip(its[r][off].tolist(), mine[r][off].tolist(), strict=True):
                 differences.append((call.slack + 1e-15 * abs(answer), answer - number))
+                for count, of in per.values():
+                    n = float(np.min(count(call.arguments)))
+                    of.append(((call.slack + 1e-15 * abs(answer)) / n, (answer - number) / n) if n else (0.0, np.nan))
                 if number:
                     ratios.append(((call.slack + 1e-15 * abs(answer)) / abs(number), answer / number))
         what = f"`{name}`" if name else "the result"
@@ -944,6 +1040,12 @@ def _measured(operation: Operation, right: Inner, observed: Sequence[Observed]) 
             yield Edit(f"{what} were times {factor:.15g}", 1.6, of_one_result(r, lambda x, _, k=factor: k * x), RESULT)
         if (more := _in_common(differences)) is not None:
             yield Edit(f"{what} were {more:.15g} more", 1.6, of_one_result(r, lambda x, _, k=more: x + k), RESULT)
+            continue
+        for words, (count, of) in per.items():
+            if (more := _in_common(of)) is not None:
+                said = f"{what} were {'' if more == 1 else f'{more:.15g} times '}{words} more"
+                change = of_one_result(r, lambda x, a, k=more, count=count: x + k * count(a))
+                yield Edit(said, 1.7, change, RESULT)
 
 
 def _in_common(numbers: Sequence[tuple[float, float]]) -> float | None:

@@ -524,6 +524,11 @@ class Probe:
         self.source, self.place, self.node, self.parts, self.tests = source, place, place.node, parts, tests
 
     @cached_property
+    def text(self) -> str:
+        """The expression itself, as source."""
+        return ast.unparse(self.node)
+
+    @cached_property
     def texts(self) -> list[str]:
         """What is seen from there, as source: numbers, and then conditions that the function itself looks at."""
         return [ast.unparse(part) for part in [*self.parts, *self._askable]]
@@ -610,6 +615,9 @@ def _otherwise_joined(node: ast.BinOp) -> Iterator[tuple[Callable[..., Any], ast
     """The operands of an arithmetical operator joined by others, and the other way round."""
     if not isinstance(node.op, ARITHMETIC):
         return
+    if isinstance(node.op, ast.Div):
+        one = ast.BinOp(ast.Constant(1), ast.FloorDiv(), node.right)
+        yield lambda left, right: left * (1 // right), ast.BinOp(node.left, ast.Mult(), one)
     for kind, by in JOINED.items():
         if kind is not type(node.op) and kind not in USUAL.get(type(node.op), ()):
             yield by, ast.BinOp(node.left, kind(), node.right)

@@ -125,6 +125,9 @@ def stale(outcomes: Iterable[Outcome], known_failures: Mapping[str, str]) -> dic
 USABLE = "OPS-1"
 """The clause that there is an answer to be judged at all."""
 
+NOTHING_ASKED, NOTHING_JUDGED = "the property asked nothing", "no input that was drawn could be judged"
+"""Why a property has no verdict, about which nobody can do anything."""
+
 FORMULAS = "OPS-8"
 """The clause that whatever is wrong violates: that answers are those of the formulas, under one set of choices."""
 
