@@ -140,6 +140,7 @@ def _pytest(options: Sequence[str], jobs: int, more: Sequence[str], plugins: Seq
 
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
+    quiet += ["--assert=plain"]  # to rewrite the properties' assertions, of which there are few, takes a second
     parallel = ["-n", str(jobs), "--max-worker-restart", str(RESTARTS)] if jobs else []
     return int(pytest.main([*own, *quiet, *options, *parallel, *more, "--pyargs", "rlspec.properties"], [*plugins]))
 

@@ -1,9 +1,11 @@
 """Which inputs the corpus has: those of many drawn ones that catch every fault, and cover what there is to be covered.
 
-A property's pool is what it draws.  Each fault of the museum that the property may catch is asked; the inputs are then
-taken greedily, until every fault that the pool catches is caught by two of them, where there are two, and everything
-that inputs of the pool have been seen to be is seen, or enough are taken.  In the end some are added for honest
-candidates with other choices, of which a property may judge fewer inputs.
+A property's pool is sixty inputs that it draws, or more.  What there is to be covered is what Hypothesis could choose,
+and chose in one of them: each alternative of every choice among few, the limits of every wider one; and what is to be
+seen of the calls that the property makes with it.  Each fault of the museum that names the property's clause is asked.
+Inputs are then taken greedily, until every fault that the pool was seen to catch is caught by two of them, where there
+are two, and everything is covered, or enough are taken.  In the end some are added for honest candidates with other
+choices, of which a property may judge fewer inputs.
 """
 
 import argparse
@@ -13,8 +15,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import lru_cache, partial, wraps
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import cache, partial, wraps
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +30,11 @@ from hypothesis.database import choices_from_bytes
 from hypothesis.errors import StopTest, Unsatisfiable, UnsatisfiedAssumption
 from hypothesis.internal.conjecture.data import ConjectureData
 
-from .candidate import Candidate
+from .behaviour import behaviour
+from .candidate import Candidate, Told
 from .candidates import reference
 from .corpus import FOLDER, Stored, chapter, chapter_text, inputs
+from .covering import alternatives, of_calls
 from .drawing import SETTINGS, Drawn, repeatable, same_everywhere, seed_by_name
 from .faults import museum
 from .loading import load
@@ -38,25 +43,27 @@ from .power import Property, every_property, faulty, operations_asked
 from .properties.checking import Violation
 from .properties.questions.question import last_names
 from .reading import charitable
-from .replay import as_hypothesis_runs, judge
+from .replay import ENOUGH, as_hypothesis_runs, judge
 from .spec.clauses import choices_of
 
-ENOUGH = 3
-"""So many stored inputs of a property are judged under each choice that can be declared, where there are so many."""
+FEWEST, MOST, SHARE = 8, 24, 3
+"""A property has at most a third of the inputs that it draws, between so many, unless all faults need more."""
 
-FEWEST, MOST, SHARE = 4, 12, 8
-"""A property has at most an eighth of the inputs that it draws, between so many, unless all faults need more."""
+POOL = 60
+"""So many inputs are drawn at least, of which those of a property are taken."""
+
+ASKED = 40
+"""On how many inputs a fault is asked, those first that cover."""
 
 TWICE = 2
 """How many inputs catch a fault, where there are so many."""
 
-SEEN = 5
-"""A fault is not asked any more when so many inputs have caught it."""
-
-LOT = 10
+LOT = 25
 """How many properties a process chooses inputs for before they are written."""
 
-FLOAT32 = float(np.finfo(np.float32).max)
+
+BETWEEN = 120.0
+"""Seconds after which what was found is written, although more will be."""
 
 
 @dataclass(eq=False)
@@ -65,9 +72,11 @@ class Input:
 
     choices: tuple[Any, ...]
     drawn: dict[str, Any]
+    calls: list[Told]
+    """What the property asked the reference with it."""
     catches: set[str] = field(default_factory=set)
     """The faults."""
-    covers: set[str] = field(default_factory=set)
+    covers: set[Any] = field(default_factory=set)
 
     @property
     def stored(self) -> Stored:
@@ -82,10 +91,13 @@ def chosen(checked: Property, times: int = 1) -> list[Stored]:
     """
     pool = drawn_pool(checked, times)
     asked = operations_asked(checked.test, checked.parameters)
+    most = min(max(examples_of(checked) // SHARE, FEWEST), MOST)
+    covering = _greedily(pool, most)
+    in_turn = [*covering, *(one for one in pool if one not in covering)]
     for fault in museum().values():
-        if fault.operation in asked:
-            _ask(checked, fault.id, pool)
-    taken = _greedily(pool, min(max(examples_of(checked) // SHARE, FEWEST), MOST))
+        if fault.operation in asked and fault.clause in checked.clauses:
+            _ask(checked, fault.id, in_turn[: ASKED * times])
+    taken = _greedily(pool, most)
     for operation in sorted(asked):
         for candidate in _honest(operation):
             taken += _missing(checked, candidate, taken, pool)
@@ -119,10 +131,11 @@ def drawn_pool(checked: Property, times: int) -> list[Input]:
     check, honest = charitable(checked.test), Candidate(reference, "reference")
     found: dict[tuple[Any, ...], Input] = {}
 
-    def add(drawn: dict[str, Any]) -> None:
-        choices = current_build_context().data.choices
+    def add(drawn: dict[str, Any], is_judged: bool) -> None:
+        data = current_build_context().data
         ended = {name: value.ended() if isinstance(value, Drawn) else value for name, value in drawn.items()}
-        found.setdefault(choices, Input(choices, ended, covers=set(features(ended))))
+        covers = {*alternatives(data), *of_calls(honest)} if is_judged else set()
+        found.setdefault(data.choices, Input(data.choices, ended, list(honest.calls), covers=covers))
 
     @wraps(check)  # by its source Hypothesis knows what to draw
     def note(candidate: Candidate, **named: Any) -> None:
@@ -131,11 +144,11 @@ def drawn_pool(checked: Property, times: int) -> list[Input]:
             check(candidate=candidate, **checked.parameters, **drawn)
         except UnsatisfiedAssumption:
             if all(value.complete for value in drawn.values() if isinstance(value, Drawn)):
-                add(drawn)
+                add(drawn, is_judged=False)
             raise
-        add(drawn)
+        add(drawn, is_judged=True)
 
-    more = settings(getattr(checked.test, SETTINGS), max_examples=examples_of(checked) * times)
+    more = settings(getattr(checked.test, SETTINGS), max_examples=max(examples_of(checked) * times, POOL))
     with same_everywhere(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(checked.test, SETTINGS, more)
         patched.setattr(checked.test.hypothesis, "inner_test", note)
@@ -144,13 +157,34 @@ def drawn_pool(checked: Property, times: int) -> list[Input]:
     return list(found.values())
 
 
-def _ask(checked: Property, fault: str, pool: Iterable[Input]) -> None:
-    """Note which inputs catch a fault, until that is enough."""
+def _ask(checked: Property, fault: str, inputs_in_turn: Iterable[Input]) -> None:
+    """Note which inputs catch a fault, until that is enough; on which it answers as the reference, those do not."""
     candidate, caught = _faulty(fault), 0
-    for one in pool:
-        if caught < SEEN and judged(checked, candidate, one) is None:
+    for one in inputs_in_turn:
+        if _differs(candidate, one) and judged(checked, candidate, one) is None:
             one.catches.add(fault)
             caught += 1
+        if caught == TWICE:
+            return
+
+
+def _differs(candidate: Candidate, one: Input) -> bool:
+    """Whether a candidate does anything else than the reference in the calls that a property makes with an input."""
+    candidate.start_trial()
+    return any(not _as_before(candidate, told) for told in one.calls)
+
+
+def _as_before(candidate: Candidate, told: Told) -> bool:
+    if getattr(candidate.module, told.call.operation.name) is getattr(reference, told.call.operation.name):
+        return True
+    now = behaviour(candidate, told.call.operation, tuple(map(copy, told.call.arguments)))
+    if now.results is None or told.error:
+        return False
+    return not now.modified and all(map(_same_bits, now.results, told.values.values()))
+
+
+def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def judged(checked: Property, candidate: Candidate, one: Input) -> bool | None:
@@ -163,12 +197,12 @@ def judged(checked: Property, candidate: Candidate, one: Input) -> bool | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@cache
 def _faulty(fault: str) -> Candidate:
     return faulty(museum()[fault])
 
 
-@lru_cache(maxsize=8)
+@cache
 def _honest(operation: str) -> tuple[Candidate, ...]:
     """Candidates that make every choice, each with the default ones otherwise."""
     honest = vars(load("reference"))
@@ -185,7 +219,7 @@ def _honest(operation: str) -> tuple[Candidate, ...]:
 
 
 def _missing(checked: Property, candidate: Candidate, taken: Sequence[Input], pool: Iterable[Input]) -> list[Input]:
-    """The inputs that are to be added so that enough of a candidate's answers are judged."""
+    """The inputs that are to be added so that enough are judged of an honest candidate that has made other choices."""
     known = sum(judged(checked, candidate, one) is not False for one in taken)
     more: list[Input] = []
     for one in pool:
@@ -208,7 +242,7 @@ def _greedily(pool: Sequence[Input], most: int) -> list[Input]:
     while left:
         best = max(left, key=worth)  # of several the first
         catches, covers = worth(best)
-        if not catches and not (covers and len(taken) < most):
+        if not catches and not (covers and len(taken) < most) and not (best.covers and len(taken) < FEWEST):
             break
         left.remove(best)
         taken.append(best)
@@ -216,67 +250,6 @@ def _greedily(pool: Sequence[Input], most: int) -> list[Input]:
         for fault in best.catches:
             caught[fault] += 1
     return taken
-
-
-def features(value: Any, name: str = "") -> Iterator[str]:
-    """What is to be seen of a drawn value: sizes, types, limits, where flags are set, what masks look like."""
-    match value:
-        case np.ndarray():
-            yield from _of_array(value, name)
-        case dict():
-            for key, part in value.items():
-                yield from features(part, f"{name}.{key}")
-        case Drawn():
-            yield from features(value.values, name)
-        case list() | tuple():
-            for place, part in enumerate(value):
-                yield from features(part, f"{name}.{place}")
-        case None | bool() | str() | int() | float():
-            yield f"{name} = {value}"
-        case _ if is_dataclass(value):
-            for part in fields(value):
-                yield from features(getattr(value, part.name), f"{name}.{part.name}")
-        case type():
-            yield f"{name} = {value.__name__}"
-
-
-def _of_array(array: np.ndarray, name: str) -> Iterator[str]:
-    yield f"{name}: {array.dtype}"
-    for axis, size in enumerate(array.shape):
-        yield f"{name}: axis {axis} has {'1' if size == 1 else 'few' if size < 10 else 'many'}"
-    if array.dtype == bool and array.ndim:
-        yield from (f"{name}: {said}" for said, so in _of_flags(array).items() if so)
-    if array.dtype.kind in "fi" and array.size:
-        yield from (f"{name}: {said}" for said, so in _of_numbers(array).items() if so)
-
-
-def _of_flags(flags: np.ndarray) -> dict[str, bool]:
-    counts = flags.sum(axis=-1).ravel()
-    return {
-        "all": bool(flags.all()),
-        "none": not flags.any(),
-        "in the last": bool(flags[..., -1].any()),
-        "before the last": bool(flags[..., :-1].any()),
-        "ragged": len(set(counts.tolist())) > 1,
-        "an empty row": bool((counts == 0).any()) and bool(flags.any()),
-        "a gap": bool((np.diff(flags.astype(int), axis=-1) != 0).sum(axis=-1).max(initial=0) > 1),
-        "not the first": not flags[..., 0].all(),
-    }
-
-
-def _of_numbers(numbers: np.ndarray) -> dict[str, bool]:
-    finite = numbers[np.isfinite(numbers)]
-    size = np.abs(finite)
-    return {
-        "equal": numbers.size > 1 and len(set(finite.tolist())) == 1,
-        "NaN": bool(np.isnan(numbers).any()),
-        "infinite": bool(np.isinf(numbers).any()),
-        "zero": bool((size == 0).any()),
-        "negative": bool((finite < 0).any()),
-        "large": bool((size > 100).any()),
-        "tiny": bool(((size > 0) & (size < 1e-3)).any()),
-        "not of float32": bool((finite[size < FLOAT32] != finite[size < FLOAT32].astype(np.float32)).any()),
-    }
 
 
 def write(found: Mapping[str, Mapping[str, list[Stored]]]) -> None:
@@ -329,13 +302,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.missing:
         todo = [checked for checked in todo if not inputs(checked.test, checked.name)]
     found: dict[str, dict[str, list[Stored]]] = defaultdict(dict)
-    begun = perf_counter()
+    begun = written = perf_counter()
     done = 0
     for lot in _all(_lots(todo), arguments.times, arguments.jobs):
         for of, name, stored in lot:
             found[of][name] = stored
         done += len(lot)
-        write(found)
+        if done == len(todo) or perf_counter() - written > BETWEEN:
+            write(found)
+            written = perf_counter()
         print(f"{done} of {len(todo)} properties in {perf_counter() - begun:.0f} s; last {lot[-1][1]}", flush=True)
 
 
@@ -345,10 +320,10 @@ def _wanted(checked: Property, only: Sequence[str] | None) -> bool:
 
 
 def _lots(todo: Iterable[Property]) -> list[list[str]]:
-    """The properties' names by the first operation that they ask, so that a process has few faults to get to know."""
-    lots: dict[str, list[str]] = defaultdict(list)
+    """The properties' names by the operations that they ask, so that a process has few faults to get to know."""
+    lots: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for checked in todo:
-        lots[min(operations_asked(checked.test, checked.parameters))].append(checked.name)
+        lots[tuple(sorted(operations_asked(checked.test, checked.parameters)))].append(checked.name)
     return [names[first : first + LOT] for names in lots.values() for first in range(0, len(names), LOT)]
 
 

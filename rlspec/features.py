@@ -10,6 +10,9 @@ from .spec.operations import Operation
 NOT_FINITE = "a number that is not finite"
 """The feature that no run should have."""
 
+OF_STEPS = ("terminated", "truncated")
+"""What features speak of as flags of a row's steps; some operations have one flag for each transition instead."""
+
 Arrays = Mapping[str, Any]
 
 
@@ -80,7 +83,8 @@ FEATURES: dict[str, tuple[tuple[str, ...], Callable[[Arrays], Any]]] = {
 
 def possible(operation: Operation) -> list[str]:
     """The features that calls of an operation can have."""
-    return [name for name, (wanted, _) in FEATURES.items() if {*wanted} <= {*operation.parameters}]
+    has = {name for name, axes in operation.axes.items() if name not in OF_STEPS or "T" in axes}
+    return [name for name, (wanted, _) in FEATURES.items() if {*wanted} <= has]
 
 
 def features_of(operation: Operation, given: Arrays) -> list[str]:

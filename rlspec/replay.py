@@ -1,12 +1,11 @@
-"""A property on the inputs that the corpus has for it, and then on those that it draws.
+"""A property on the inputs that the corpus has for it.
 
 The stored inputs were chosen by what they find, so that most violations are found by the first few of them.  Then
 Hypothesis looks for the smallest input that shows it: first among what it draws itself, of which some are small
 from the beginning, and if that shows nothing, from the stored input on.  With another Hypothesis than the one that
 drew it, which makes something else of its choices, the stored input is what is shown.
 
-What no stored input shows is looked for among drawn ones: a few chosen inputs do not have every layout, and every sign
-of a coefficient, that a property is about.
+Where a candidate declines most of the stored inputs, or the property has none, inputs are drawn.
 """
 
 import random
@@ -29,20 +28,24 @@ from .drawing import SEED, SETTINGS
 from .plain import Stale
 from .properties.checking import Violation
 
+ENOUGH = 3
+"""So many stored inputs of a property are to be judged, where it has so many, or else inputs are drawn."""
+
 KEY = "_hypothesis_internal_database_key"
 """Where Hypothesis keeps under which name a test's inputs are in a database."""
 
 
 def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
-    """Run a property on its stored inputs, and on drawn ones if none of these violates it.
+    """Run a property on its stored inputs, or on drawn ones if fewer than enough of these can be judged.
 
     test: the property as Hypothesis made it.  name: with its case.  arguments: those that are not drawn.
     Raises what the property raises, on the smallest input that is found.
     """
+    stored, judged = inputs(test, name), 0
     try:
         with as_hypothesis_runs(test), suppress(Stale):
-            for one in inputs(test, name):
-                judge(test.hypothesis.inner_test, arguments, one.arguments(test))
+            for one in stored:
+                judged += judge(test.hypothesis.inner_test, arguments, one.arguments(test))
     except Violation:
         for how in (nullcontext(), beginning_with(test, one)):
             with how, suppress(Unsatisfiable):
@@ -50,7 +53,8 @@ def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
         with as_hypothesis_runs(test):
             judge(test.hypothesis.inner_test, arguments, one.arguments(test))
         raise Flaky(f"{name} was violated, and not when it was asked the same again") from None
-    test(**arguments)
+    if not stored or judged < min(ENOUGH, len(stored)):
+        test(**arguments)
 
 
 def explore(test: Any, name: str, arguments: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from rlspec.bounds import ANSWERS, right, slack
 from rlspec.candidates import reference, torch_autograd
 from rlspec.conventions import drawn
 from rlspec.faults import museum
+from rlspec.features import FEATURES, features_of, possible
 from rlspec.properties.checking import each
 from rlspec.properties.questions import PLAIN_QUESTIONS
 from rlspec.recorded import Seen
@@ -119,6 +120,18 @@ def test_what_no_call_has_shown_is_said():
     finding = of_operation([call])
     assert finding.holds
     assert {"a truncation inside a row", "a termination inside a row"} <= set(finding.unseen)
+
+
+@pytest.mark.parametrize("name", PLAIN_QUESTIONS)
+def test_what_is_special_is_seen_in_calls_of_every_operation(name):
+    operation = OPERATIONS[name]
+    for arguments in questions(name, 3):
+        assert set(features_of(operation, dict(zip(operation.parameters, arguments, strict=True)))) <= FEATURES.keys()
+
+
+def test_a_flag_for_each_transition_is_none_of_steps_inside_a_row():
+    assert "a termination inside a row" in possible(OPERATIONS["gae"])
+    assert "a termination inside a row" not in possible(OPERATIONS["sarsa_target"])
 
 
 def test_choices_are_found_with_their_numbers_and_what_cannot_be_told_apart_is_said():

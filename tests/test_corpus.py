@@ -3,19 +3,24 @@
 import json
 from contextlib import suppress
 from fractions import Fraction
+from random import Random
 from types import SimpleNamespace
 from unittest import SkipTest
 
 import numpy as np
 import pytest
 from flint import fmpq
+from hypothesis import strategies as st
+from hypothesis.control import BuildContext
 from hypothesis.errors import Flaky
+from hypothesis.internal.conjecture.data import ConjectureData
 from hypothesis.internal.conjecture.engine import ConjectureRunner
 
 from rlspec import corpus, replay
 from rlspec.candidate import Candidate
-from rlspec.choosing import chosen, features, made_by
+from rlspec.choosing import chosen, made_by
 from rlspec.corpus import Stored, chapter, chapter_text, inputs
+from rlspec.covering import alternatives, features
 from rlspec.loading import load
 from rlspec.plain import Stale, decoded, encoded
 from rlspec.power import every_property
@@ -30,11 +35,7 @@ CHAPTERS = sorted({PROPERTIES[name].chapter for name in STORED})
 
 TD_ERROR = PROPERTIES["test_the_td_error_is_reward_plus_discounted_successor_minus_value"]
 
-SAMPLE = [
-    TD_ERROR.name,
-    "test_arguments_are_read_and_never_written[discounted_return]",
-    "test_with_gamma_zero_the_discounted_return_is_the_first_reward",
-]
+SAMPLE = Random(0).sample(sorted(STORED), 6)
 """Properties whose inputs are chosen anew in every run of the tests."""
 
 
@@ -132,19 +133,61 @@ def test_what_is_stored_is_what_is_chosen(name):
     assert found == [json.loads(one.line()) for one in STORED[name]]
 
 
-def test_what_is_seen_of_an_input():
-    seen = set(features({"batch": Batch(np.array([[0.0, 1e-4, -1e3]]), np.array([[False, True, False]]))}))
-    assert {".batch.advantages: tiny", ".batch.advantages: zero", ".batch.advantages: axis 0 has 1"} <= seen
-    assert {".batch.mask: a gap", ".batch.mask: before the last", ".batch.mask: not the first"} <= seen
-    assert ".batch.mask: in the last" not in seen
+def test_what_is_seen_of_an_argument():
+    numbers = np.array([[0.0, 1e-4, -1e3]])
+    assert {"x: tiny", "x: zero", "x: negative", "x: large", "x: axis 0 has 1"} <= set(features(numbers, "x"))
+    assert {"x: backwards in memory", "x: gaps in memory"} <= set(features(numbers[:, ::-1], "x"))
+    assert not {"x: backwards in memory", "x: locked"} & set(features(numbers, "x"))
+    flags = set(features(np.array([[False, True, False]]), "x"))
+    assert {"x: a gap", "x: before the last", "x: not the first"} <= flags
+    assert "x: in the last" not in flags
+
+
+def test_each_alternative_of_a_choice_among_few_is_told_apart_and_what_was_thrown_away_does_not_count():
+    strategy = st.tuples(
+        st.sampled_from("abc"), st.sampled_from("abc"), st.integers(0, 10**6), st.booleans().filter(bool)
+    )
+
+    def covered(*choices):
+        data = ConjectureData.for_choices(choices)
+        with BuildContext(data, wrapped_test=TD_ERROR.test):
+            return data.draw(strategy), alternatives(data)
+
+    value, one = covered(0, 1, 10**6, True)
+    assert value == ("a", "b", 10**6, True)
+    assert len(one) == 4
+    assert one == covered(0, 1, 10**6, False, True)[1], "what the filter threw away"
+    assert len(one - covered(1, 1, 10**6, True)[1]) == 1
+    assert len(one - covered(1, 0, 10**6, True)[1]) == 2
+    assert len(one - covered(0, 1, 7, True)[1]) == 1
+    assert covered(0, 1, 7, True)[1] == covered(0, 1, 8, True)[1], "both lie between the limits"
 
 
 # Replaying
 
 
-@pytest.mark.usefixtures("_nothing_is_drawn")
-def test_a_right_candidate_is_asked_each_stored_input_before_any_is_drawn():
+@pytest.fixture
+def _nothing_may_be_drawn(monkeypatch):
+    monkeypatch.setattr(ConjectureRunner, "run", lambda self: pytest.fail("something is drawn"))
+
+
+@pytest.mark.usefixtures("_nothing_may_be_drawn")
+def test_a_right_candidate_is_asked_each_stored_input_and_nothing_is_drawn():
     assert asked(who()) == len(STORED[TD_ERROR.name])
+
+
+def test_who_declines_almost_everything_is_asked_drawn_inputs():
+    count = len(STORED[TD_ERROR.name])
+
+    def reluctant(*arguments):
+        calls.append(arguments)
+        if len(calls) <= count - judged:
+            raise NotImplementedError
+        return right(*arguments)
+
+    for judged, more in ((2, True), (3, False)):
+        calls = []
+        assert (asked(who(reluctant)) > judged) is more
 
 
 @pytest.mark.usefixtures("_nothing_is_drawn")
@@ -197,18 +240,6 @@ def stored_with_an_end():
         if drawn["gamma"] and (drawn["rollout"].terminated & (drawn["rollout"].next_values != 0)).any():
             return one
     raise LookupError("there is none")
-
-
-def test_what_no_stored_input_shows_is_looked_for_among_drawn_ones(monkeypatch):
-    calls = []
-
-    def late(*arguments):
-        calls.append(arguments)
-        return (right if len(calls) <= len(STORED[TD_ERROR.name]) else forgetful)(*arguments)
-
-    assert asked(who()) == len(STORED[TD_ERROR.name]) + 100
-    with pytest.raises(Violation):
-        asked(who(late))
 
 
 def test_a_stale_corpus_is_left_alone(monkeypatch):
