@@ -1,6 +1,7 @@
 """Properties of what is done about overlong answers (spec/overlong.md)."""
 
 from fractions import Fraction
+from functools import partial
 
 import hypothesis.strategies as st
 import numpy as np
@@ -90,10 +91,13 @@ def test_groups_without_spread_may_be_left_out_and_the_step_grows(speech, size):
     def only_with_spread(prompt, company):
         return [a * spread_out(prompt, company) for a in advantages(prompt, company)]
 
+    def right_at(own, prompt, tokens):
+        return right(prompt, tokens) * (prompt == own)
+
     everything = in_line(expected_gradient_of_groups(language, policy, size, advantages))
     assert in_line(expected_gradient_of_groups(language, policy, size, only_with_spread)) == everything
     for prompt, asked in enumerate(language.prompts):
-        rate = expectation(language, policy, lambda of, tokens, own=prompt: right(of, tokens) * (of == own)) / asked
+        rate = expectation(language, policy, partial(right_at, prompt)) / asked
         left = sum(
             chance for chance, company in companies(language, policy, prompt, size) if spread_out(prompt, company)
         )
