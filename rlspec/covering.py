@@ -57,7 +57,8 @@ def alternatives(data: ConjectureData) -> set[tuple[Place, str]]:
 
 def _alternative(node: ChoiceNode) -> str:
     """Which of its alternatives a choice is."""
-    value, limits = node.value, node.constraints
+    value: Any = node.value
+    limits: Any = node.constraints
     match node.type:
         case "boolean":
             return str(value)
