@@ -53,6 +53,12 @@ IMPRECISE = "M-OPS-4"
 IN_VAIN = 2
 """After how many searches of one operation that explain nothing no further one is made."""
 
+NOT_FINITE = (
+    "it is right where all numbers are finite; NaN or infinity among the arguments gets into the answer, as it does "
+    "where it is multiplied by 0"
+)
+"""What kind of thing is wrong with an answer that is NaN only where an argument is not finite."""
+
 Stack = tuple[Fault, ...]
 """Faults of one operation, the outer ones around the inner: each of them but the last calls what is right."""
 
@@ -131,12 +137,23 @@ class Diagnosis:
             return [Mistake(kind=self._kind(calls))]
         if known := self._known_already(calls):
             return known
+        if _has_nan(calls[0]) and not _finite(call.arguments) and self._right_where_finite():
+            return self._through_zeros(calls)
         found = self._sought(calls)
         if found:
             self._found.append(found)
         elif _finite(call.arguments):
             self._in_vain += 1
         return found or [Mistake(kind=self._kind(calls))]
+
+    def _right_where_finite(self) -> bool:
+        """Whether every fresh call is answered rightly; their numbers are finite."""
+        return self._explained(self.battery, (), self.precisions[-1]) == len(self.battery)
+
+    def _through_zeros(self, calls: list[Asked]) -> list[Mistake]:
+        """The known mistake by which what is not finite gets into the answer, or that it does."""
+        known = next(self._levels(calls, self.precisions[-1]), [])
+        return [Mistake(faults) for faults in known] or [Mistake(kind=NOT_FINITE)]
 
     def _known_already(self, calls: list[Asked]) -> list[Mistake]:
         """What explained another call, and every fresh one, if it explains these, too.
@@ -439,6 +456,12 @@ def _plain(numbers: Sequence[Any]) -> bool:
 
 def _arrays(arguments: Sequence[Any]) -> list[np.ndarray]:
     return [argument for argument in arguments if isinstance(argument, np.ndarray) and argument.dtype.kind in "iuf"]
+
+
+def _has_nan(asked: Asked) -> bool:
+    """Whether there is NaN in what a call was answered with."""
+    results = asked.answered.results
+    return results is not None and any(np.isnan(result).any() for result in results)
 
 
 def _finite(arguments: Sequence[Any]) -> bool:
