@@ -185,7 +185,7 @@ def topk_divergence(logits, teacher_logits, k, direction, tail, **conventions):
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator, **conventions):
     arrays = (logp.tolist(), ref_logp.tolist(), old_logp.tolist(), mask.tolist())
-    loss, slopes = kl.kl_loss(*arrays, estimator, **conventions)
+    loss, slopes = kl.kl_loss(*arrays, estimator, exp=_exp, **conventions)
     return loss, np.array(slopes)
 
 

@@ -20,6 +20,13 @@ def _first_of_turns(turns, mask):
     return counts & (left == np.array(most))
 
 
+def _turns_of_either(turns, own):
+    """Turns of the policy and of the environment, numbered in their order."""
+    begins = np.ones(own.shape, dtype=bool)
+    begins[:, 1:] = (own[:, 1:] != own[:, :-1]) | (own[:, 1:] & (turns[:, 1:] != turns[:, :-1]))
+    return begins.cumsum(axis=1)
+
+
 @fault(
     id="M-TURN-1",
     slug="sum-of-the-whole-conversation",
@@ -172,7 +179,18 @@ def turn_sums(values, turns, mask):
 )
 def turn_returns(token_rewards, turns, mask, gamma):
     own = mask.astype(bool)
-    begins = np.ones(own.shape, dtype=bool)
-    begins[:, 1:] = (own[:, 1:] != own[:, :-1]) | (own[:, 1:] & (turns[:, 1:] != turns[:, :-1]))
-    everything = right.turn_returns(np.where(own, token_rewards, 0), begins.cumsum(axis=1), np.ones_like(own), gamma)
-    return np.where(own, everything, 0)
+    every, everywhere = _turns_of_either(turns, own), np.ones_like(own)
+    return np.where(own, right.turn_returns(np.where(own, token_rewards, 0), every, everywhere, gamma), 0)
+
+
+@fault(
+    id="M-TURN-14",
+    slug="advantages-of-the-environments-turns",
+    clause="TURN-6",
+    effect="What the environment says between two turns is a turn as well, of value 0, over which advantages decay.",
+)
+def turn_gae(token_rewards, values, turns, mask, gamma, lam):
+    own = mask.astype(bool)
+    every, everywhere = _turns_of_either(turns, own), np.ones_like(own)
+    rewards, known = (np.where(own, table, 0) for table in (token_rewards, values))
+    return np.where(own, right.turn_gae(rewards, known, every, everywhere, gamma, lam), 0)

@@ -18,4 +18,4 @@ def overlong_penalty(length: int, max_length: int, buffer: int, factor: Number =
     [0.0, -0.25, -1.0, -1.0]
     """
     most = one_of({"held": buffer, "continued": max(length, buffer)}, beyond)
-    return -factor * Fraction(min(max(length - (max_length - buffer), 0), most), buffer)
+    return factor * Fraction(-min(max(length - (max_length - buffer), 0), most), buffer)

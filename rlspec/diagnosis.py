@@ -156,12 +156,13 @@ class Diagnosis:
         return [Mistake(faults) for faults in known] or [Mistake(kind=NOT_FINITE)]
 
     def _known_already(self, calls: list[Asked]) -> list[Mistake]:
-        """What explained another call, and every fresh one, if it explains these, too.
+        """What explained another call, and every fresh one, if it explains these, too, and the first has an answer.
 
         The fresh calls are the same for every call, so that what was sought in vain twice is not there to be found.
         """
+        answered = calls[0].answered.results is not None
         for found in self._found:
-            if all(self._does(found[0], asked) for asked in calls):
+            if answered and all(self._does(found[0], asked) for asked in calls):
                 return found
         if self._in_vain >= IN_VAIN and _finite(calls[0].arguments):
             return [Mistake(kind=self._kind(calls))]

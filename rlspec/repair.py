@@ -1,6 +1,7 @@
 """Diagnosis by repair: the plainest edits of what is right that answer every question as the candidate does."""
 
 import ast
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -989,7 +990,8 @@ def _failure(call: Asked, operation: Operation) -> str:
     """How a call without a usable answer ended."""
     if call.answered.modified:
         return f"writes to {' and '.join(f'`{name}`' for name in call.answered.modified)}"
-    return call.answered.said.removeprefix(f"{operation.name} ") or "gave no usable answer"
+    said = re.sub(rf"^{operation.name}(\[(\w+)\])? ", r"", call.answered.said)
+    return said or "gave no usable answer"
 
 
 def _of_results(wanted: Sequence[bool]) -> Callable[[Arguments, Results], Sequence[Any]]:

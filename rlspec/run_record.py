@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +23,7 @@ SCHEMA = 1
 """The version of the form.  Records without one are of rlspec 0.1.0 before it had a version, and are read as well."""
 
 LIBRARIES = ("numpy", "hypothesis", "pytest", "torch", "jax")
-"""The libraries whose versions are recorded, where they are loaded."""
+"""The libraries whose versions are recorded, where they are installed."""
 
 
 class NotARecord(ValueError):
@@ -261,9 +262,6 @@ def versions() -> dict[str, str]:
     """The versions that the answers may depend on."""
     found = {"python": platform.python_version(), "platform": platform.platform(terse=True)}
     for name in LIBRARIES:
-        if name in sys.modules:
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found

@@ -45,8 +45,15 @@ def of_float32(answer, arguments):
 calls = count()
 
 DEVIATIONS = [in_the_last_place, in_the_last_row, every_third_time, of_float32]
-CASES = [case for case in product(OPERATIONS, DEVIATIONS) if case != ("completion_mask", of_float32)]
-"""Every operation with every deviation that it can have: tokens are integers."""
+OF_NO_REAL_NUMBERS = ("completion_mask", "overlong_penalty", "sequence_masks")
+"""Operations whose arrays are of tokens, lengths or flags."""
+
+CASES = [
+    (operation, deviation)
+    for operation, deviation in product(OPERATIONS, DEVIATIONS)
+    if deviation is not of_float32 or operation not in OF_NO_REAL_NUMBERS
+]
+"""Every operation with every deviation that it can have."""
 
 
 def deviating(operation, deviation):
