@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -270,7 +271,8 @@ def discounted_return(rewards, gamma):
 def test_an_interrupted_run_says_so_and_keeps_what_it_has(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, "-m", "rlspec", "check", "slow.py", "--jobs=0", "--verdicts=v.json", "--report=r.html"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=listening)
     time.sleep(15)
     assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
