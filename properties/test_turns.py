@@ -136,16 +136,31 @@ def test_turn_gae_is_a_sum_of_errors_of_turns(candidate, drawn, gamma, lam):
     agree(candidate.turn_gae(*drawn, gamma, lam), expected, **drawn.judged(gamma * lam))
 
 
+def sums_over_tokens(numbers, mask, discount):
+    """sum_{k >= t} discount^(how many tokens that count from t to k) x_k over those that count, and 0 elsewhere."""
+    expected = np.full(mask.shape, Fraction(0), dtype=object)
+    for row, counts in enumerate(mask):
+        places = np.flatnonzero(counts)
+        for number, place in enumerate(places):
+            later = numbers[row, places[number:]]
+            expected[row, place] = sum(discount**ahead * x for ahead, x in enumerate(later))
+    return expected
+
+
+def values_of_the_next(values, mask):
+    """The value of the next token that counts, at each that counts; 0 where there is none."""
+    following = np.full(mask.shape, Fraction(0), dtype=object)
+    for row, counts in enumerate(mask):
+        places = np.flatnonzero(counts)
+        following[row, places[:-1]] = values[row, places[1:]]
+    return following
+
+
 @clause("TURN-8", examples=60)
 @given(conversations(), discounts)
 def test_returns_of_turns_of_one_token_are_those_of_tokens(candidate, drawn, gamma):
     apart = drawn.but(turns=np.arange(drawn.mask.shape[1]) + 0 * drawn.turns)
-    following, expected = np.zeros(len(drawn.mask), dtype=object), np.full(drawn.mask.shape, Fraction(0), dtype=object)
-    for step in reversed(range(drawn.mask.shape[1])):
-        following = np.where(
-            drawn.mask[:, step], exact(drawn.arrays[0])[:, step] + exactly(gamma) * following, following
-        )
-        expected[:, step] = np.where(drawn.mask[:, step], following, 0)
+    expected = sums_over_tokens(exact(drawn.arrays[0]), drawn.mask, exactly(gamma))
     agree(candidate.turn_returns(*apart, gamma), expected, **drawn.judged(gamma))
 
 
@@ -154,14 +169,8 @@ def test_returns_of_turns_of_one_token_are_those_of_tokens(candidate, drawn, gam
 def test_advantages_of_turns_of_one_token_are_those_of_tokens(candidate, drawn, gamma, lam):
     apart = drawn.but(turns=np.arange(drawn.mask.shape[1]) + 0 * drawn.turns)
     rewards, values = map(exact, drawn.arrays)
-    value = carried = np.zeros(len(drawn.mask), dtype=object)
-    expected = np.full(drawn.mask.shape, Fraction(0), dtype=object)
-    for step in reversed(range(drawn.mask.shape[1])):
-        counts = drawn.mask[:, step]
-        error = rewards[:, step] + exactly(gamma) * value - values[:, step]
-        carried = np.where(counts, error + exactly(gamma) * exactly(lam) * carried, carried)
-        value = np.where(counts, values[:, step], value)
-        expected[:, step] = np.where(counts, carried, 0)
+    errors = rewards - values + exactly(gamma) * values_of_the_next(values, drawn.mask)
+    expected = sums_over_tokens(errors, drawn.mask, exactly(gamma) * exactly(lam))
     agree(candidate.turn_gae(*apart, gamma, lam), expected, **drawn.judged(gamma * lam))
 
 

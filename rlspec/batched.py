@@ -9,7 +9,7 @@ operations that grows like the logarithm of T.  Formulas in logits go through a 
 no second table of logits is made.
 
 With the unit roundoff u of the arrays' numbers (2^-53 in float64, 2^-24 in float32) each function's docstring says how
-far rounding may take an answer, to first order in u.
+far rounding may take an answer, to first order in u, and which clause, with its source, says what is right.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -115,13 +115,13 @@ def reward_to_go(rewards: Array, gamma: float) -> Array:
     """
 
     def some(rewards: Array) -> Array:
-        return recurrence(rewards, gamma + 0 * rewards)
+        return recurrence(rewards, array_namespace(rewards).full_like(rewards, gamma))
 
     return _by_rows(some, (rewards,))
 
 
 def discounted_return(rewards: Array, gamma: float) -> Array:
-    """R = sum_t gamma^t r_t of complete episodes (RET-1), [B]."""
+    """R = sum_t gamma^t r_t of complete episodes (RET-1), [B], from rewards [B, T].  Rounding: as `reward_to_go`."""
     return reward_to_go(rewards, gamma)[:, 0]
 
 
@@ -137,7 +137,7 @@ def lambda_return(
         xp = array_namespace(rewards)
         bootstraps = xp.where(terminated, xp.zeros_like(next_values), next_values)
         follows = _goes_on(xp, terminated | truncated)
-        weight = xp.where(follows, xp.full_like(rewards, lam), xp.zeros_like(rewards))
+        weight = _where(xp, follows, lam, rewards)
         return recurrence(rewards + gamma * (1 - weight) * bootstraps, gamma * weight)
 
     return _by_rows(some, (rewards, next_values, terminated, truncated))

@@ -145,7 +145,7 @@ def _of_numbers(axes: Sequence[str]) -> Iterator[Change]:
     yield "were doubled", 1.5, lambda x: 2 * x
     yield "were one more", 2, lambda x: x + 1
     yield "were one less", 2, lambda x: x - 1
-    yield "were 1 less it", 2, lambda x: 1 - x
+    yield "were 1 minus itself", 2, lambda x: 1 - x
     yield "were its exponential", 2, np.exp
     yield "were its logarithm", 2, np.log
     yield "were cut to whole numbers", 2, np.trunc
@@ -229,7 +229,7 @@ def _of_a_scalar(value: float) -> Iterator[Change]:
     yield "were squared", 1.5, lambda x: x * x
     yield "were its root", 2, lambda x: abs(x) ** 0.5
     yield "were its inverse", 2, lambda x: 1 / x if x else x
-    yield "were 1 less it", 1.5, lambda x: 1 - x
+    yield "were 1 minus itself", 1.5, lambda x: 1 - x
     yield "were rounded to float32", 2, lambda x: float(np.float32(x))
     yield "were rounded to float16", 2, lambda x: float(np.float16(x))
     yield "were cut to a whole number", 2, lambda x: float(int(x))
@@ -438,7 +438,7 @@ def _of_a_result(operation: Operation, name: str, sample: Arguments, telling: Se
     yield "were its logarithm", 2, lambda x, _: np.log(x)
     yield "were one more", 2, lambda x, _: x + 1
     yield "were one less", 2, lambda x, _: x - 1
-    yield "were 1 less it", 1.5, lambda x, _: 1 - x
+    yield "were 1 minus itself", 1.5, lambda x, _: 1 - x
     yield "were rounded to float32", 2, lambda x, _: x.astype(np.float32)
     yield "were rounded to float16", 2, lambda x, _: x.astype(np.float16)
     yield "were cut to whole numbers", 2, lambda x, _: np.trunc(x)
