@@ -181,6 +181,7 @@ def test_a_loss_moves_with_the_ratios_as_its_derivative_says(candidate, operatio
     by = np.array([65 / 64 if rise else 63 / 64 for rise in np.resize(rises, len(case.mask))])
     moved = case.but(logp=case.tokens.logp + np.log(by)[:, None])
     assume((moved.sides == case.sides).all() and (moved.bounded == case.bounded).all())
+    assume((clamped(candidate, operation, moved) == clamped(candidate, operation, case)).all())
     loss, slopes = ask(candidate, operation, case)
     further, _ = ask(candidate, operation, moved)
     # Between its bounds a term is proportional to its ratio, which is multiplied; beyond one it does not move.
@@ -208,6 +209,11 @@ def test_a_loss_of_held_weights_is_linear_in_log_probabilities_that_move_togethe
 # What follows.
 
 
+def clamped(candidate, operation, case):
+    """Where the candidate's clamp holds a log-ratio."""
+    return np.vectorize(lambda x: not limited(candidate, operation, exactly(x))[1])(case.leveled)
+
+
 def certain(case, roundoff):
     """Where no rounding of the logarithms takes a ratio, or its row's, to the other side of a bound."""
     off = (case.mask.shape[1] + 4) * float(roundoff) * case.digits
@@ -223,8 +229,7 @@ def test_a_token_is_held_where_its_ratio_has_gone_far_enough_and_nowhere_else(ca
     assume(case.clip == "pessimistic" and case.ratio != "none")
     _, slopes = ask(candidate, operation, case)
     signs = np.sign(case.advantages)[:, None]
-    clamped = np.vectorize(lambda x: not limited(candidate, operation, exactly(x))[1])(case.leveled)
-    held = (case.sides * signs > 0) | (signs == 0) | ~case.mask | clamped
+    held = (case.sides * signs > 0) | (signs == 0) | ~case.mask | clamped(candidate, operation, case)
     open_to_rounding = case.mask & (signs != 0) & ~certain(case, slopes.roundoff)
     kept = slopes.value[held & ~open_to_rounding]
     law(not kept.any(), slopes, "a token whose ratio has gone far enough is pushed further")

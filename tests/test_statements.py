@@ -6,10 +6,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
 from rlspec.power import every_property
+from rlspec.properties.losses import Credited
+from rlspec.properties.test_surrogate import (
+    test_a_loss_moves_with_the_ratios_as_its_derivative_says as moves_as_its_slope,
+)
+from rlspec.properties.tokens import Completions
 from rlspec.reference.decision_process import TabularMDP, state_values, trajectories
 from rlspec.reference.preference import dpo_loss
 
@@ -60,6 +68,49 @@ CLAMPED = [
 def test_no_clause_contradicts_a_clamp_that_another_clause_allows(operation, conventions):
     clamped = partial(getattr(reference, operation), **conventions)
     assert violated(operation, clamped, **conventions) == set()
+
+
+def once(check, *arguments):
+    """Ask a property about one case; Unsatisfiable if it is none of its cases."""
+
+    @settings(max_examples=1, database=None, deadline=None)
+    @given(st.none())
+    def asked(nothing):
+        check.hypothesis.inner_test(*arguments)
+
+    asked()
+
+
+CLAMPED_TO_6 = SimpleNamespace(
+    grpo_loss=partial(reference.grpo_loss, log_ratio="clamped to 6"),
+    CONVENTIONS={"grpo_loss.log_ratio": "clamped to 6"},
+)
+
+
+def one_token(log_ratio, advantage):
+    """A batch of one token, without a KL term."""
+    zeros = np.zeros((1, 1))
+    tokens = Completions(
+        mask=np.array([[True]]), logp=zeros + log_ratio, old_logp=zeros, ref_logp=zeros, advantages=zeros + advantage
+    )
+    return Credited(tokens, np.array([advantage]), np.array([0]), 0.25, 0.25, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("log_ratio", "advantage"), [(-5.9, 1.0), (-6.1, 1.0), (6.1, -1.0), (5.9, -1.0)])
+def test_a_loss_of_clamped_ratios_moves_as_its_derivative_on_either_side_of_the_clamp(log_ratio, advantage):
+    once(moves_as_its_slope, Candidate(CLAMPED_TO_6, "clamped"), "grpo_loss", one_token(log_ratio, advantage), [True])
+
+
+@pytest.mark.parametrize(("log_ratio", "advantage", "rises"), [(-6.006, 1.0, True), (5.995, -1.0, True)])
+def test_a_step_over_the_edge_of_a_clamp_is_no_case_of_the_derivative(log_ratio, advantage, rises):
+    with pytest.raises(Unsatisfiable):
+        once(
+            moves_as_its_slope,
+            Candidate(CLAMPED_TO_6, "clamped"),
+            "grpo_loss",
+            one_token(log_ratio, advantage),
+            [rises],
+        )
 
 
 def chain(horizon, second_reward):
