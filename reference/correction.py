@@ -170,7 +170,7 @@ def token_ratios(policy: Policy, sampler: Policy, prompt: int, tokens: Tokens) -
 
 
 def products(ratios: Sequence[Number], which: str) -> list[Number]:
-    """For every token the product of its own ratio, of those up to it, of those from it on, or of all (COR-25).
+    """For every token the product of its own ratio, of those up to it, of those from it on, or of all (COR-22, COR-23).
 
     which: "own", "up to it", "from it on" or "all".
     """
@@ -192,7 +192,7 @@ def _product(numbers: Sequence[Number]) -> Number:
 
 
 def truncated_support(policy: Policy, kept: Callable[[Sequence[Number]], Sequence[bool]]) -> Policy:
-    """The policy that chooses among the tokens that are kept, in proportion to their probabilities (COR-30).
+    """The policy that chooses among the tokens that are kept, in proportion to their probabilities (COR-29).
 
     kept: of a context's probabilities, which tokens are; at least one.
     """

@@ -83,10 +83,10 @@ def topk_divergence(
     exp: Function = exp,
     log: Function = log,
 ) -> tuple[Any, Any]:
-    """A divergence over the k tokens that the teacher finds most probable, and its derivatives (DIS-17 to DIS-21).
+    """A divergence over the k tokens that the teacher finds most probable, and its derivatives (DIS-16 to DIS-19).
 
     tail: whether the other tokens are left out, are one token, or are left out and all divided by what is left.
-    negative: whether what is below 0 is replaced by 0 (DIS-26).  Returns the divergence and its derivatives, [A].
+    negative: whether what is below 0 is replaced by 0 (DIS-23).  Returns the divergence and its derivatives, [A].
     """
     kept = sorted(range(len(logits)), key=lambda token: (-teacher_logits[token], token))[:k]
     others = [token for token in range(len(logits)) if token not in kept]

@@ -55,7 +55,7 @@ def through_softmax(policy: Matrix, partials: Matrix) -> Gradient:
 
 def whole_return(states: Sequence[int], actions: Sequence[int], rewards: Vector, gamma: Number) -> list[Number]:
     """w_t = R(tau) = sum_k gamma^k r_k for every t: each action is credited with the entire episode (PG-3)."""
-    return [reward_to_go(rewards, gamma)[0]] * len(rewards)
+    return reward_to_go(rewards, gamma)[:1] * len(rewards)
 
 
 def discounted_reward_to_go(

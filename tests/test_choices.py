@@ -1,5 +1,7 @@
 """What the reference has no meaning for is refused: a choice that is misspelt, fewer than one step."""
 
+from typing import get_type_hints
+
 import pytest
 from hypothesis import given, settings
 
@@ -8,78 +10,51 @@ from rlspec.properties.questions import PLAIN_QUESTIONS
 from rlspec.properties.questions.question import last_names
 from rlspec.reference import critics, group, moments, returns
 from rlspec.reference.decision_process import TabularMDP
+from rlspec.spec import operations
 from rlspec.spec.clauses import conventions_of
+from rlspec.spec.operations import OPERATIONS
 
-OPERATIONS = (
-    "vtrace",
-    "normalize_advantages",
-    "policy_gradient",
-    "token_rewards",
-    "dpo_loss",
-    "ipo_loss",
-    "kto_loss",
-    "orpo_loss",
-    "simpo_loss",
-    "sppo_loss",
-    "rpo_loss",
-    "aggregate",
-    "accumulate",
-    "sharded_loss",
-    "policy_gradient_loss",
-    "value_loss",
-    "actor_critic_loss",
-    "approx_kl",
-    "clip_fraction",
-    "dpo_loss",
-    "ipo_loss",
-    "kto_loss",
-    "orpo_loss",
-    "simpo_loss",
-    "sppo_loss",
-    "rpo_loss",
-    "group_advantages",
-    "reinforce_plus_plus_advantages",
-    "kl_estimate",
-    "kl_loss",
-    "ppo_loss",
-    "importance_weights",
-    "self_normalized_weights",
-    "corrected_loss",
-    "effective_sample_size",
-    "distillation_divergence",
-    "topk_divergence",
-    "overlong_penalty",
-    "surrogate_loss",
-    "grpo_loss",
-    "dr_grpo_loss",
-    "dapo_loss",
-    "cispo_loss",
-    "gspo_loss",
-    "luspo_loss",
-    "gmpo_loss",
-    "huber_loss",
-    "temperature_loss",
-    "quantile_huber_loss",
-    "dueling",
-    "normalize_observations",
-    "scaled_rewards",
-)
-"""The operations that are asked."""
+
+def names_of(operation):
+    """The places of those arguments of an operation that are names."""
+    hints = get_type_hints(getattr(operations, operation), include_extras=True)
+    return [place for place, hint in enumerate(hints.values()) if hint == operations.Name]
+
 
 CONVENTIONS = [(operation, name) for operation in OPERATIONS for name in conventions_of(operation)]
+NAMED = [(operation, place) for operation in OPERATIONS for place in names_of(operation)]
+
+
+def asked_once(check, questions):
+    """Ask a check about one question."""
+
+    @settings(max_examples=1, derandomize=True, database=None, deadline=None)
+    @given(questions)
+    def once(question):
+        check(question.arguments)
+
+    once()
 
 
 @pytest.mark.parametrize(("operation", "convention"), CONVENTIONS)
 def test_a_misspelt_choice_is_refused(operation, convention):
     chosen = last_names({convention: conventions_of(operation)[convention][0] + "s"})
 
-    @settings(max_examples=1, derandomize=True, database=None, deadline=None)
-    @given(PLAIN_QUESTIONS[operation])
-    def refused(question):
+    def refused(arguments):
         with pytest.raises(ValueError, match="there is no choice"):
-            getattr(reference, operation)(*question.arguments, **chosen)
+            getattr(reference, operation)(*arguments, **chosen)
 
-    refused()
+    asked_once(refused, PLAIN_QUESTIONS[operation])
+
+
+@pytest.mark.parametrize(("operation", "place"), NAMED)
+def test_a_misspelt_argument_is_refused(operation, place):
+    def refused(arguments):
+        misspelt = [*arguments[:place], arguments[place] + "s", *arguments[place + 1 :]]
+        with pytest.raises(ValueError, match="there is no choice"):
+            getattr(reference, operation)(*misspelt)
+
+    asked_once(refused, PLAIN_QUESTIONS[operation])
 
 
 @pytest.mark.parametrize(

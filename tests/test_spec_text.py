@@ -102,6 +102,17 @@ def test_the_clauses_that_a_chapter_names_are_there():
     assert {id for id in named if id.partition("-")[0] in {of.prefix for of in clauses().values()}} <= clauses().keys()
 
 
+@pytest.mark.parametrize("room", ["reference", "properties", "candidates", "rlspec", "book"])
+def test_the_clauses_that_the_code_names_are_there(room):
+    prefixes = {of.prefix for of in clauses().values()}
+    written = re.compile(r"(?<![\w-])([A-Z]{2,5})-[1-9]\d*\b")  # not within a fault's id, such as M-PG-30
+    folder = Path(__file__).parents[1] / room
+    files = [*folder.glob("*.py"), *folder.glob("*.md")]
+    assert files
+    named = {(file.name, found[0]) for file in files for found in written.finditer(file.read_text(encoding="utf-8"))}
+    assert sorted(each for each in named if each[1].partition("-")[0] in prefixes and each[1] not in clauses()) == []
+
+
 def test_a_title_stands_alone():
     leaning = re.compile(r"^(Nor|Not even|It|Its|They|This|That|Likewise|So)\b")
     titles = [of.title for of in clauses().values()]
