@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checking.add_argument(f"--{name}", metavar=option.takes, help=option.does, **option.action)
     checking.add_argument(
         "--jobs", metavar="N", type=int,
-        help=f"ask the candidate in N processes (default: {JOBS}, or 1 for a few operations); "
+        help=f"ask the candidate in N processes (default: {JOBS}, or 1 for a few operations), "
         "with 0 in this one, which it can end",
     )  # fmt: skip
     checking.add_argument("--all", action="store_true", help="show every clause, and all links")

@@ -5,10 +5,13 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from . import __version__
 from .first_look import Finding, Look, Looked
@@ -33,6 +36,9 @@ INTERRUPTED = 2
 
 AS_PYTEST_DOES = ("--pdb", "--trace", "-s", "--capture=no", "--collect-only", "--co", "--fixtures", "--setup-plan")
 """The arguments with which pytest's own output is what is asked for."""
+
+IDLE = ("logging", "unraisableexception", "threadexception", "doctest")
+"""Plugins of pytest's that take time at each property, or at the end, and would show nothing."""
 
 STYLES = {"red": "\033[1;31m", "green": "\033[32m", "bold": "\033[1m"}
 
@@ -67,7 +73,7 @@ class Checking:
     def run(self) -> int:
         """Do it all; the exit status."""
         look = Look(self.what, *self.limits)  # begun before anything else is imported
-        with _terminal() as terminal:
+        with closing(look), _terminal() as terminal:
             progress = Progress(terminal)
             self._print([(f"rlspec {__version__}: {one_line(self.what)}", "bold"), ("", "")])
 
@@ -79,37 +85,35 @@ class Checking:
                     self._print(self._at_once(event, said))
 
             progress.say(f"importing {self.what}")
-            looked = look.finish(say)
-            progress.wipe()
+            try:
+                looked = look.finish(say)
+            except KeyboardInterrupt:
+                return INTERRUPTED
+            finally:
+                progress.wipe()
             if looked.interrupted:
                 return INTERRUPTED
             nothing = bool(looked.problem) or not looked.left
             if nothing and not self.recorded and not self.rest:
                 return self._at_an_end(looked)
             enough = 1 if len(looked.left) <= FEW else JOBS
-            jobs = enough if self.jobs is None else self.jobs
-            return self._judge(looked, progress, 0 if nothing else jobs)
+            jobs = 0 if nothing else enough if self.jobs is None else self.jobs
+            found = self._found(look, looked, jobs, terminal)
+            progress.wipe()
+            print(found.printed, end="")
+            self._print(found.lines)
+            return found.status
 
-    def _judge(self, looked: Looked, progress: Any, jobs: int) -> int:
-        """Run the properties, and print what became of them."""
-        from .page import Page, Taking
-
-        taking = Taking(looked)
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            status = _pytest(self.options, jobs, ["-p", "rlspec.quiet", "--capture=no", *self.rest], [taking, progress])
-        progress.wipe()
-        trial = taking.trial
-        if trial is None:
-            print(printed.getvalue(), end="")
-            return status
-        if trial.other_failures or not trial.outcomes:
-            print(printed.getvalue(), end="")
-        if trial.outcomes:
-            self._print(Page(trial, self.width, self.everything).lines())
-        if trial.interrupted:
-            self._print([("The run was interrupted; what was not judged by then is untested.", "bold")])
-        return status
+    def _found(self, look: Look, looked: Looked, jobs: int, terminal: TextIO | None) -> "Judged":
+        """What comes of the run: one process that is to ask the candidate is that which has looked at it."""
+        asked = Asked(looked, self.options, self.rest, self.width, self.everything)
+        if jobs == 1:
+            with TemporaryDirectory(prefix="rlspec-") as folder:
+                run = partial(in_a_process, asked, terminal is not None, folder)
+                if found := look.go_on(run, partial(_write, terminal)):
+                    return cast(Judged, found)
+        look.close()  # the candidate has ended it, or others are to ask
+        return judged(asked, Progress(terminal), jobs)
 
     def _at_once(self, event: str, said: Any) -> Iterable["Line"]:
         from .lines import found_at_once, wrapped
@@ -134,6 +138,66 @@ class Checking:
             print(f"{STYLES[style]}{line}\033[0m" if coloured and style else line, flush=True)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What came of a run: pytest's status, what it printed that is to be shown, and the page."""
+
+    status: int
+    printed: str
+    lines: list["Line"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be run and printed: what is known of the candidate, options of rlspec, of pytest, and of the page."""
+
+    looked: Looked
+    options: Sequence[str]
+    rest: Sequence[str]
+    width: int
+    everything: bool
+
+
+def in_a_process(asked: Asked, shown: bool, folder: str, module: Any, say: Callable[[str], None]) -> Judged:
+    """What comes of a run in the process that has the candidate's module, which a call that is stuck ends.
+
+    shown: whether there is a terminal.  folder: where the process keeps what it does.  say: called with what is to be
+    written to the terminal.
+    """
+    return judged(asked, Progress(cast(TextIO, Relay(say)) if shown else None), module=module, folder=folder)
+
+
+class Relay:
+    """Stands in for a terminal that another process has."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.write = say
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+def judged(asked: Asked, progress: Progress, jobs: int = 0, module: Any = None, folder: str = "") -> Judged:
+    """What comes of a run in so many other processes, or in this one.
+
+    module: the candidate's, if this process has it; folder: if a call that is stuck is to end it.
+    """
+    from .page import Page, Taking
+
+    taking = Taking(asked.looked, module, folder)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        more = ["-p", "rlspec.quiet", "--capture=no", *asked.rest]
+        status = _pytest(asked.options, jobs, more, [taking, progress])
+    trial = taking.trial
+    if trial is None:
+        return Judged(status, printed.getvalue(), [])
+    lines = [*Page(trial, asked.width, asked.everything).lines()] if trial.outcomes else []
+    if trial.interrupted:
+        lines.append(("The run was interrupted; what was not judged by then is untested.", "bold"))
+    return Judged(status, printed.getvalue() if trial.other_failures or not trial.outcomes else "", lines)
+
+
 def _pytest(options: Sequence[str], jobs: int, more: Sequence[str], plugins: Sequence[object] = ()) -> int:
     """Run the properties, whatever pytest configuration the current folder has; pytest's status."""
     import pytest
@@ -141,6 +205,7 @@ def _pytest(options: Sequence[str], jobs: int, more: Sequence[str], plugins: Seq
     own = ["-c", str(Path(__file__).with_name("pytest.ini")), "--rootdir", str(Path(__file__).parent)]
     quiet = ["-p", "rlspec.harness", "--noconftest", "-p", "no:cacheprovider", "-q", "--no-header", "-rN", "--tb=short"]
     quiet += ["--assert=plain"]  # to rewrite the properties' assertions, of which there are few, takes a second
+    quiet += [argument for name in IDLE for argument in ("-p", f"no:{name}")]
     parallel = ["-n", str(jobs), "--max-worker-restart", str(RESTARTS)] if jobs else []
     return int(pytest.main([*own, *quiet, *options, *parallel, *more, "--pyargs", "rlspec.properties"], [*plugins]))
 
@@ -151,6 +216,12 @@ def _seconds(text: str | None, default: float) -> float:
         return float(text or default)
     except ValueError:
         return default
+
+
+def _write(terminal: TextIO | None, text: str) -> None:
+    if terminal:
+        terminal.write(text)
+        terminal.flush()
 
 
 @contextmanager

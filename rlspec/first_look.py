@@ -3,6 +3,7 @@
 The module is imported in a process of its own, whose end is not the run's.  Before NumPy is even loaded it is known
 whether that can be done, and whether the operations take as many arguments as they are given.  Then each operation is
 asked the simplest question.  One that answers neither this nor twenty others, or would take hours, is not asked again.
+Where few operations are left the same process goes on and asks all that there is to be asked: it has the candidate.
 """
 
 import difflib
@@ -10,6 +11,7 @@ import inspect
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -95,8 +98,13 @@ class Looked:
 
 
 def child() -> None:
-    """Look at the candidate that the standard input names, and write to the standard output what is found."""
+    """Look at the candidate that the standard input names, and write to the standard output what is found.
+
+    What the standard input says after that, if anything, is run in the same process: a function of the candidate's
+    module and of what tells how far it is.
+    """
     what, patience, budget, skipped = pickle.load(sys.stdin.buffer)
+    module = None
     with os.fdopen(os.dup(1), "wb") as channel, tempfile.TemporaryFile() as printed:
         for stream in (1, 2):
             os.dup2(printed.fileno(), stream)
@@ -106,26 +114,20 @@ def child() -> None:
             channel.flush()
 
         try:
-            _look(what, patience, budget, skipped, tell, printed)
+            module = load(what)
+            _look_at(module, what, patience, budget, skipped, tell, printed)
+        except NotLoaded as error:
+            tell("problem", str(error))
         except KeyboardInterrupt:
             tell("interrupted")
         tell("end")
-    os._exit(0)  # whatever the candidate's threads and exit handlers are up to
-
-
-def _look(
-    what: str, patience: float, budget: float, skipped: frozenset[str], tell: Callable[..., None], printed: Any
-) -> None:
-    try:
-        module = load(what)
-    except NotLoaded as error:
-        tell("problem", str(error))
-        return
-    try:
-        _look_at(module, what, patience, budget, skipped, tell, printed)
-    finally:
-        if what.startswith(PREFIX):
-            module.dismiss()
+        try:
+            with suppress(EOFError):
+                tell("result", pickle.load(sys.stdin.buffer)(module, partial(tell, "progress")))
+        finally:
+            if module and what.startswith(PREFIX):
+                module.dismiss()
+            os._exit(0)  # whatever the candidate's threads and exit handlers are up to
 
 
 def _look_at(
@@ -145,11 +147,7 @@ def _look_at(
     from .candidate import Candidate  # with NumPy, SciPy and Hypothesis
     from .limits import Limits
 
-    try:
-        candidate = Candidate(module, what, Limits(patience=patience))
-    except NotLoaded as error:
-        tell("problem", str(error))
-        return
+    candidate = Candidate(module, what, Limits(patience=patience))
     tell("about", candidate.about())
     for name in provided:
         if name in misfits:
@@ -312,7 +310,7 @@ def _printed(file: Any) -> int:
 
 
 class Look:
-    """A look at a candidate, which begins at once, in as many processes as it takes.
+    """A look at a candidate, which begins at once, in as many processes as it takes; it has to be closed.
 
     patience, budget: seconds that one call may last, and that a property of 100 examples may take.
     """
@@ -320,7 +318,7 @@ class Look:
     def __init__(self, what: str, patience: float, budget: float) -> None:
         self._what = what
         self._limits = patience, budget
-        self._run = self._begun(frozenset())
+        self._begin(frozenset())
 
     def finish(self, say: Callable[[str, Any], None]) -> Looked:
         """What is found.
@@ -331,38 +329,57 @@ class Look:
         looked = Looked()
         for ended in range(ENDINGS):
             if ended:
-                self._run = self._begun(frozenset(looked.findings))
-            lost = self._heard(looked, say)
+                self.close()
+                self._begin(frozenset(looked.findings))
+            lost = _heard(self._what, self._events, looked, say)
             if lost is None:
                 break
             looked.findings[lost.operation] = lost
             say("found", lost)
         return looked
 
-    def _begun(self, skipped: frozenset[str]) -> "subprocess.Popen[bytes]":
-        start = f"import sys; sys.path[:] = {sys.path!r}; from rlspec.first_look import child; child()"
-        run = subprocess.Popen(
-            [sys.executable, "-c", start],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        with suppress(BrokenPipeError), _there(run.stdin) as briefing:
-            pickle.dump((self._what, *self._limits, skipped), briefing)
-        return run
+    def go_on(self, asked: Callable[[Any, Callable[[str], None]], Any], say: Callable[[str], None]) -> Any:
+        """What the process that has looked finds when it calls a function; None, if it ends before it knows.
 
-    def _heard(self, looked: Looked, say: Callable[[str, Any], None]) -> Finding | None:
-        """Note what one process finds; the operation that ended it, if one did."""
-        events: queue.Queue[tuple[Any, ...]] = queue.Queue()
-        receiver = threading.Thread(target=_receive, args=(self._run.stdout, events), daemon=True)
-        receiver.start()
-        try:
-            return _heard(self._what, events, looked, say)
-        finally:
-            self._end()
-            receiver.join(GRACE)  # a process that the candidate has started may hold the pipe open
+        asked: a function, that pickle takes, of the candidate's module and of what is to be called with how far it is;
+        it gives something else than None.  say: called with that, in this process.
+        """
+        with suppress(BrokenPipeError), _there(self._run.stdin) as briefing:
+            pickle.dump(asked, briefing)
+        while True:
+            try:
+                name, *said = self._events.get()
+            except KeyboardInterrupt:  # a process of another group is not told by the terminal
+                self._run.send_signal(signal.SIGINT)
+                continue
+            match name:
+                case "progress":
+                    say(*said)
+                case "result":
+                    return said[0]
+                case "ended":
+                    return None
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the process."""
         self._run.kill()
         self._run.wait()
+        with suppress(BrokenPipeError):
+            _there(self._run.stdin).close()
+        self._receiver.join(GRACE)  # a process that the candidate has started may hold the pipe open
+
+    def _begin(self, skipped: frozenset[str]) -> None:
+        start = f"import sys; sys.path[:] = {sys.path!r}; from rlspec.first_look import child; child()"
+        self._run = subprocess.Popen(
+            [sys.executable, "-c", start],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0,
+        )  # fmt: skip
+        with suppress(BrokenPipeError):
+            pickle.dump((self._what, *self._limits, skipped), _there(self._run.stdin))
+            _there(self._run.stdin).flush()
+        self._events: queue.Queue[tuple[Any, ...]] = queue.Queue()
+        self._receiver = threading.Thread(target=_receive, args=(self._run.stdout, self._events), daemon=True)
+        self._receiver.start()
 
 
 def _there(stream: Any) -> Any:

@@ -1,7 +1,7 @@
 """The pytest side of a trial: options, the ``candidate`` fixture, a verdict for every clause, the exit status."""
 
 import random
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +22,6 @@ from .notes import Doing
 from .options import BUDGET, PASSED_ON, PATIENCE, Option
 from .power import operations_asked
 from .properties.checking import Call, Violation
-from .properties.questions import QUESTIONS
 from .reading import charitable
 from .replay import explore, replay
 from .run_record import NotARecord, Record, put, written
@@ -75,8 +74,10 @@ class Trial:
         recorded: dict[str, str] | None,
         run: Run,
         briefing: Briefing,
+        module: Any = None,
     ) -> None:
         self.what = what
+        self._module = module
         self.run = run
         self.briefing = briefing
         self.required = required
@@ -94,27 +95,39 @@ class Trial:
         self.other_failures = 0
         self._candidate: Candidate | None = None
         self._judge: Judge | None = None
+        self._learnt: set[str] = set()
 
     def candidate(self) -> Candidate:
-        """The candidate, loaded at the first call, and its conventions of what is asked inferred.  Raises NotLoaded."""
+        """The candidate, loaded at the first call.  Raises NotLoaded."""
         if self.problem:
             raise NotLoaded(self.problem)
         if self._candidate is None:
             self.doing(Doing(loading=True))
             try:
-                self._candidate = Candidate(load(self.what), self.what, self.run.limits, self.briefing.note)
+                self._candidate = Candidate(
+                    self._module or load(self.what), self.what, self.run.limits, self.briefing.note
+                )
             except NotLoaded as error:
                 self.problem = str(error)
                 raise
             self._candidate.lost |= self.briefing.lost()
             self._candidate.asked_before |= {*self._candidate.lost, *self.briefing.not_probed}
             self._candidate.not_asked = {name: _why_not(found) for name, found in self.looked.findings.items()}
-            wanted = set().union(*self.asked.values()) or set(QUESTIONS)
-            learn(self._candidate, wanted - {*self.briefing.not_probed, *self._candidate.not_asked})
             self.about = self._candidate.about()
             self._judge = Judge(self._candidate)
             self.doing(Doing())
         return self._candidate
+
+    def learn(self, operations: Collection[str]) -> None:
+        """Find out the candidate's choices for operations that are asked, each of them once."""
+        candidate = self.candidate()
+        wanted = {*operations} - {*self._learnt, *self.briefing.not_probed, *candidate.not_asked}
+        self._learnt |= wanted
+        if wanted:
+            self.doing(Doing(loading=True))
+            learn(candidate, wanted)
+            self.about = candidate.about()
+            self.doing(Doing())
 
     def doing(self, what: Doing) -> None:
         """Write down what is being done, in a process of which another one takes care."""
@@ -158,7 +171,7 @@ class Trial:
         report.user_properties = [pair for pair in report.user_properties if pair[0] != "rlspec"]
         for value in found:
             self.outcomes.append(Outcome(**value["outcome"]))
-            self.about, self.problem = value["about"], value["problem"]
+            self.about, self.problem = together(self.about, value["about"]), value["problem"]
         if report.failed and "violated" not in [value["outcome"]["status"] for value in found]:
             self.other_failures += 1
 
@@ -249,6 +262,10 @@ OURS = "rlspec_"
 TRIAL = pytest.StashKey[Trial]()
 LOOKED = pytest.StashKey[Looked]()
 """Where a plugin leaves what a first look found."""
+MODULE = pytest.StashKey[Any]()
+"""Where it leaves the candidate's module, if this process has it."""
+FOLDER = pytest.StashKey[str]()
+"""Where it leaves the name of a folder, if a call that is stuck is to end this process."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -286,9 +303,18 @@ def pytest_configure(config: pytest.Config) -> None:
         if one and not Path(one).absolute().parent.is_dir():
             raise pytest.UsageError(f"--{name}: there is no folder {Path(one).parent}")
     recorded = _recorded(asked["expect"])
-    briefing = Briefing(getattr(config, "workerinput", {}), config.stash.get(LOOKED, None))
+    briefing = Briefing(
+        getattr(config, "workerinput", {}), config.stash.get(LOOKED, None), config.stash.get(FOLDER, "")
+    )
     trial = config.stash[TRIAL] = Trial(
-        asked["candidate"] or "reference", required, file, reports, recorded, _run(config), briefing
+        asked["candidate"] or "reference",
+        required,
+        file,
+        reports,
+        recorded,
+        _run(config),
+        briefing,
+        config.stash.get(MODULE, None),
     )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
@@ -323,19 +349,34 @@ def _recorded(file: str | None) -> dict[str, str] | None:
         raise pytest.UsageError(f"--expect: {error}") from error
 
 
+ORDER = {name: place for place, name in enumerate(OPERATIONS)}
+
+
+def together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What two processes know of a candidate, each of which has found out the conventions of what it asked."""
+    found = {how: _in_order({**one[how], **other[how]}) for how in ("inferred", "alike")}
+    return {**other, **found}
+
+
+def _in_order(of_conventions: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, by the place of the operation that a convention is of."""
+    return dict(sorted(of_conventions.items(), key=lambda pair: ORDER.get(pair[0].partition(".")[0], -1)))
+
+
 @pytest.fixture
 def candidate(request: pytest.FixtureRequest) -> Candidate:
     """The implementation on trial."""
+    trial = request.config.stash[TRIAL]
+    asked = operations_asked(request.function, _parameters(request.node)) if _clauses(request.node) else OPERATIONS
     try:
-        on_trial = request.config.stash[TRIAL].candidate()
+        on_trial = trial.candidate()
     except NotLoaded as error:
         pytest.skip(str(error))
+    if _clauses(request.node) and not any(map(on_trial.provides, asked)):  # said at once, without drawing anything
+        pytest.skip(_lacks(on_trial.name, asked))
+    trial.learn(asked)
     on_trial.start_trial()
     on_trial.insists = USABLE in _clauses(request.node)
-    if _clauses(request.node):
-        asked = operations_asked(request.function, _parameters(request.node))
-        if not any(map(on_trial.provides, asked)):  # said at once, without drawing anything
-            pytest.skip(_lacks(on_trial.name, asked))
     return on_trial
 
 
@@ -351,9 +392,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in theorems]
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
         yield
-    absent = config.stash[TRIAL].collect(items)
+    trial = config.stash[TRIAL]
+    absent = trial.collect(items)
     config.hook.pytest_deselected(items=absent)
     items[:] = [item for item in items if item not in absent]
+    if hasattr(config, "workerinput"):  # a process is given properties that stand side by side
+        items.sort(key=lambda item: min((ORDER[name] for name in trial.asked.get(item.nodeid, ())), default=-1))
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from . import report
 from .first_look import Looked
-from .harness import LOOKED, TRIAL, Trial
+from .harness import FOLDER, LOOKED, MODULE, TRIAL, Trial
 from .lines import MARGIN, Line, sentence, several, wrapped
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
@@ -327,16 +327,23 @@ class Page:
 
 
 class Taking:
-    """A pytest plugin that hands over what a first look found, and keeps the trial for the page."""
+    """A pytest plugin that hands over what a first look found, and keeps the trial for the page.
 
-    def __init__(self, looked: Looked) -> None:
+    module: the candidate's, if this process has it; folder: if a call that is stuck is to end the process.
+    """
+
+    def __init__(self, looked: Looked, module: Any = None, folder: str = "") -> None:
         self.looked = looked
+        self.module = module
+        self.folder = folder
         self._config: pytest.Config | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Hand it over before the trial begins."""
         config.stash[LOOKED] = self.looked
+        config.stash[MODULE] = self.module
+        config.stash[FOLDER] = self.folder
         self._config = config
 
     @property

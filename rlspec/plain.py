@@ -9,9 +9,10 @@ of truth values 1 is true.  A function is not kept: ``{"function": null}``.
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from fractions import Fraction
+from functools import cache
 from importlib import import_module
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flint import fmpq
@@ -111,11 +112,16 @@ def decoded(stored: Any, function: Callable[[tuple[Any, ...]], Any], path: tuple
     if reading := _READ.get(kind):
         return reading(inside)
     try:
-        module, _, name = kind.rpartition(".")
-        made = getattr(import_module(f"{PACKAGE}.{module}"), name)
-        return made(**{field: decoded(part, function, (*path, field)) for field, part in inside.items()})
+        return _class(kind)(**{field: decoded(part, function, (*path, field)) for field, part in inside.items()})
     except (ImportError, AttributeError, TypeError) as error:
         raise Stale(f"{kind}: {error}") from error
+
+
+@cache
+def _class(name: str) -> type:
+    """The dataclass of rlspec's that is called so, with its module."""
+    module, _, own = name.rpartition(".")
+    return cast(type, getattr(import_module(f"{PACKAGE}.{module}"), own))
 
 
 def _objects(shape: list[int], parts: list[Any], function: Callable[..., Any], path: tuple[Any, ...]) -> np.ndarray:

@@ -41,7 +41,7 @@ class Progress:
 
     def pytest_runtest_logreport(self, report: "pytest.TestReport") -> None:
         """Say how far it is, after each property."""
-        if report.when == "teardown" and self._trial:
+        if self._terminal and report.when == "teardown" and self._trial:
             self._done.add(report.nodeid)
             self.say(so_far(self._trial.asked, self._done, time.monotonic() - self._begun))
 

@@ -98,12 +98,12 @@ class Briefing:
     """What a worker is told when it starts: where its note goes, and what ended the workers before it.
 
     workerinput: as pytest-xdist hands it over; empty in a process that is no worker.
-    looked: what is known of the candidate, in such a process.
+    looked, folder: what is known of the candidate, and where a note may go, in such a process.
     """
 
-    def __init__(self, workerinput: dict[str, Any], looked: Looked | None = None) -> None:
+    def __init__(self, workerinput: dict[str, Any], looked: Looked | None = None, folder: str = "") -> None:
         if "rlspec" not in workerinput:
-            workerinput = {"rlspec": pickle.dumps(("", {}, set(), "", looked)), "workerid": ""}
+            workerinput = {"rlspec": pickle.dumps((folder, {}, set(), "", looked)), "workerid": "alone"}
         said = pickle.loads(workerinput["rlspec"])  # by the process that started this one
         folder, self._lost, self.not_probed, self.problem, self.looked = said
         self._file = Path(folder, workerinput["workerid"]) if folder and Path(folder).is_dir() else None

@@ -114,6 +114,13 @@ def test_what_is_hopelessly_slow_is_not_judged_and_not_wrong(check):
     assert "reward_to_go is not judged" in result.text
 
 
+def test_the_process_that_has_looked_asks_what_there_is_to_be_asked(check, tmp_path):
+    imported = 'with open("imported", "a") as file:\n    file.write("x")\n'
+    result = check(source=HONEST + imported)
+    assert result.status == 0
+    assert (tmp_path / "imported").read_text() == "x"
+
+
 def test_what_it_prints_is_not_shown_but_said(check):
     result = check("print('x' * 1_000_000)", "-k", "taking_the_first_reward")
     assert result.status == 0

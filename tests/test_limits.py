@@ -278,8 +278,9 @@ def test_a_call_that_ends_the_process_is_a_violation_and_the_run_goes_on(check, 
     assert result.clauses["RET-2"]["message"] == "reward_to_go ended the process that asked it, as OPS-1 says"
 
 
-def test_a_call_that_ends_the_process_now_and_then_costs_no_other_verdict(check):
-    result = check("gamma == 0 and os._exit(3)", "--jobs=2", names=[RET_2, RET_5, ADV_1, "discount_the_reward_to_go"])
+@pytest.mark.parametrize("jobs", ["--jobs=1", "--jobs=2"])
+def test_a_call_that_ends_the_process_now_and_then_costs_no_other_verdict(check, jobs):
+    result = check("gamma == 0 and os._exit(3)", jobs, names=[RET_2, RET_5, ADV_1, "discount_the_reward_to_go"])
     assert result.verdicts == {"RET-2": "violated", "RET-5": "violated", "ADV-1": "holds"}
     assert result.clauses["RET-5"]["properties"] == 2
     assert result.clauses["RET-5"]["arguments"]["gamma"] == "0"
@@ -289,6 +290,12 @@ def test_what_hangs_outside_python_is_ended_from_outside(check):
     result = check("sum(range(10**12))", "--jobs=2", "--patience=0.5")
     assert result.verdicts == {"OPS-1": "violated", "ADV-1": "holds"}
     assert result.clauses["OPS-1"]["message"] == "reward_to_go did not return within 1 s"
+
+
+def test_what_hangs_outside_python_now_and_then_is_ended_where_one_process_asks(check):
+    result = check("gamma == 0 and sum(range(10**12))", "--jobs=1", "--patience=0.5", names=[RET_5, ADV_1])
+    assert result.verdicts == {"RET-5": "violated", "ADV-1": "holds"}
+    assert result.clauses["RET-5"]["message"] == "reward_to_go did not return within 1 s"
 
 
 def test_an_import_that_ends_the_process_is_said_to_do_so(check):
