@@ -11,7 +11,7 @@ A property is a test function that names its clauses, draws its inputs with Hypo
 Without a candidate among its parameters it is a theorem's, and runs on the reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -136,13 +136,18 @@ class Violation(AssertionError):
         """Whether it was raised in the candidate's own file, and not below it."""
         self.under: dict[str, str] = {}
         """The choices in force, where those that the candidate made are not known; no others explain the answer."""
-        self.offer = ""
-        """What makes the input, if it is a random one that the corpus lacks."""
+        self.drawn: Mapping[str, Any] = {}
+        """The property's whole input, by its parameters."""
+        self.choices = b""
+        """Hypothesis's choices that make the input, as its database keeps them."""
+        self.lacking = False
+        """Whether no input of the corpus shows it."""
 
     def but(self, message: str, call: Call, expected: Any, actual: Any, result: str = "") -> "Violation":
         """The same charge in other words, shown on another call."""
         other = Violation(message, call, expected, actual, result)
         other.calls, other.under, other.by_adapter = self.calls, self.under, self.by_adapter
+        other.drawn, other.choices, other.lacking = self.drawn, self.choices, self.lacking
         other.__cause__ = self.__cause__
         return other
 

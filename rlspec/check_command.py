@@ -5,8 +5,8 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from . import __version__
 from .first_look import Finding, Look, Looked
 from .loading import one_line
 from .options import BUDGET, PASSED_ON, PATIENCE
-from .progress import Progress
+from .progress import Progress, the_terminal
 
 if TYPE_CHECKING:
     from .lines import Line
@@ -73,24 +73,24 @@ class Checking:
     def run(self) -> int:
         """Do it all; the exit status."""
         look = Look(self.what, *self.limits)  # begun before anything else is imported
-        with closing(look), _terminal() as terminal:
+        with closing(look), the_terminal() as terminal:
             progress = Progress(terminal)
             self._print([(f"rlspec {__version__}: {one_line(self.what)}", "bold"), ("", "")])
 
             def say(event: str, said: Any) -> None:
                 if event == "asking":
-                    progress.say(f"a first look at {said}")
+                    progress.line.say(f"a first look at {said}")
                 else:
-                    progress.wipe()
+                    progress.line.wipe()
                     self._print(self._at_once(event, said))
 
-            progress.say(f"importing {self.what}")
+            progress.line.say(f"importing {one_line(self.what)}")
             try:
                 looked = look.finish(say)
             except KeyboardInterrupt:
                 return INTERRUPTED
             finally:
-                progress.wipe()
+                progress.line.wipe()
             if looked.interrupted:
                 return INTERRUPTED
             nothing = bool(looked.problem) or not looked.left
@@ -99,7 +99,7 @@ class Checking:
             enough = 1 if len(looked.left) <= FEW else JOBS
             jobs = 0 if nothing else enough if self.jobs is None else self.jobs
             found = self._found(look, looked, jobs, terminal)
-            progress.wipe()
+            progress.line.wipe()
             print(found.printed, end="")
             self._print(found.lines)
             return found.status
@@ -186,7 +186,7 @@ def judged(asked: Asked, progress: Progress, jobs: int = 0, module: Any = None, 
 
     taking = Taking(asked.looked, module, folder)
     printed = io.StringIO()
-    with redirect_stdout(printed):
+    with redirect_stdout(printed), progress.line.kept(progress.said):
         more = ["-p", "rlspec.quiet", "--capture=no", *asked.rest]
         status = _pytest(asked.options, jobs, more, [taking, progress])
     trial = taking.trial
@@ -222,13 +222,3 @@ def _write(terminal: TextIO | None, text: str) -> None:
     if terminal:
         terminal.write(text)
         terminal.flush()
-
-
-@contextmanager
-def _terminal() -> Iterator[TextIO | None]:
-    """The standard error, if it is a terminal, whatever is thrown away meanwhile; None if it is not."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:
-        yield terminal

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import wraps
+from os import PathLike
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,6 +80,7 @@ def check(
     clauses: Iterable[str] = (),
     budget: float = BUDGET,
     patience: float = PATIENCE,
+    replay: str | PathLike[str] | None = None,
 ) -> Result:
     """Check an implementation that is in this process, and say what was found.
 
@@ -87,12 +89,14 @@ def check(
     operations: those that are to be asked; without any, all that there are.
     clauses: ids, or chapters by their letters or names; without any, all.
     budget, patience: seconds that a property may take, and that one call may.
+    replay: a file that ``--verdicts`` or ``Result.to_json`` wrote; the inputs of its failures are asked first.
 
     A function that ends its process ends this one; ``python -m rlspec check`` survives that.
-    Raises ValueError for a name that there is not, and rlspec.loading.NotLoaded for a candidate that cannot be had.
+    Raises ValueError for a name that there is not, and for a file that is no record, and rlspec.loading.NotLoaded for a
+    candidate that cannot be had.
     """
     run = Run(budget, patience)
-    suite = Suite(what, operations, clauses, run.limits)
+    suite = Suite(what, operations, clauses, run.limits, Record.read(replay) if replay else None)
     outcomes, verdicts = suite.outcomes(), suite.verdicts()
     record = written(suite.candidate.about(), named(what), asdict(run), outcomes, verdicts)
     return Result(record, counted(verdicts))

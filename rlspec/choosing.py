@@ -40,6 +40,7 @@ from .faults import museum
 from .loading import load
 from .plain import Stale
 from .power import Property, every_property, faulty, operations_asked
+from .progress import counted
 from .properties.checking import Violation
 from .properties.questions.question import last_names
 from .reading import charitable
@@ -304,14 +305,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[str, dict[str, list[Stored]]] = defaultdict(dict)
     begun = written = perf_counter()
     done = 0
-    for lot in _all(_lots(todo), arguments.times, arguments.jobs):
+    for lot in counted(_all(_lots(todo), arguments.times, arguments.jobs), len(todo), "properties", len):
         for of, name, stored in lot:
             found[of][name] = stored
         done += len(lot)
         if done == len(todo) or perf_counter() - written > BETWEEN:
             write(found)
             written = perf_counter()
-        print(f"{done} of {len(todo)} properties in {perf_counter() - begun:.0f} s; last {lot[-1][1]}", flush=True)
+    print(f"{len(todo)} properties in {perf_counter() - begun:.0f} s")
 
 
 def _wanted(checked: Property, only: Sequence[str] | None) -> bool:

@@ -8,6 +8,7 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis.internal.conjecture.data import ConjectureData
 
 from .drawing import Drawn, Seeded
 from .plain import Stale, at, decoded, encoded
+from .properties.checking import Violation
 
 _HERE = Path(__file__).parent
 
@@ -59,10 +61,22 @@ class Stored:
         """An input, by the choices that were made and what was drawn with them."""
         return cls(choices_to_bytes(choices), {name: _value(value) for name, value in drawn.items()})
 
+    @classmethod
+    def shown_by(cls, violation: Violation) -> "Stored | None":
+        """The input of a property that shows a violation; None, if it is not known or has no form in JSON."""
+        if not violation.drawn:
+            return None
+        with suppress(TypeError):
+            return cls(violation.choices, {name: _value(value) for name, value in violation.drawn.items()})
+        return None
+
+    def said(self) -> dict[str, Any]:
+        """The input as an object of JSON."""
+        return {CHOICES: b64encode(self.choices).decode(), **({KEPT: True} if self.kept else {}), **self.values}
+
     def line(self) -> str:
         """The input as a line of a chapter's file."""
-        said = {CHOICES: b64encode(self.choices).decode(), **({KEPT: True} if self.kept else {}), **self.values}
-        return json.dumps(said, separators=(",", ":"))
+        return json.dumps(self.said(), separators=(",", ":"))
 
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> "Stored":

@@ -4,16 +4,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import UnsatisfiedAssumption
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 from hypothesis.strategies import DataObject
+
+from .loading import one_line
+from .options import REDIS
 
 SOURCE_OF_CONSTANTS = "_get_local_constants"
 
@@ -41,23 +46,64 @@ def seed_by_name(test: Any, name: str) -> None:
 
 
 SETTINGS, SEED = "_hypothesis_internal_use_settings", "_hypothesis_internal_use_seed"
+WITHOUT_END = 10**9
+"""So many examples that time ends them."""
+
+KEY = "_hypothesis_internal_database_key"
+"""Where Hypothesis keeps under which name a test's inputs are in a database."""
 
 
 @contextmanager
-def explored(test: Any, name: str, examples: int, seed: int) -> Iterator[None]:
+def explored(
+    test: Any, name: str, examples: int, seed: int, database: ExampleDatabase | None = None, of: str = ""
+) -> Iterator[None]:
     """While it lasts, a property draws so many random inputs, which depend on its name and the seed alone.
 
+    database: where what shows a violation is kept, and from where it comes first the next time.  of: the candidate's
+    name, without which one candidate's failures were another's.
     Raises NotImplementedError with a Hypothesis that does not keep a test's settings and seed where they were:
     there is no other way to give a test settings in the place of its own.
     """
     if not (hasattr(test, SETTINGS) and hasattr(test, SEED)):
         raise NotImplementedError("this version of Hypothesis does not let a test's settings be replaced")
-    fresh = settings(getattr(test, SETTINGS), max_examples=examples, derandomize=False)
-    own = int.from_bytes(sha256(f"{seed} {name}".encode()).digest()[:8], "big")
+    own = getattr(test, SETTINGS)
+    phases = own.phases if database is None else (Phase.reuse, *own.phases)
+    fresh = settings(own, max_examples=examples, derandomize=False, database=database, phases=phases)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(test, SETTINGS, fresh)
-        patched.setattr(test, SEED, own)
+        patched.setattr(test, SEED, int.from_bytes(_digest(f"{seed} {name}")[:8], "big"))
+        patched.setattr(test, KEY, _digest(f"{of}\n{name}"), raising=False)
         yield
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
+
+
+def database_at(place: str) -> ExampleDatabase:
+    """Hypothesis's database in a folder, or in a Redis that is named by its address.
+
+    Raises ValueError for what cannot be had.
+    """
+    if not place.startswith(REDIS):
+        folder = Path(place)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"the folder {place} cannot be made: {error.strerror}") from error
+        return DirectoryBasedExampleDatabase(folder)
+    try:
+        from hypothesis.extra.redis import RedisExampleDatabase
+        from redis import Redis
+        from redis.exceptions import RedisError
+    except ImportError as error:
+        raise ValueError(f"{place} needs the module redis: pip install 'rlspec[redis]'") from error
+    try:
+        server = Redis.from_url(place)
+        server.ping()
+    except (RedisError, ValueError) as error:
+        raise ValueError(f"{place} does not answer: {one_line(str(error))}") from error
+    return RedisExampleDatabase(server)
 
 
 def require_exploration() -> None:

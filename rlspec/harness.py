@@ -5,21 +5,24 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import repeat
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis.database import ExampleDatabase
 from hypothesis.errors import Unsatisfiable
 
 from . import report
 from .candidate import Candidate
-from .drawing import explored, require_exploration, same_everywhere, seed_by_name
+from .drawing import WITHOUT_END, database_at, explored, require_exploration, same_everywhere, seed_by_name
 from .first_look import Finding, Looked
 from .judging import Judge, learn
-from .limits import Limits, Stopped, Unanswered, kept
+from .limits import Clock, Limits, Stopped, Unanswered, kept
 from .loading import NotLoaded, load
 from .notes import Doing
-from .options import BUDGET, PASSED_ON, PATIENCE, Option
+from .options import BUDGET, PASSED_ON, PATIENCE, Option, drawn_in_words, effort
 from .power import operations_asked
 from .properties.checking import Call, Violation
 from .reading import charitable
@@ -51,12 +54,19 @@ class Run:
     patience: float
     explore: int | None = None
     """How many random inputs each property draws, in the place of those that it always draws."""
+    explore_seconds: float | None = None
+    """For how long all properties together draw random inputs."""
     seed: int | None = None
 
     @property
     def limits(self) -> Limits:
         """What the candidate may take."""
         return Limits(self.budget, self.patience)
+
+    @property
+    def explores(self) -> bool:
+        """Whether random inputs are drawn."""
+        return self.explore is not None or self.explore_seconds is not None
 
 
 class Trial:
@@ -71,8 +81,10 @@ class Trial:
         required: list[str],
         file: str | None,
         reports: list[str],
-        recorded: dict[str, str] | None,
+        recorded: Record | None,
+        known: list[Record],
         run: Run,
+        database: ExampleDatabase | None,
         briefing: Briefing,
         module: Any = None,
     ) -> None:
@@ -85,6 +97,10 @@ class Trial:
         self.reports = reports
         self.interrupted = False
         self.recorded = recorded
+        self.known = known
+        """The records whose failures are asked first."""
+        self.database = database
+        self.clock: Clock | None = None
         self.looked = briefing.looked or Looked()
         self.outcomes = [_at_sight(found) for found in self.looked.findings.values() if found.violates]
         self.asked: dict[str, frozenset[str]] = {}
@@ -195,7 +211,7 @@ class Trial:
             if self.recorded is None:
                 session.exitstatus = exit_status(verdicts, self.required, self.stale())
             else:
-                session.exitstatus = int(bool(differences(verdicts, self.recorded) or missing(verdicts, self.required)))
+                session.exitstatus = int(bool(self.changes(verdicts) or missing(verdicts, self.required)))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the verdict on every clause."""
@@ -206,13 +222,12 @@ class Trial:
                 terminalreporter.write_line(line, **colour)
             for name, said in self.stale().items():
                 terminalreporter.write_line(f"{name}: {said}", red=True)
-            if self.run.explore:
-                again = f"--explore={self.run.explore} --seed={self.run.seed}"
-                terminalreporter.write_line(f"{self.run.explore:,} random examples a property; again with {again}")
+            if self.run.explores:
+                terminalreporter.write_line(drawn_in_words(asdict(self.run)))
                 for line in report.offers(self.outcomes):
                     terminalreporter.write_line(line)
             if self.recorded is not None:
-                for line in differences(verdicts, self.recorded) or ["as recorded"]:
+                for line in self.changes(verdicts) or ["as recorded"]:
                     terminalreporter.write_line(line)
 
     def told_once(self, failed: list[pytest.TestReport]) -> list[pytest.TestReport]:
@@ -236,6 +251,17 @@ class Trial:
             texts |= {file: partial(rendered, record, Path(file).suffix) for file in self.reports}
         done = [put(file, text()) for file, text in texts.items()]
         return all(done)
+
+    def changes(self, verdicts: dict[str, Verdict]) -> list[str]:
+        """What is otherwise than recorded, a sentence for each clause."""
+        recorded = self.recorded.verdicts if self.recorded else {}
+        return differences(recorded, {id: verdict.verdict for id, verdict in verdicts.items()})
+
+    def begin_exploring(self, seconds: float) -> "Clock":
+        """The clock that shares out the seconds among the properties of this process, from the first one on."""
+        if self.clock is None:
+            self.clock = Clock(seconds, ceil(len(self.asked) / self.briefing.processes))
+        return self.clock
 
     def stale(self) -> dict[str, str]:
         """The operations and mistakes among the known failures that are none any more, with a sentence for each."""
@@ -302,34 +328,34 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, one in [("verdicts", file), *(("report", one) for one in reports)]:
         if one and not Path(one).absolute().parent.is_dir():
             raise pytest.UsageError(f"--{name}: there is no folder {Path(one).parent}")
-    recorded = _recorded(asked["expect"])
+    recorded = _record(asked["expect"], "expect") if asked["expect"] else None
+    known = [*map(_record, asked["replay"] or [], repeat("replay")), *([recorded] if recorded else [])]
+    run = _run(config)
     briefing = Briefing(
         getattr(config, "workerinput", {}), config.stash.get(LOOKED, None), config.stash.get(FOLDER, "")
     )
     trial = config.stash[TRIAL] = Trial(
-        asked["candidate"] or "reference",
-        required,
-        file,
-        reports,
-        recorded,
-        _run(config),
-        briefing,
-        config.stash.get(MODULE, None),
-    )
+        asked["candidate"] or "reference", required, file, reports, recorded, known, run,
+        _database(asked["database"], run), briefing, config.stash.get(MODULE, None),
+    )  # fmt: skip
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
         config.pluginmanager.register(Survivor(trial.what, briefing.looked, trial.collected))
 
 
 def _run(config: pytest.Config) -> Run:
-    explore, seed, budget, patience = (
+    wanted, seed, budget, patience = (
         getattr(config.option, OURS + name) for name in ("explore", "seed", "budget", "patience")
     )
-    if any(given is not None and given <= 0 for given in (explore, budget, patience)):
+    try:
+        explore, lasting = effort(wanted) if wanted is not None else (None, None)
+    except ValueError as error:
+        raise pytest.UsageError(f"--explore: {error}") from error
+    if any(given is not None and given <= 0 for given in (explore, lasting, budget, patience)):
         raise pytest.UsageError("--explore, --budget and --patience have to be more than 0")
-    if explore is None and seed is not None:
+    if wanted is None and seed is not None:
         raise pytest.UsageError("--seed is for --explore; without it the examples are the same in every run")
-    if explore is not None:
+    if wanted is not None:
         if seed is None:
             seed = random.SystemRandom().getrandbits(32)
             setattr(config.option, f"{OURS}seed", seed)  # pytest-xdist hands it on to its processes
@@ -337,16 +363,26 @@ def _run(config: pytest.Config) -> Run:
             require_exploration()
         except NotImplementedError as error:
             raise pytest.UsageError(f"--explore: {error}") from error
-    return Run(budget or BUDGET * max(1, (explore or 0) / 100), patience or PATIENCE, explore, seed)
+    allowed = max(BUDGET, BUDGET * (explore or 0) / 100, lasting or 0)
+    return Run(budget or allowed, patience or PATIENCE, explore, lasting, seed)
 
 
-def _recorded(file: str | None) -> dict[str, str] | None:
-    if file is None:
-        return None
+def _record(file: str, option: str) -> Record:
     try:
-        return Record.read(file).verdicts
+        return Record.read(file)
     except NotARecord as error:
-        raise pytest.UsageError(f"--expect: {error}") from error
+        raise pytest.UsageError(f"--{option}: {error}") from error
+
+
+def _database(place: str | None, run: Run) -> ExampleDatabase | None:
+    if place is None:
+        return None
+    if not run.explores:
+        raise pytest.UsageError("--database is for --explore; without it the inputs are the same in every run")
+    try:
+        return database_at(place)
+    except ValueError as error:
+        raise pytest.UsageError(f"--database: {error}") from error
 
 
 ORDER = {name: place for place, name in enumerate(OPERATIONS)}
@@ -431,8 +467,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         while_it_runs.callback(trial.doing, Doing())
         while_it_runs.enter_context(same_everywhere())
         while_it_runs.enter_context(kept(test, charitable(test)))
-        if trial.run.explore is not None and trial.run.seed is not None:
-            while_it_runs.enter_context(explored(test, item.name, trial.run.explore, trial.run.seed))
+        if trial.run.explores and trial.run.seed is not None:
+            examples = trial.run.explore or WITHOUT_END
+            named = trial.about["name"]
+            while_it_runs.enter_context(explored(test, item.name, examples, trial.run.seed, trial.database, named))
         return (yield)
 
 
@@ -440,10 +478,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Let a property that asks a candidate begin with its stored inputs, unless random ones are wanted."""
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    if not _clauses(pyfuncitem) or "candidate" not in arguments:
+    trial = pyfuncitem.config.stash[TRIAL]
+    if not _clauses(pyfuncitem) or not ("candidate" in arguments or trial.run.explores):
         return None
-    run = explore if pyfuncitem.config.stash[TRIAL].run.explore else replay
-    run(pyfuncitem.obj, pyfuncitem.name, arguments)
+    known = [one for record in trial.known for one in record.shown_on(pyfuncitem.name)]
+    if not trial.run.explores:
+        replay(pyfuncitem.obj, pyfuncitem.name, arguments, known)
+        return True
+    seconds = trial.run.explore_seconds
+    until = trial.begin_exploring(seconds).share() if seconds else inf
+    explore(pyfuncitem.obj, pyfuncitem.name, arguments, known, until)
     return True
 
 

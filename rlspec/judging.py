@@ -1,5 +1,6 @@
 """From what became of a property's run to its outcome: the verdict, the evidence, and the mistake by its name."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,7 +55,7 @@ class Judge:
         def violated(charge: Violation, why: str = "") -> Outcome:
             shown = restated(charge, self._asked())
             said = found("violated", f"{shown}{why}{report.under(shown.under)}", **self._evidence(shown))
-            return replace(said, offer=charge.offer)
+            return replace(said, offer=b64encode(charge.choices).decode() if charge.lacking else "")
 
         match error:
             case None if not asking or tally.get("answers"):

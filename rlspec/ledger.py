@@ -12,6 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .processes import NAMED, Setting
+from .progress import Line, the_terminal, time_left
 from .reference import moments
 from .reference.decision_process import TabularMDP, checked_policy
 from .reference.linear_algebra import Matrix
@@ -91,19 +93,21 @@ def ledger(setting: Setting, asked: Asked = Asked(), name: str = "process", know
     return book
 
 
-def lines(setting: Setting, asked: Asked, book: Ledger) -> Iterator[str]:
-    """Fill the book line by line; yields the name of each line before it is worked out."""
-    yield "the exact gradient"
+def lines(setting: Setting, asked: Asked, book: Ledger) -> Iterator[tuple[str, int, int]]:
+    """Fill the book line by line; yields before each line its name, how many are done, and how many there are to be."""
+    yield "the exact gradient", 0, 1
     setting = in_floats(setting)
     given = checked(setting)
     exact = moments.moments(given, moments.reward_to_go(given, moments.exact_values(given)[:, :, None])).mean
     book.expected_return = float(given.initial @ moments.exact_values(given)[0])
     book.gradient = _length(exact)
-    for name, size, found in estimators(given, setting, asked):
-        yield name
+    family = [*estimators(given, setting, asked)]
+    total = 1 + len(family) + len(asked.horizons)
+    for done, (name, size, found) in enumerate(family, 1):
+        yield name, done, total
         book.entries.append(_entry(name, size, found(), exact, asked.error))
-    for horizon in asked.horizons:
-        yield f"horizon {horizon}"
+    for done, horizon in enumerate(asked.horizons, 1 + len(family)):
+        yield f"horizon {horizon}", done, total
         book.horizons.append((horizon, _at_horizon(setting, horizon)))
     book.complete = True
 
@@ -450,17 +454,20 @@ def run(what: str, asked: Asked, json_file: str | None = None, plot_file: str | 
 
 
 def _watched(what: str, asked: Asked, book: Ledger) -> None:
-    """Fill the book; say on stderr what is being worked out if it takes more than a second; stop when interrupted."""
+    """Fill the book; say on a terminal what is being worked out; stop when interrupted."""
+    now = "the process", 0, 1
     begun = time.monotonic()
-    try:
+
+    def said() -> str:
+        name, done, total = now
+        return f"{done} of {total} lines, {time_left(done, total, time.monotonic() - begun)}; now {name}"
+
+    with suppress(KeyboardInterrupt), the_terminal() as terminal, Line(terminal).kept(said):
         setting = read(what)
         if not asked.horizons:
             asked = replace(asked, horizons=_powers(setting.mdp.horizon or 16))
-        for name in lines(setting, asked, book):
-            if time.monotonic() - begun > 1:
-                print(f"{len(book.entries) + len(book.horizons):3} done, now {name}", file=sys.stderr)
-    except KeyboardInterrupt:
-        pass
+        for step in lines(setting, asked, book):
+            now = step
 
 
 def _powers(horizon: int) -> list[int]:

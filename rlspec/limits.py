@@ -47,6 +47,24 @@ class Limits:
 UNLIMITED = Limits()
 
 
+class Clock:
+    """Shares out time among properties that run one after the other.
+
+    What one leaves, the following ones have.  seconds: in all, from now on.  properties: how many there are to be.
+    """
+
+    def __init__(self, seconds: float, properties: int) -> None:
+        self._ends = time.monotonic() + seconds
+        self._left = properties
+
+    def share(self) -> float:
+        """The time, by ``time.monotonic``, at which the next property is to end."""
+        now = time.monotonic()
+        share = max(self._ends - now, 0) / max(self._left, 1)
+        self._left -= 1
+        return now + share
+
+
 class Stopped(BaseException):
     """The end of a property before it has drawn all its inputs.
 

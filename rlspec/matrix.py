@@ -12,6 +12,7 @@ from time import perf_counter
 
 from .faults import Fault, museum
 from .power import Property, every_property, faulty
+from .progress import counted
 from .spec.clauses import CHAPTERS, clauses
 from .spec.operations import OPERATIONS
 
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     begun = perf_counter()
     one_case_of_each()  # imported now, so that files may change while it runs
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        rows = list(pool.map(caught, museum()))
+        rows = list(counted(pool.map(caught, museum()), len(museum()), "faults"))
     before = README.read_text(encoding="utf-8").partition(MARKER)[0]
     README.write_text(before + markdown(rows), encoding="utf-8")
     print(f"{README}: {len(rows)} faults in {perf_counter() - begun:.0f} s")

@@ -37,6 +37,7 @@ from .conventions import drawn, infer
 from .diagnosis import Diagnosis, Mistake
 from .limits import Limits, Stopped
 from .power import every_property
+from .progress import counted
 from .properties.checking import DOUBLE, ROUNDOFFS, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import Question, last_names
@@ -372,7 +373,6 @@ def judged(operation: str, quota: int, seed: int, by_properties: bool) -> list[J
         row = judge(mutant, key, by_properties)
         counts[of_torch] += row.state not in ("equivalent", "raises")
         found.append(row)
-        print(f"{row.seconds:5.2f} {row.state:10} {row.operation:22} {row.mutant}\n{'':39}{row.words}", flush=True)
     return found
 
 
@@ -475,7 +475,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with ProcessPoolExecutor(given.jobs) as pool:
         quota = ceil(given.count / (2 * len(operations)))
         work = [pool.submit(judged, operation, quota, given.seed, not given.quick) for operation in operations]
-        for done in as_completed(work):
+        for done in counted(as_completed(work), len(work), "operations"):
             rows += done.result()
             if given.json:
                 given.json.write_text(_as_json(rows), encoding="utf-8")

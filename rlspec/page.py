@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Any
 
@@ -12,6 +12,7 @@ from . import report
 from .first_look import Looked
 from .harness import FOLDER, LOOKED, MODULE, TRIAL, Trial
 from .lines import MARGIN, Line, sentence, several, wrapped
+from .options import drawn_in_words
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
 from .verdicts import (
@@ -19,7 +20,6 @@ from .verdicts import (
     NOTHING_JUDGED,
     Outcome,
     counted,
-    differences,
     excuse,
     missing,
     operation_of,
@@ -316,12 +316,11 @@ class Page:
             yield from wrapped(self.width, f"{name}: {message}", "", "red")
         if lacking := missing(self.verdicts, trial.required):
             yield from wrapped(self.width, f"required, but not tested: {', '.join(lacking)}", "", "red")
-        if trial.run.explore:
-            again = f"--explore={trial.run.explore} --seed={trial.run.seed}"
-            yield from wrapped(self.width, f"{trial.run.explore:,} random examples a property; again with {again}")
+        if trial.run.explores:
+            yield from wrapped(self.width, drawn_in_words(asdict(trial.run)))
             yield from ((line, "") for line in report.offers(trial.outcomes))
         if trial.recorded is not None:
-            for line in differences(self.verdicts, trial.recorded) or ["as recorded"]:
+            for line in trial.changes(self.verdicts) or ["as recorded"]:
                 yield from wrapped(self.width, line, "", "")
         yield from wrapped(self.width, f"clauses: {counted(self.verdicts)}", "", "bold")
 

@@ -5,10 +5,13 @@ from functools import wraps
 from itertools import islice, product
 from typing import Any
 
+from hypothesis.control import current_build_context
+from hypothesis.database import choices_to_bytes
 from hypothesis.errors import UnsatisfiedAssumption
 
 from .candidate import Candidate
 from .drawing import afresh, repeatable
+from .limits import Stopped
 from .properties.checking import ROUNDOFFS, Violation
 from .spec.clauses import choices
 
@@ -34,6 +37,12 @@ def charitable(test: Any) -> Callable[..., None]:
     test: the property as Hypothesis made it.
     """
     check, joint = test.hypothesis.inner_test, JOINT.issuperset(getattr(test, "clauses", ()))
+    parameters = test.hypothesis._given_kwargs
+
+    def _note(violation: Violation, drawn: dict[str, Any]) -> None:
+        """Say of a violation by which input it was found."""
+        violation.drawn = {name: value for name, value in drawn.items() if name in parameters}
+        violation.choices = choices_to_bytes(current_build_context().data.choices)
 
     @wraps(check)
     def read(*arguments: Any, **named: Any) -> None:
@@ -44,7 +53,12 @@ def charitable(test: Any) -> Callable[..., None]:
         candidate.begin_example()
         try:
             check(*arguments, **afresh(drawn))
+        except Stopped as stopped:
+            if stopped.charge:
+                _note(stopped.charge, drawn)
+            raise
         except Violation as violation:
+            _note(violation, drawn)
             violation.calls, consulted = list(candidate.calls), _open(candidate)
             known = all(candidate.explained(name.partition(".")[0]) for name in candidate.consulted)
             if (known or not joint) and any(

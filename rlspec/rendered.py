@@ -13,11 +13,12 @@ from markupsafe import Markup, escape
 
 from .drawn import picture, strips
 from .loading import one_line
+from .options import drawn_in_words
 from .reproduction import script
 from .run_record import Mistake, Record, Violation
 from .spec.clauses import CHAPTERS, clauses
 from .spec.operations import OPERATIONS
-from .verdicts import VERDICTS
+from .verdicts import VERDICTS, differences
 
 SIGNS = {
     "holds": "✓", "violated": "✗", "known": "!", "stale": "?", "declined": "–", "absent": " ", "untested": "·",
@@ -49,7 +50,7 @@ def environment() -> Environment:
     }
     made.filters |= {"prose": prose, "marked": marked}
     made.filters |= {"script": script, "title": title, "called": called, "code": code}
-    made.globals |= {"verdict_names": WORST_FIRST, "plural": {"holds": "hold"}}
+    made.globals |= {"verdict_names": WORST_FIRST, "plural": {"holds": "hold"}, "drawn_in_words": drawn_in_words}
     return made
 
 
@@ -108,24 +109,22 @@ def comparison(records: Sequence[Record], kind: str) -> str:
             records=records,
             by_operation=by_operation,
             by_clause=by_clause,
-            changes=changes(*records) if len(records) == 2 and records[0].name == records[1].name else None,
+            changes=_changes(records),
             mistakes=[record.mistakes() for record in records],
             counts=[counts(record) for record in records],
         )
     )
 
 
+def _changes(records: Sequence[Record]) -> list[str] | None:
+    """What changed from the first record to the second, if there are two of the same candidate."""
+    if len(records) != 2 or records[0].name != records[1].name:
+        return None
+    return differences(records[0].verdicts, records[1].verdicts)
+
+
 TOLD = ("holds", "violated", "known", "stale", "declined")
 """The verdicts that say something of a candidate."""
-
-
-def changes(old: Record, new: Record) -> list[str]:
-    """What is otherwise in a newer record, a sentence for each clause."""
-    return [
-        f"{id} ({title(id)}): {old.verdicts.get(id, 'untested')} before, {new.verdicts.get(id, 'untested')} now"
-        for id in clauses()
-        if old.verdicts.get(id, "untested") != new.verdicts.get(id, "untested")
-    ]
 
 
 def headline(record: Record, mistakes: Sequence[Mistake]) -> str:

@@ -5,42 +5,44 @@ Hypothesis looks for the smallest input that shows it: first among what it draws
 from the beginning, and if that shows nothing, from the stored input on.  With another Hypothesis than the one that
 drew it, which makes something else of its choices, the stored input is what is shown.
 
-Where a candidate declines most of the stored inputs, or the property has none, inputs are drawn.
+Where a candidate declines most of the stored inputs, or the property has none, inputs are drawn.  Before all of them
+come those with which a failure was recorded.
 """
 
 import random
-from base64 import b64encode
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
+from math import inf
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import Phase, settings
-from hypothesis.control import BuildContext, current_build_context
-from hypothesis.database import InMemoryExampleDatabase, choices_to_bytes
+from hypothesis.control import BuildContext
+from hypothesis.database import InMemoryExampleDatabase
 from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 from hypothesis.internal.conjecture.data import ConjectureData
 
 from .corpus import Stored, inputs
-from .drawing import SEED, SETTINGS
+from .drawing import KEY, SEED, SETTINGS
+from .limits import Stopped
 from .plain import Stale
 from .properties.checking import Violation
 
 ENOUGH = 3
 """So many stored inputs of a property are to be judged, where it has so many, or else inputs are drawn."""
 
-KEY = "_hypothesis_internal_database_key"
-"""Where Hypothesis keeps under which name a test's inputs are in a database."""
 
-
-def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
+def replay(test: Any, name: str, arguments: dict[str, Any], known: Sequence[Stored] = ()) -> None:
     """Run a property on its stored inputs, or on drawn ones if fewer than enough of these can be judged.
 
     test: the property as Hypothesis made it.  name: with its case.  arguments: those that are not drawn.
+    known: inputs that are asked before all others, because they showed a violation once.
     Raises what the property raises, on the smallest input that is found.
     """
+    ask_again(test, arguments, known)
     stored, judged = inputs(test, name), 0
     try:
         with as_hypothesis_runs(test), suppress(Stale):
@@ -50,27 +52,50 @@ def replay(test: Any, name: str, arguments: dict[str, Any]) -> None:
         for how in (nullcontext(), beginning_with(test, one)):
             with how, suppress(Unsatisfiable):
                 test(**arguments)
-        with as_hypothesis_runs(test):
-            judge(test.hypothesis.inner_test, arguments, one.arguments(test))
+        ask_again(test, arguments, [one])
         raise Flaky(f"{name} was violated, and not when it was asked the same again") from None
     if not stored or judged < min(ENOUGH, len(stored)):
         test(**arguments)
 
 
-def explore(test: Any, name: str, arguments: dict[str, Any]) -> None:
+def ask_again(test: Any, arguments: dict[str, Any], known: Iterable[Stored]) -> None:
+    """Run a property on inputs that showed a violation before, as they are.  Raises what the property raises.
+
+    One that today's property has no use for is passed over.
+    """
+    for one in known:
+        try:
+            with as_hypothesis_runs(test), suppress(Stale):
+                judge(test.hypothesis.inner_test, arguments, one.arguments(test))
+        except Violation as violation:
+            violation.choices = one.choices
+            raise
+
+
+def explore(
+    test: Any,
+    name: str,
+    arguments: dict[str, Any],
+    known: Sequence[Stored] = (),
+    until: float = inf,
+) -> None:
     """Run a property on what it draws.
 
-    Raises what the property raises; a Violation says by which choices it was found, if no stored input shows one.
+    known: as for ``replay``.  until: the time, by ``time.monotonic``, at which it ends if it has found nothing.
+    Raises what the property raises, and Stopped at that time; a Violation says if no stored input shows one.
     """
-    smallest: list[bytes] = []
-    check = test.hypothesis.inner_test
+    ask_again(test, arguments, known)
+    check, found = test.hypothesis.inner_test, False
 
     @wraps(check)
     def watched(**named: Any) -> None:
+        nonlocal found
+        if not found and time.monotonic() > until:
+            raise Stopped("")
         try:
             check(**named)
         except Violation:
-            smallest[:] = [choices_to_bytes(current_build_context().data.choices)]
+            found = True
             raise
 
     try:
@@ -78,8 +103,7 @@ def explore(test: Any, name: str, arguments: dict[str, Any]) -> None:
             patched.setattr(test.hypothesis, "inner_test", watched)
             test(**arguments)
     except Violation as violation:
-        if smallest and not _caught(test, name, arguments):
-            violation.offer = b64encode(smallest[0]).decode()
+        violation.lacking = not _caught(test, name, arguments)
         raise
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .corpus import Stored
 from .properties.checking import Call, Violation, show
 from .spec.clauses import CHAPTERS, clauses
 from .verdicts import FORMULAS, Outcome, Verdict, counted, missing, operation_of
@@ -35,6 +36,8 @@ def evidence(error: Violation) -> dict[str, Any]:
         found["inputs"] = written
     if error.expected is not None and (table := worked(call, {"expected": error.expected, "actual": error.actual})):
         found["worked"] = table
+    if stored := Stored.shown_by(error):
+        found["drawn"] = stored.said()
     return found
 
 

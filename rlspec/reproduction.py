@@ -68,15 +68,15 @@ def run(file: str, which: Sequence[str], what: str | None, as_script: bool) -> i
     what = what or record.said.get("what")
     if not what:
         return _refused(f"{file} does not say what the candidate was; --candidate=WHAT does")
-    return _again(found, what)
+    return _again(found, what, record)
 
 
-def _again(found: Sequence[Violation], what: str) -> int:
+def _again(found: Sequence[Violation], what: str, record: Record) -> int:
     from .options import BUDGET, PATIENCE
     from .suite import Suite
 
     try:
-        suite = Suite(what, (), (), Limits(BUDGET, PATIENCE))
+        suite = Suite(what, (), (), Limits(BUDGET, PATIENCE), record)
     except NotLoaded as error:
         return _refused(str(error))
     wrong = [_asked_again(one, suite) for one in found]

@@ -13,11 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .spec.clauses import clauses
 from .verdicts import VERDICTS, Outcome, Verdict, by_operation, stale
+
+if TYPE_CHECKING:
+    from .corpus import Stored
 
 SCHEMA = 1
 """The version of the form.  Records without one are of rlspec 0.1.0 before it had a version, and are read as well."""
@@ -151,6 +154,14 @@ class Record:
             if one["verdict"] in ("violated", "known"):
                 for found in [one, *one.get("also", [])]:
                     yield Violation(id, found.get("operation", ""), found)
+
+    def shown_on(self, name: str) -> list["Stored"]:
+        """The inputs on which a property, by its name with its case, was violated."""
+        from .corpus import Stored  # with NumPy and Hypothesis
+
+        found = [one.found for one in self.violations()]
+        lines = [one["drawn"] for one in found if one.get("property") == name and "drawn" in one]
+        return [Stored.read(line) for line in lines]
 
     def mistakes(self) -> list[Mistake]:
         """What is wrong, a mistake at a time: by operation, and what MUST hold first, then what is explained."""

@@ -17,6 +17,7 @@ from .loading import load
 from .power import Property, every_property, operations_asked
 from .reading import charitable
 from .replay import replay
+from .run_record import Record
 from .spec.clauses import clauses as all_clauses
 from .spec.operations import OPERATIONS
 from .verdicts import USABLE, Outcome, Verdict, judge
@@ -31,15 +32,24 @@ class Suite:
     what: a module or an object with functions that are called like operations, a mapping from their names, a single
     function of such a name, or a text as ``rlspec check`` takes it.  operations: those that are to be asked; all, if
     none is named.  clauses: the clauses or chapters, by their letters, that are to be checked; all, if none is named.
+    known: a record whose failures are asked first.
     Raises ValueError for names that there are not, and NotLoaded for a candidate that cannot be had.
     """
 
-    def __init__(self, what: Any, operations: Iterable[str], clauses: Iterable[str], limits: Limits) -> None:
+    def __init__(
+        self,
+        what: Any,
+        operations: Iterable[str],
+        clauses: Iterable[str],
+        limits: Limits,
+        known: Record | None = None,
+    ) -> None:
         module = having(as_module(what), listed(operations))
         self.candidate = Candidate(module, named(what), limits)
         self.clauses = selected(clauses)
         self.properties = [one for one in properties() if self.clauses.intersection(one.clauses)]
         self._judge = Judge(self.candidate)
+        self._recorded = known
         self._outcomes: dict[str, Outcome] = {}
         self._known: set[str] = set()
 
@@ -81,7 +91,8 @@ class Suite:
         seed_by_name(one.test, one.name)
         try:
             with same_everywhere(), kept(one.test, charitable(one.test)):
-                replay(one.test, one.name, {"candidate": self.candidate, **one.parameters})
+                known = self._recorded.shown_on(one.name) if self._recorded else []
+                replay(one.test, one.name, {"candidate": self.candidate, **one.parameters}, known)
         except (Exception, Stopped, pytest.skip.Exception) as error:
             return error
         return None

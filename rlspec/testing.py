@@ -19,6 +19,7 @@ as a property in JUnit's report.  What is in the candidate's ``KNOWN_FAILURES`` 
 """
 
 from collections.abc import Callable, Iterable
+from os import PathLike
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def formulas(
     clauses: Iterable[str] = (),
     budget: float = BUDGET,
     patience: float = PATIENCE,
+    replay: str | PathLike[str] | None = None,
 ) -> Callable[..., None]:
     """A test function for each of the clauses, to be bound to a name that begins with ``test_``.
 
@@ -44,9 +46,11 @@ def formulas(
     that speak of them.
     clauses: ids, or chapters by their letters or names; without any, all.
     budget, patience: seconds that a property may take, and that one call may.
-    Raises ValueError for a name that there is not, and for a selection without a clause.
+    replay: a file that ``--verdicts`` wrote; the inputs of its failures are asked first.
+    Raises ValueError for a name that there is not, for a selection without a clause, and for a file that is no record.
     """
     from .limits import Limits
+    from .run_record import Record
     from .suite import Suite, listed, selected, spoken_of
 
     operations = listed(operations)
@@ -54,14 +58,15 @@ def formulas(
     ids = [id for id in all_clauses() if id in wanted]
     if not ids:
         raise ValueError(f"no clause that is selected speaks of {', '.join(operations)}")
+    known = Record.read(replay) if replay else None
     suites: list[tuple[Any, Suite]] = []
 
     def suite(candidate: Any) -> Suite:
         """The one suite of a candidate, which may be made anew for each test."""
-        for known, made in suites:
-            if _same(known, candidate):
+        for tried, made in suites:
+            if _same(tried, candidate):
                 return made
-        suites.append((candidate, Suite(candidate, operations, ids, Limits(budget, patience))))
+        suites.append((candidate, Suite(candidate, operations, ids, Limits(budget, patience), known)))
         return suites[-1][1]
 
     @pytest.mark.parametrize("clause", ids)

@@ -269,14 +269,18 @@ def missing(verdicts: Mapping[str, Verdict], required: Iterable[str]) -> list[st
     ]
 
 
-def differences(verdicts: Mapping[str, Verdict], recorded: Mapping[str, str]) -> list[str]:
-    """Where verdicts are not those recorded, by clause's id; a sentence for each clause."""
-    found = {id: verdict.verdict for id, verdict in verdicts.items()}
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What is otherwise in newer verdicts, by clause's id; a sentence for each clause."""
+    ids = [*(id for id in clauses() if id in old or id in new), *sorted({*old, *new} - {*clauses()})]
     return [
-        f"{id}: recorded {recorded.get(id, 'nothing')}, found {found.get(id, 'nothing')}"
-        for id in {**recorded, **found}
-        if recorded.get(id) != found.get(id)
+        f"{id}{_titled(id)}: {old.get(id, 'nothing')} before, {new.get(id, 'nothing')} now"
+        for id in ids
+        if old.get(id) != new.get(id)
     ]
+
+
+def _titled(id: str) -> str:
+    return f" ({clauses()[id].title})" if id in clauses() else ""
 
 
 def exit_status(verdicts: Mapping[str, Verdict], required: Iterable[str], stale: Iterable[str] = ()) -> int:

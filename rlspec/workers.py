@@ -108,6 +108,8 @@ class Briefing:
         folder, self._lost, self.not_probed, self.problem, self.looked = said
         self._file = Path(folder, workerinput["workerid"]) if folder and Path(folder).is_dir() else None
         self.note = Note(self._file) if self._file else None
+        self.processes = workerinput.get("workercount", 1)
+        """How many processes share the properties."""
 
     def collected(self, collected: Collected) -> None:
         """Leave behind, for the process that started this one, what is to be checked, and what need not be."""

@@ -255,10 +255,11 @@ def test_what_exploring_finds_is_offered_if_the_corpus_lacks_it(monkeypatch):
             patched.setattr(TD_ERROR.test.hypothesis, "inner_test", charitable(TD_ERROR.test))
             with pytest.raises(Violation) as found:
                 replay.explore(TD_ERROR.test, TD_ERROR.name, {"candidate": candidate})
-        return found.value.offer
+        return found.value
 
-    assert explored(forgetful) == ""
+    assert not explored(forgetful).lacking
     monkeypatch.setattr(replay, "inputs", lambda test, name: [])
-    offer = explored(forgetful)
-    stored = made_by(TD_ERROR, corpus.b64decode(offer))
+    lacking = explored(forgetful)
+    assert lacking.lacking
+    stored = made_by(TD_ERROR, lacking.choices)
     assert stored.values["rollout"]["properties.strategies.Rollout"]["terminated"] == {"bool": [[1]]}

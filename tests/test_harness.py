@@ -460,7 +460,10 @@ def test_recorded_verdicts_are_expected_to_the_letter(check, write, tmp_path):
     assert (again.status, "as recorded" in again.text) == (0, True)
     repaired = check(write(HONEST), f"--expect={recorded}", *selected)
     assert repaired.status == 1
-    assert "RET-2: recorded violated, found holds" in repaired.text
+    assert (
+        "RET-2 (The reward-to-go of a step is the discounted sum of what follows): violated before, holds now"
+        in repaired.text
+    )
 
 
 def test_the_names_of_candidates_of_verdicts_and_of_the_file_are_those_documented(check, write):

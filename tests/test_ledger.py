@@ -178,13 +178,6 @@ def test_an_interruption_keeps_what_was_found(monkeypatch, tmp_path, capsys):
     assert "interrupted; this is what was known" in capsys.readouterr().out
 
 
-def test_what_takes_long_says_what_it_is_doing(monkeypatch, capsys):
-    ticks = iter(range(1000))
-    monkeypatch.setattr(ledger.time, "monotonic", lambda: next(ticks))
-    __main__.main(["ledger", "bandit"])
-    assert "  1 done, now whole return - mean\n" in capsys.readouterr().err
-
-
 def test_without_matplotlib_a_plot_is_refused_in_plain_words(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert __main__.main(["ledger", "bandit", "--plot=x.png"]) == 2

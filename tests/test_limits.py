@@ -321,7 +321,7 @@ def test_exploration_is_repeated_by_its_seed_and_draws_something_else_without(ch
     rare = "returns = [reward * (1 + 1e-9 * (abs(rewards).sum() == 1014.5)) for reward in rewards.T]"
     runs = [check(rare, "--jobs=0", *how, names=[RET_2, ADV_1]) for how in ([], ["--explore=30"])]
     fixed, first = (run.said["run"] for run in runs)
-    assert fixed == {"budget": 20, "patience": 10, "explore": None, "seed": None}
+    assert fixed == {"budget": 20, "patience": 10, "explore": None, "explore_seconds": None, "seed": None}
     assert (first["explore"], first["budget"]) == (30, 20)
     again = check(rare, "--jobs=2", "--explore=30", f"--seed={first['seed']}", names=[RET_2, ADV_1])
     assert again.said == runs[1].said

@@ -1,15 +1,11 @@
 """What ``rlspec check`` prints: the mistake first, once, on a page that fits the terminal."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from rlspec.__main__ import main
 from rlspec.page import blocks
-from rlspec.progress import so_far
 from rlspec.spec.operations import OPERATIONS
 from rlspec.verdicts import Outcome
 from rlspec.worked import upright
@@ -147,42 +143,6 @@ def test_a_table_that_is_too_wide_is_turned_and_goes_on_below():
     first, second = upright(table, 16)[:3], upright(table, 16)[3:]
     assert first == ["step          0", "rewards       1", "terminated  yes"]
     assert second == ["", "step          1", "rewards     1/2", "terminated   no"]
-
-
-# Progress
-
-
-def test_progress_counts_operations_and_guesses_the_time_that_is_left():
-    asked = {"a": frozenset({"gae"}), "b": frozenset({"gae", "td_error"}), "c": frozenset({"td_error"})}
-    assert so_far(asked, {"a", "b"}, 10.0) == "1 of 2 operations, 2 of 3 properties, about 5 s left"
-    assert so_far(asked, set(), 1.0).startswith("0 of 2 operations, 0 of 3 properties")
-
-
-def run(folder, source, *arguments, stderr=subprocess.PIPE):
-    """``rlspec check`` on a source, in a process of its own."""
-    (folder / "adapter.py").write_text(source)
-    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", "--jobs=0", *arguments, "-k", RET]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
-    )
-
-
-def test_where_there_is_no_terminal_there_is_no_progress(tmp_path):
-    assert run(tmp_path, RETURNS).stderr == ""
-
-
-def test_where_there_is_a_terminal_the_progress_is_written_to_it_and_wiped_away(tmp_path):
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    finished = run(tmp_path, RETURNS, stderr=theirs)
-    os.close(theirs)
-    written = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert "importing adapter.py" in written
-    assert "1 of 2 operations, " in written
-    assert written.rstrip("\r").endswith(" ")
-    assert "operations, " not in finished.stdout
 
 
 # No command

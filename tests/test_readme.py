@@ -46,6 +46,15 @@ def test_the_lines_about_reports_are_run(checked):
     assert "No verdict did." in (folder / "both.html").read_text()
 
 
+def test_the_lines_about_exploring_are_run(checked):
+    folder = checked[0]
+    lines = re.search(r"^### More examples.*?\n\n((?:    [^\n]*\n)+)", README.read_text(), re.DOTALL | re.MULTILINE)
+    explore, replay = (f"{line.strip()} -k truncation_is_a_cut" for line in lines[1].splitlines())
+    assert "random examples for 2 s in all" in asked(folder, explore.replace("=20s", "=2s")).stdout
+    assert [*(folder / "found").iterdir()]
+    assert "gae is wrong" in asked(folder, replay).stdout
+
+
 def test_the_transcript_is_what_the_example_prints(checked):
     command, *shown = block("transcript: python -m rlspec check my_adapter.py").splitlines()
     assert command == "$ python -m rlspec check my_adapter.py"
