@@ -64,7 +64,9 @@ class Checking:
         self.what = arguments.what
         self.jobs = arguments.jobs
         self.everything = arguments.all
-        self.recorded = any((arguments.verdicts, arguments.require, arguments.expect, arguments.report))
+        self.recorded = any(
+            (arguments.verdicts, arguments.require, arguments.expect, arguments.report, arguments.badge)
+        )
         self.options = options
         self.rest = rest
         self.limits = _seconds(arguments.patience, PATIENCE), _seconds(arguments.budget, BUDGET)

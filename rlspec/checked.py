@@ -53,7 +53,7 @@ class Result:
     def __repr__(self) -> str:
         lines = [f"rlspec: {self.record.name} {self._said()}"]
         for mistake in self.mistakes:
-            lines += ["", f"  {mistake.operation}: {mistake.words}"]
+            lines += ["", f"  {mistake.prefix}: {mistake.words}" if mistake.prefix else f"  {mistake.words}"]
             shown = mistake.shown.found
             if "arguments" in shown:
                 listed = ", ".join(f"{name}={text}" for name, text in shown["arguments"].items())

@@ -22,12 +22,13 @@ from .judging import Judge, learn
 from .limits import Clock, Limits, Stopped, Unanswered, kept
 from .loading import NotLoaded, load
 from .notes import Doing
-from .options import BUDGET, PASSED_ON, PATIENCE, Option, drawn_in_words, effort
+from .options import BUDGET, PASSED_ON, PATIENCE, REPORTS, Option, drawn_in_words, effort
 from .power import operations_asked
 from .properties.checking import Call, Violation
 from .reading import charitable
 from .replay import explore, replay
 from .run_record import NotARecord, Record, put, written
+from .sarif import badge
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
 from .verdicts import (
@@ -81,6 +82,7 @@ class Trial:
         required: list[str],
         file: str | None,
         reports: list[str],
+        badge: str | None,
         recorded: Record | None,
         known: list[Record],
         run: Run,
@@ -95,6 +97,7 @@ class Trial:
         self.required = required
         self.file = file
         self.reports = reports
+        self.badge = badge
         self.interrupted = False
         self.recorded = recorded
         self.known = known
@@ -194,7 +197,7 @@ class Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the verdicts and set the exit status, unless something else than a clause has failed."""
-        if not self.outcomes and not self.file and not self.reports:
+        if not self.outcomes and not self.file and not self.reports and not self.badge:
             return
         self.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
         terminal = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -249,6 +252,8 @@ class Trial:
             from .rendered import report as rendered  # with jinja2
 
             texts |= {file: partial(rendered, record, Path(file).suffix) for file in self.reports}
+        if self.badge:
+            texts[self.badge] = partial(badge, record)
         done = [put(file, text()) for file, text in texts.items()]
         return all(done)
 
@@ -323,19 +328,19 @@ def pytest_configure(config: pytest.Config) -> None:
                                 f"the chapters are {', '.join(prefixes)}")  # fmt: skip
     file = asked["verdicts"]
     reports = asked["report"] or []
-    if others := [one for one in reports if Path(one).suffix not in (".html", ".md")]:
-        raise pytest.UsageError(f"--report: the name {others[0]} has to end in .html or .md")
-    for name, one in [("verdicts", file), *(("report", one) for one in reports)]:
+    if others := [one for one in reports if Path(one).suffix not in REPORTS]:
+        raise pytest.UsageError(f"--report: the name {others[0]} has to end in {' or '.join(REPORTS)}")
+    for name, one in [("verdicts", file), ("badge", asked["badge"]), *(("report", one) for one in reports)]:
         if one and not Path(one).absolute().parent.is_dir():
             raise pytest.UsageError(f"--{name}: there is no folder {Path(one).parent}")
     recorded = _record(asked["expect"], "expect") if asked["expect"] else None
-    known = [*map(_record, asked["replay"] or [], repeat("replay")), *([recorded] if recorded else [])]
+    asked_first = [*map(_record, asked["replay"] or [], repeat("replay")), *([recorded] if recorded else [])]
     run = _run(config)
     briefing = Briefing(
         getattr(config, "workerinput", {}), config.stash.get(LOOKED, None), config.stash.get(FOLDER, "")
     )
     trial = config.stash[TRIAL] = Trial(
-        asked["candidate"] or "reference", required, file, reports, recorded, known, run,
+        asked["candidate"] or "reference", required, file, reports, asked["badge"], recorded, asked_first, run,
         _database(asked["database"], run), briefing, config.stash.get(MODULE, None),
     )  # fmt: skip
     if not hasattr(config, "workerinput"):

@@ -9,6 +9,9 @@ BUDGET, PATIENCE = 20.0, 10.0
 """Seconds that a property of 100 examples may take, and one call of the candidate."""
 
 
+REPORTS = (".html", ".md", ".sarif")
+"""What the name of a report may end in."""
+
 REDIS = ("redis://", "rediss://", "unix://")
 """What the address of a database in Redis begins with."""
 
@@ -56,8 +59,11 @@ class Option:
 PASSED_ON = {
     "verdicts": Option("FILE", "write the verdicts to FILE as JSON"),
     "report": Option(
-        "FILE", "write a report to FILE, a page (.html) or Markdown (.md); several are allowed", several=True
+        "FILE",
+        "write a report to FILE, a page (.html), Markdown (.md) or SARIF (.sarif); several are allowed",
+        several=True,
     ),
+    "badge": Option("FILE", "write a badge to FILE, as an endpoint of shields.io has it"),
     "expect": Option("FILE", "fail unless the verdicts are those that --verdicts wrote to FILE"),
     "require": Option("RET,ADV-3", "chapters (by their prefix) or clauses that must have been tested"),
     "replay": Option(

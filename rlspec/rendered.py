@@ -16,6 +16,7 @@ from .loading import one_line
 from .options import drawn_in_words
 from .reproduction import script
 from .run_record import Mistake, Record, Violation
+from .sarif import sarif
 from .spec.clauses import CHAPTERS, clauses
 from .spec.operations import OPERATIONS
 from .verdicts import VERDICTS, differences
@@ -24,6 +25,9 @@ SIGNS = {
     "holds": "✓", "violated": "✗", "known": "!", "stale": "?", "declined": "–", "absent": " ", "untested": "·",
 }  # fmt: skip
 """A sign for each verdict, for those who see no colours."""
+
+FEW = 4
+"""So many operations are named in a headline; of more, how many they are."""
 
 WORST_FIRST = ("violated", "stale", "known", "holds", "declined", "untested", "absent")
 """The verdicts in the order in which they are told."""
@@ -48,14 +52,16 @@ def environment() -> Environment:
         "scalars": scalars,
         "sign": SIGNS.__getitem__,
     }
-    made.filters |= {"prose": prose, "marked": marked}
+    made.filters |= {"breakable": breakable, "prose": prose, "marked": marked}
     made.filters |= {"script": script, "title": title, "called": called, "code": code}
     made.globals |= {"verdict_names": WORST_FIRST, "plural": {"holds": "hold"}, "drawn_in_words": drawn_in_words}
     return made
 
 
 def report(record: Record, kind: str) -> str:
-    """The report on one run.  kind: ``.html`` or ``.md``."""
+    """The report on one run.  kind: ``.html``, ``.md`` or ``.sarif``."""
+    if kind == ".sarif":
+        return sarif(record)
     by_chapter = {
         chapter.replace("_", " "): {
             id: found for id, found in record.clauses.items() if id in clauses() and clauses()[id].chapter == chapter
@@ -134,6 +140,8 @@ def headline(record: Record, mistakes: Sequence[Mistake]) -> str:
     if counted:
         wrong = [*dict.fromkeys(one.operation for one in counted if one.operation)]
         many = f"{len(counted)} mistake{'s' if len(counted) > 1 else ''}"
+        if len(wrong) > FEW:
+            return f"{many} in {len(wrong)} operations"
         return f"{many} in {_listed(wrong)}" if wrong else many
     if record.of("stale") or record.said.get("stale"):
         return "A known failure is none any more"
@@ -198,6 +206,11 @@ def linked(seen: str) -> str:
         return seen
     issue = re.fullmatch(r"([\w.-]+/[\w.-]+)#(\d+)", seen)
     return f"https://github.com/{issue[1]}/issues/{issue[2]}" if issue else ""
+
+
+def breakable(name: str) -> Markup:
+    """An operation's name in HTML, which may go on in another line after an underscore."""
+    return escape(name).replace("_", Markup("_<wbr>"))
 
 
 def prose(text: str) -> Markup:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,11 @@ class Mistake:
     violations: tuple[Violation, ...]
 
     @property
+    def prefix(self) -> str:
+        """The operation, where the words do not begin with it anyway."""
+        return "" if self.words.startswith(self.operation) else self.operation
+
+    @property
     def clauses(self) -> list[str]:
         """The clauses that it breaks."""
         broken = {one.clause for one in self.violations}
@@ -99,7 +105,7 @@ class Record:
         self.said: dict[str, Any] = said
 
     @classmethod
-    def read(cls, file: str | Path) -> "Record":
+    def read(cls, file: str | PathLike[str]) -> "Record":
         """A record from its file.  Raises NotARecord, with the file's name."""
         try:
             return cls(json.loads(Path(file).read_text(encoding="utf-8")))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import rlspec
 from rlspec import rendered
 from rlspec.drawn import nested, strips
 from rlspec.run_record import NotARecord, Record
+from rlspec.sarif import badge
 
 SCHEMA = json.loads(Path(rlspec.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
 
@@ -60,7 +60,7 @@ def folder(tmp_path_factory):
     (folder / "my ädapter.py").write_text(ADAPTER, encoding="utf-8")
     answer = run(
         folder, "check", "my ädapter.py", "--jobs=0", "--verdicts=v é.json", "--report=r é.html", "--report=r é.md",
-        *SELECT,
+        "--report=r é.sarif", "--badge=b é.json", *SELECT,
     )  # fmt: skip
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert "\x1b" not in answer.stdout
@@ -86,7 +86,7 @@ def test_the_record_is_of_the_form_that_is_published(record):
 class Page(HTMLParser):
     """What a page refers to, which of its elements are left open, and its text."""
 
-    VOID = ("meta", "link", "br", "circle", "rect", "path")
+    VOID = ("meta", "link", "br", "wbr", "circle", "rect", "path")
 
     def __init__(self, text):
         super().__init__()
@@ -148,6 +148,92 @@ def test_the_markdown_has_no_mark_up_of_the_candidates(folder):
     )
     assert "### `gae`: It behaves exactly as if `terminated` were `terminated or truncated`." in text
     assert "| `gae` | violated | ADV-3 |" in text
+
+
+RESULT = {
+    "required": ["ruleId", "level", "message", "locations", "partialFingerprints"],
+    "properties": {
+        "level": {"enum": ["error", "warning"]},
+        "message": {"required": ["text"]},
+        "suppressions": {"items": {"required": ["kind"]}},
+    },
+}
+LOG = {
+    "required": ["$schema", "version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "runs": {"items": {"required": ["tool", "results"], "properties": {"results": {"items": RESULT}}}},
+    },
+}
+"""What code hosts want of SARIF."""
+
+
+def test_code_hosts_are_told_the_line_and_the_clause(folder):
+    text = (folder / "r é.sarif").read_text(encoding="utf-8")
+    assert "\\u001b" not in text
+    log = json.loads(text)
+    jsonschema.validate(log, LOG)
+    [run] = log["runs"]
+    [result] = run["results"]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == [result["ruleId"]] == ["ADV-3"]
+    said, call = result["message"]["text"].splitlines()
+    assert said == "gae: It behaves exactly as if `terminated` were `terminated or truncated`. It breaks ADV-3."
+    assert call.startswith("gae(rewards=[[0]], ")
+    [where] = result["locations"]
+    [line] = [number for number, line in enumerate(ADAPTER.splitlines(), 1) if line.startswith("def gae(")]
+    place = {"artifactLocation": {"uri": "my%20%C3%A4dapter.py"}, "region": {"startLine": line}}
+    assert where["physicalLocation"] == place
+
+
+@pytest.mark.parametrize(
+    ("what", "found"),
+    [
+        ("a dir/a.py", "a%20dir/a.py:3"),
+        ("cmd: node adapter.mjs", "adapter.mjs:1"),
+        ("bound.py", "bound.py:2"),
+        ("broken.py", "broken.py:1"),
+        ("torch_autograd", ""),
+        ("cmd: node", ""),
+    ],
+)
+def test_a_result_stands_where_the_operation_is_bound(tmp_path, monkeypatch, record, what, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a dir").mkdir()
+    (tmp_path / "a dir" / "a.py").write_text("# gae\n\ndef gae():\n    pass\n")
+    (tmp_path / "bound.py").write_text("import numpy\nfrom mylib import advantages as gae\n")
+    (tmp_path / "broken.py").write_text("def gae(:\n")
+    (tmp_path / "adapter.mjs").write_text("")
+    log = json.loads(rendered.report(Record({**record.said, "what": what}), ".sarif"))
+    [where] = log["runs"][0]["results"][0]["locations"]
+    assert where["logicalLocations"] == [{"name": "gae", "kind": "function"}]
+    place = where.get("physicalLocation")
+    assert (f"{place['artifactLocation']['uri']}:{place['region']['startLine']}" if place else "") == found
+
+
+def test_a_known_failure_is_told_as_one_that_is_accepted(record):
+    said = json.loads(record.as_json())
+    said["clauses"]["ADV-3"]["verdict"] = "known"
+    log = json.loads(rendered.report(Record({**said, "known_failures": {"gae": "issue 7"}}), ".sarif"))
+    accepted = [{"kind": "external", "justification": "issue 7"}]
+    assert [one["suppressions"] for one in log["runs"][0]["results"]] == [accepted]
+
+
+def test_the_badge_says_it_in_a_word(folder, record):
+    assert json.loads((folder / "b é.json").read_text()) == {
+        "schemaVersion": 1, "label": "rlspec", "message": "1 violated", "color": "red",
+    }  # fmt: skip
+
+    def said(*verdicts, interrupted=False, stale=()):
+        of = {f"ADV-{number}": {"verdict": verdict} for number, verdict in enumerate(verdicts, 1)}
+        about = {"clauses": of, "interrupted": interrupted, "stale": dict.fromkeys(stale, "gone")}
+        found = json.loads(badge(Record({**record.said, **about})))
+        return found["message"], found["color"]
+
+    assert said("holds", "absent") == ("1 clause holds", "brightgreen")
+    assert said("holds", "holds", "known") == ("2 clauses hold, 1 known to fail", "yellow")
+    assert said("holds", stale=["gae"]) == ("0 violated, 1 stale", "red")
+    assert said("untested") == ("nothing tested", "lightgrey")
+    assert said("holds", interrupted=True) == ("interrupted: 1 clause holds", "lightgrey")
 
 
 def test_a_failure_is_a_script_of_plain_numpy(folder, record):
@@ -283,17 +369,3 @@ def test_an_interrupted_run_says_so_and_keeps_what_it_has(tmp_path):
     jsonschema.validate(record.said, SCHEMA)
     assert record.said["interrupted"] is True
     assert "The run was interrupted." in checked((tmp_path / "r.html").read_text(encoding="utf-8"))
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
-@pytest.mark.parametrize("width", [375, 1200])
-def test_a_browser_shows_the_page_without_complaint_and_nothing_sticks_out(folder, tmp_path, width):
-    page = tmp_path / "page.html"
-    probe = "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth</script>"
-    page.write_text((folder / "r é.html").read_text(encoding="utf-8").replace("</body>", f"{probe}</body>"), "utf-8")
-    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    log = ["--enable-logging=stderr", f"--window-size={width},800", "--dump-dom", page.as_uri()]
-    shown = subprocess.run([*command, *log], capture_output=True, text=True, check=True, timeout=120)
-    assert "CONSOLE" not in shown.stderr
-    wide, _, inside = shown.stdout.partition("<title>")[2].partition("</title>")[0].partition(" of ")
-    assert int(wide) <= int(inside)
