@@ -37,10 +37,10 @@ def asked(folder, line):
 
 def test_the_lines_about_reports_are_run(checked):
     folder, [again, script, compare], _ = checked
-    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
-    assert (folder / "report.md").read_text().startswith("## my GAE: 2 mistakes in gae\n")
-    assert '"startLine": 6' in (folder / "report.sarif").read_text()
-    assert '"message": "2 violated"' in (folder / "badge.json").read_text()
+    assert (folder / "r.html").read_text().startswith("<!DOCTYPE html>")
+    assert (folder / "r.md").read_text().startswith("## my GAE: 2 mistakes in gae\n")
+    assert '"startLine": 6' in (folder / "r.sarif").read_text()
+    assert '"message": "2 violated"' in (folder / "b.json").read_text()
     assert "the recorded call is answered [[0]]" in asked(folder, again).stdout
     assert asked(folder, script).stdout.startswith('"""gae of my GAE violates ADV-3: expected 1 at [0, 0], got 0;')
     (folder / "other.json").write_bytes((folder / "v.json").read_bytes())
