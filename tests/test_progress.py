@@ -26,7 +26,7 @@ def td_error(rewards, values, next_values, terminated, gamma):
     return rewards + gamma * np.where(terminated, 0, next_values) - values
 """
 
-CHECK = ("check", "adapter.py", "--jobs=0", "-k", "discounted_sum_of_what_follows or the_td_error_is_reward_plus")
+CHECK = ("check", "adapter.py", "-k", "discounted_sum_of_what_follows or the_td_error_is_reward_plus")
 
 
 def test_progress_counts_operations_and_guesses_the_time_that_is_left():
@@ -67,8 +67,9 @@ def test_where_there_is_no_terminal_nothing_is_said(tmp_path):
     assert run(tmp_path, "ledger", "bandit").stderr == ""
 
 
-def test_what_is_checked_is_counted_on_a_terminal_and_wiped_away(tmp_path):
-    written, printed = on_a_terminal(tmp_path, *CHECK, "--explore=3s")
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_what_is_checked_is_counted_on_a_terminal_and_wiped_away(tmp_path, jobs):
+    written, printed = on_a_terminal(tmp_path, *CHECK, "--explore=3s", f"--jobs={jobs}")
     assert "importing adapter.py" in written
     assert "0 of 2 operations, 0 of 2 properties, about " in written
     assert "1 of 2 operations, 1 of 2 properties, about " in written
