@@ -216,7 +216,7 @@ class Trial:
             else:
                 session.exitstatus = int(bool(self.changes(verdicts) or missing(verdicts, self.required)))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
         """Print the verdict on every clause."""
         if self.outcomes:
             verdicts = self.verdicts()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from xml.etree import ElementTree
 
 import pytest
@@ -168,7 +169,9 @@ def test_the_recorder_keeps_its_name_and_torch_is_not_imported(found):
 
 
 def test_a_suite_of_their_own_has_a_test_for_each_clause_and_candidate(project):
-    answer = run(project, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "-n2", "--junitxml=junit.xml")
+    covering = ["--cov=mylib", "--cov-report=json"] if find_spec("pytest_cov") else []
+    command = ["-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "-n2", "--junitxml=junit.xml", *covering]
+    answer = run(project, *command)
     assert answer.returncode == 1, answer.stdout
     assert "3 failed" not in answer.stderr
     said = {}
@@ -183,6 +186,10 @@ def test_a_suite_of_their_own_has_a_test_for_each_clause_and_candidate(project):
     }
     assert "behaves exactly as if `gamma` were 1" in answer.stdout
     assert "declared in KNOWN_FAILURES (https://example.org/1), but it holds" in answer.stdout
+    if covering:
+        of_functions = json.loads((project / "coverage.json").read_text())["files"]["mylib.py"]["functions"]
+        percent = {name: of["summary"]["percent_covered"] for name, of in of_functions.items() if name}
+        assert percent == {"reward_to_go": 100, "undiscounted": 100, "of_a_row": 0, "time_first": 0}
 
 
 def test_options_of_theirs_keep_their_names_where_the_properties_run_too(project):
