@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checked import Result, check, check_function
+    from .loading import NotLoaded
     from .recording import observe, record, record_to, stop_recording
+    from .run_record import Mistake
     from .watching import watch
 
 __all__ = [
+    "Mistake",
+    "NotLoaded",
     "Result",
     "__version__",
     "check",
@@ -29,6 +33,8 @@ if not (Path(__file__).parent / "spec").is_dir():
 
 MODULES = {
     **dict.fromkeys(("Result", "check", "check_function"), "checked"),
+    "Mistake": "run_record",
+    "NotLoaded": "loading",
     **dict.fromkeys(("observe", "record", "record_to", "stop_recording"), "recording"),
     "watch": "watching",
 }

@@ -92,7 +92,7 @@ def check(
     replay: a file that ``--verdicts`` or ``Result.to_json`` wrote; the inputs of its failures are asked first.
 
     A function that ends its process ends this one; ``python -m rlspec check`` survives that.
-    Raises ValueError for a name that there is not, and for a file that is no record, and rlspec.loading.NotLoaded for a
+    Raises ValueError for a name that there is not, and for a file that is no record, and rlspec.NotLoaded for a
     candidate that cannot be had.
     """
     run = Run(budget, patience)

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+__all__ = ["differentiated"]
+
 
 def differentiated(loss: Callable[..., Any], wrt: Sequence[str]) -> Callable[..., tuple[np.ndarray, ...]]:
     """The loss and its gradient with respect to each of the parameters named in ``wrt``, in that order.

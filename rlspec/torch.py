@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+__all__ = ["array", "differentiated", "on_tensors", "tensor"]
+
 
 def tensor(value: Any, device: Any = None) -> Any:
     """An array as a tensor of the same type: a contiguous copy that may be written to; anything else as it is.
