@@ -292,12 +292,13 @@ def differentiated(operation: Operation, changed: Callable[[Inner], Inner], word
 
 
 def _differentiated(of_value: Inner, arguments: Arguments, names: Sequence[str]) -> Results:
-    if not all(is_number(arguments[name]) for name in names):
-        raise TypeError("an argument is no array of numbers")
-    leaves = {name: _traced(arguments[name]) for name in names}
+    if not all(is_number(arguments[name]) or isinstance(arguments[name], float) for name in names):
+        raise TypeError("an argument is no number, and no array of numbers")
+    leaves = {name: _traced(np.asarray(arguments[name])) for name in names}
+    given = {name: of if of.ndim else of[()] for name, of in leaves.items()}
     Traced.ties.clear()
     with OF_TRACED.standing_in():
-        result = np.asarray(of_value({**arguments, **leaves})[0])
+        result = np.asarray(of_value({**arguments, **given})[0])
     slopes = _backwards(result)
     found = [np.array([slopes.get(id(x), 0.0) for x in leaves[name].ravel()]).reshape(leaves[name].shape)
              for name in names]  # fmt: skip
@@ -339,8 +340,8 @@ def _without_corners(of_value: Inner, arguments: Arguments, name: str, slopes: n
     def total(array: np.ndarray) -> float:
         return float(np.sum(np.asarray(of_value({**arguments, name: array})[0], dtype=float)))
 
-    array, known = arguments[name], slopes.copy()
-    middle = total(array)
+    array, known = np.asarray(arguments[name]), slopes.copy()
+    middle = total(arguments[name])
     for place in np.ndindex(array.shape):
         step = STEP * max(1.0, abs(array[place]))
         ahead, behind = (total(_moved(array, place, by)) for by in (step, -step))
@@ -350,10 +351,10 @@ def _without_corners(of_value: Inner, arguments: Arguments, name: str, slopes: n
     return known
 
 
-def _moved(array: np.ndarray, place: tuple[int, ...], by: float) -> np.ndarray:
+def _moved(array: np.ndarray, place: tuple[int, ...], by: float) -> Any:
     moved = array.copy()
     moved[place] += by
-    return moved
+    return moved if moved.ndim else float(moved)
 
 
 def close(mine: np.ndarray, its: np.ndarray, slack: float) -> np.ndarray:

@@ -17,12 +17,13 @@ import numpy as np
 from .behaviour import Asked, same
 from .conditions import Condition, is_flag, is_number, of_a_call, of_places, spread
 from .derivatives import OF_IEEE, as_ieee, close, differentiated, has_derivatives
-from .edits import FAILURE, RESULT, Arguments, Edit, Inner, Results, counts_of, edits_of, of_one_result
+from .edits import FAILURE, RESULT, SOURCE, Arguments, Edit, Inner, Results, counts_of, edits_of, of_one_result
 from .formulas import FEWEST, JOINED, formulas
 from .limits import Overdue, Watch
 from .properties.checking import each
 from .source_edits import Probe, functions_run, lines_run, probes, restore, source_edits, stops
 from .spec.operations import MASKS, Operation
+from .written_in_arrays import InArrays
 
 SECONDS = 2.5
 """Processor time that the search may take for one operation."""
@@ -53,6 +54,9 @@ TELLING = 3
 
 DIGITS = 2.0**-42
 """By how much an answer may be off besides, relative to the largest of its numbers: a mistake may make them larger."""
+
+AGREEING = 0.9
+"""In what share of the calls another form of an operation has to be right; very large numbers round otherwise."""
 
 Agreement = tuple[np.ndarray, ...]
 """For each result, where it is as it was observed."""
@@ -242,6 +246,8 @@ class Repair:
     deadline: Deadline
     base: tuple[Edit, ...] = ()
     """Edits that are made already."""
+    in_arrays: InArrays | None = None
+    """The operation written in arrays, if it is right beside the choices in force."""
     _known: dict[tuple[Edit, int], Results | None] = field(default_factory=dict)
     """What came of single edits in the first call."""
     _rights: list[Results | None] = field(init=False)
@@ -284,11 +290,26 @@ class Repair:
                 *_measured(operation, inner, observed),
                 *source_edits(run),
             ]
+            in_arrays = InArrays.of(operation, named)
         conditions = [*of_a_call(operation, sample), *of_places(operation, sample)]
-        return cls(
+        search = cls(
             operation, inner, observed, sorted(edits, key=lambda edit: edit.cost),
             sorted(conditions, key=lambda condition: condition.cost), run, deadline,
         )  # fmt: skip
+        return replace(search, in_arrays=in_arrays) if in_arrays and search.agrees(in_arrays.inner) else search
+
+    def agrees(self, inner: Inner) -> bool:
+        """Whether another form of the operation has the right results, or the first of them, but for a few calls."""
+        with self.deadline.running():
+            right = [(i, right) for i, right in enumerate(self._rights) if right is not None]
+            same = [self._alike(i, right, outcome(inner, self.observed[i].arguments)) for i, right in right]
+        return bool(right) and sum(same) >= AGREEING * len(same)
+
+    def _alike(self, i: int, right: Results, results: Results | None) -> bool:
+        """Whether results are the right ones of a call, as far as there are as many."""
+        call = self.observed[i]
+        known = replace(call, results=right[: len(results)] if results else right)
+        return known.explained(results)
 
     def holds(self, explanation: Explanation) -> bool:
         """Whether an explanation holds on all that was observed."""
@@ -320,7 +341,7 @@ class Repair:
     @cached_property
     def _single(self) -> list[Explanation]:
         with self.deadline.running():
-            found = self._singles()
+            found = self._singles() or list(self._by_arrays())
             if not found and self._may_follow:
                 found = list(self._following(self.of_the_value.single()))
         explained = [Explanation((*self.base, edit)) for edit in found]
@@ -355,6 +376,34 @@ class Repair:
         assert self.first is not None
         lines = lines_run(stacked(self.base, self.right), self.observed[self.first].arguments)
         return [edit for edit in self.edits if all(change.is_in(lines) for change in edit.changes)]
+
+    # The same operation, written in arrays.
+
+    def _by_arrays(self) -> Iterator[Edit]:
+        """The plainest changes of the operation as it is written in arrays that explain all that was observed."""
+        form = self.in_arrays
+        if form is None or self.first is None or any(edit.stage == SOURCE for edit in self.base):
+            return
+        derived = has_derivatives(form.operation) and len(self.operation.results) > 1
+        if derived and (self.base or self.of_the_value.wrong):
+            return  # the search for the value comes first
+        best = None
+        for edit in form.acting(self.observed[self.first].arguments):
+            if self.deadline.over or (best is not None and edit.cost > best):
+                return
+            if derived and not self._has_the_value(form.value(edit), self.first):
+                continue
+            whole = replace(form, operation=self.operation).whole(edit)
+            if self._mends(whole, self.first):
+                for found in self._narrowed(whole):
+                    best = edit.cost
+                    yield found
+
+    def _has_the_value(self, inner: Inner, i: int) -> bool:
+        """Whether the first result of a call is as observed."""
+        call = self.observed[i]
+        assert call.results is not None
+        return replace(call, results=call.results[:1]).explained(outcome(inner, call.arguments))
 
     # Another formula in the place of an expression.
 

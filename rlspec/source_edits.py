@@ -37,7 +37,7 @@ ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mo
 
 SIGNS: dict[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
-    ast.BitOr: "|", ast.BitAnd: "&", ast.BitXor: "^",
+    ast.BitOr: "|", ast.BitAnd: "&", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>",
 }  # fmt: skip
 """How operators are written."""
 
@@ -82,12 +82,12 @@ def functions_run(inner: Inner, calls: Sequence[Arguments]) -> list[FunctionType
     return sorted(run, key=lambda function: (function.__module__, function.__code__.co_firstlineno))
 
 
-def lines_run(inner: Inner, arguments: Arguments) -> set[tuple[str, int]]:
-    """The lines of the reference that one call runs through, each with its file."""
+def lines_run(inner: Inner, arguments: Arguments, inside: str = INSIDE) -> set[tuple[str, int]]:
+    """The lines of the reference, or of the modules whose names begin otherwise, that one call runs through."""
     lines: set[tuple[str, int]] = set()
 
     def note(frame: Any, event: str, _: Any) -> Any:
-        if not frame.f_globals.get("__name__", "").startswith(INSIDE):
+        if not frame.f_globals.get("__name__", "").startswith(inside):
             return None
         lines.add((frame.f_code.co_filename, frame.f_lineno))
         return note
@@ -107,6 +107,19 @@ def _defined() -> set[FunctionType]:
     """The reference's functions: those of its modules, of its classes, and in its tables."""
     modules = [module for name, module in sys.modules.items() if name.startswith(INSIDE)]
     return {function for module in modules for value in vars(module).values() for function in _functions_in(value)}
+
+
+def functions_of(module: ModuleType, inner: Inner, calls: Sequence[Arguments]) -> list[FunctionType]:
+    """The functions of one module that an operation runs through when it is asked, in their order."""
+    own = [value for value in vars(module).values() if isinstance(value, FunctionType)]
+    lines = set().union(*(lines_run(inner, arguments, module.__name__) for arguments in calls))
+    run = [of for of in own if any(file == of.__code__.co_filename and line in _span(of) for file, line in lines)]
+    return sorted(run, key=lambda function: function.__code__.co_firstlineno)
+
+
+def _span(function: FunctionType) -> range:
+    """The lines of a function."""
+    return range(function.__code__.co_firstlineno, max(line or 0 for *_, line in function.__code__.co_lines()) + 1)
 
 
 def _functions_in(value: Any) -> Iterator[FunctionType]:
@@ -337,7 +350,7 @@ class _Change:
         before = _text(context)
         with self.place.holding(self.other):
             after = _text(self.other if context is self.place.node else context)
-        return f"`{before}` were `{after}` in the reference's {self.source.name}"
+        return f"`{before}` were `{after}` in {self.source.whose}"
 
     def is_in(self, lines: set[tuple[str, int]]) -> bool:
         """Whether one of the lines is the node's."""
@@ -347,11 +360,11 @@ class _Change:
 
     def held(self) -> str:
         """What is held fixed where nothing is differentiated through the node."""
-        return f"`{_text(self.place.node)}` in the reference's {self.source.name}"
+        return f"`{_text(self.place.node)}` in {self.source.whose}"
 
     def flow(self) -> str:
         """That nothing is differentiated through the node."""
-        return f"no derivative were taken through `{_text(self.place.node)}` in the reference's {self.source.name}"
+        return f"no derivative were taken through `{_text(self.place.node)}` in {self.source.whose}"
 
     def code(self) -> CodeType:
         """The function's code with the change.  Raises SyntaxError or ValueError where there is none."""
@@ -385,7 +398,8 @@ class _Source:
 
     def __init__(self, function: FunctionType, tree: ast.FunctionDef | ast.Lambda) -> None:
         self.function, self.tree = function, tree
-        self.name = f"`{function.__name__}`" if isinstance(tree, ast.FunctionDef) else "table"
+        name = f"`{function.__name__}`" if isinstance(tree, ast.FunctionDef) else "table"
+        self.whose = f"the reference's {name}" if function.__module__.startswith(INSIDE) else f"{name} written in arrays"
         body = tree.body if isinstance(tree, ast.FunctionDef) else [tree]
         self.places = {
             node: _Place(node, parent, field, item)
@@ -398,6 +412,8 @@ class _Source:
         if isinstance(tree, ast.FunctionDef):
             for item, statement in enumerate(tree.body):
                 self.places[statement] = _Place(statement, tree, "body", item)
+        calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+        self.calls: dict[ast.AST, ast.AST] = {keyword: call for call in calls for keyword in call.keywords}
         self.names = sorted(
             {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and self._is_local(node.id)}
         )
@@ -489,6 +505,7 @@ class _Source:
         """The largest expression around a node that is short enough to be shown."""
         while isinstance(node, ast.expr) and node in self.places:
             parent = self.places[node].parent
+            parent = self.calls.get(parent, parent)  # type: ignore[arg-type]
             if not isinstance(parent, ast.expr) or len(ast.unparse(parent)) > LONGEST:
                 break
             node = parent
@@ -591,7 +608,8 @@ def _probes_of(function: FunctionType) -> tuple[Probe, ...]:
 
 JOINED: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.Pow: operator.pow, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+    ast.Pow: operator.pow, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.BitOr: operator.or_,
+    ast.BitAnd: operator.and_, ast.BitXor: operator.xor, ast.LShift: operator.lshift, ast.RShift: operator.rshift,
 }  # fmt: skip
 
 NUMBERS = (ast.BinOp, ast.Call, ast.Name, ast.Subscript)
@@ -612,8 +630,8 @@ def _filled(text: str, node: ast.expr) -> ast.expr:
 
 
 def _otherwise_joined(node: ast.BinOp) -> Iterator[tuple[Callable[..., Any], ast.expr]]:
-    """The operands of an arithmetical operator joined by others, and the other way round."""
-    if not isinstance(node.op, ARITHMETIC):
+    """The operands of an operator joined by others, and the other way round."""
+    if type(node.op) not in JOINED:
         return
     if isinstance(node.op, ast.Div):
         one = ast.BinOp(ast.Constant(1), ast.FloorDiv(), node.right)
@@ -621,7 +639,7 @@ def _otherwise_joined(node: ast.BinOp) -> Iterator[tuple[Callable[..., Any], ast
     for kind, by in JOINED.items():
         if kind is not type(node.op) and kind not in USUAL.get(type(node.op), ()):
             yield by, ast.BinOp(node.left, kind(), node.right)
-        if kind in (ast.Pow, ast.FloorDiv, ast.Mod) or (kind in (ast.Sub, ast.Div) and kind is not type(node.op)):
+        if kind in (ast.Pow, ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift) or (kind in (ast.Sub, ast.Div) and kind is not type(node.op)):
             yield _turned(by), ast.BinOp(node.right, kind(), node.left)
 
 

@@ -1,0 +1,749 @@
+"""The operations once more, in arrays: sums in the place of recursions, axes in the place of loops, as most programs are.
+
+A mistake is said as a change of what is right, and whoever made it had arrays: a sum over the other axis, a wrong
+exponent in a table of discounts, a mask that is multiplied with.  A function here has the name of its operation, takes
+its arguments as they come, and gives the first of its results, or all of them if they are no derivatives.  What
+does not move where a loss is differentiated is ``fixed``.  A function that is not right beside the choices in force is
+left alone; the tests show that each is right beside the default ones.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy import arange, array, clip, cumsum, einsum, eye, maximum, minimum, where
+
+from .elementwise import ROOT_OF_TWO_PI, exp, expm1, fixed, log, log1p, log_softmax, sigmoid, softplus, sqrt, tanh
+from .reference.reductions import divisors, shard_divisors
+
+Array = Any
+
+# Decision processes.
+
+
+def expected_return(transition, reward, initial, policy, gamma, horizon):
+    if horizon is None:
+        moves = einsum("sa,sat->st", policy, transition)
+        visits = np.linalg.solve(eye(len(reward)) - gamma * moves.T, initial)
+        return (visits[:, None] * policy * reward).sum()
+    state, total = initial, 0
+    for step in range(horizon):
+        pairs = state[:, None] * policy
+        total = total + gamma**step * (pairs * reward).sum()
+        state = einsum("sa,sat->t", pairs, transition)
+    return total
+
+
+def state_values(transition, reward, policy, gamma, horizon):
+    paid = (policy * reward).sum(axis=1)
+    moves = einsum("sa,sat->st", policy, transition)
+    if horizon is None:
+        return np.linalg.solve(eye(len(reward)) - gamma * moves, paid)
+    values = [paid]
+    for _ in range(horizon - 1):
+        values.append(paid + gamma * moves @ values[-1])
+    return array(values[::-1])
+
+
+def action_values(transition, reward, policy, gamma, horizon):
+    if horizon is None:
+        paid = (policy * reward).sum(axis=1)
+        moves = einsum("sa,sat->st", policy, transition)
+        return reward + gamma * transition @ np.linalg.solve(eye(len(reward)) - gamma * moves, paid)
+    values = [reward]
+    for _ in range(horizon - 1):
+        values.append(reward + gamma * transition @ (policy * values[-1]).sum(axis=1))
+    return array(values[::-1])
+
+
+def occupancy(transition, initial, policy, gamma, horizon):
+    moves = einsum("sa,sat->st", policy, transition)
+    if horizon is None:
+        return np.linalg.solve(eye(len(initial)) - gamma * moves.T, initial)
+    weights = [initial]
+    for _ in range(horizon - 1):
+        weights.append(gamma * weights[-1] @ moves)
+    return array(weights)
+
+
+def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
+    policy = exp(log_softmax(logits))
+    if horizon is None:
+        values = action_values(transition, reward, policy, gamma, horizon)
+        above = values - (policy * values).sum(axis=1, keepdims=True)
+        return occupancy(transition, initial, policy, gamma, horizon)[:, None] * policy * above
+    values = action_values(transition, reward, policy, gamma, horizon)
+    above = values - (policy * values).sum(axis=2, keepdims=True)
+    return (occupancy(transition, initial, policy, gamma, horizon)[:, :, None] * policy * above).sum(axis=0)
+
+
+# Returns and advantages, as sums over the steps k that follow a step t: tables are [B, k, t].
+
+
+def discounts(gamma, steps):
+    apart = arange(steps)[:, None] - arange(steps)
+    return where(apart >= 0, gamma ** maximum(apart, 0), 0)
+
+
+def same_episode(terminated, truncated):
+    ended = terminated | truncated
+    episode = cumsum(ended, axis=1) - ended
+    return episode[:, :, None] == episode[:, None, :]
+
+
+def last_step(terminated, truncated):
+    return terminated | truncated | (arange(terminated.shape[1]) == terminated.shape[1] - 1)
+
+
+def discounted_return(rewards, gamma):
+    return rewards @ gamma ** arange(rewards.shape[1])
+
+
+def reward_to_go(rewards, gamma):
+    return rewards @ discounts(gamma, rewards.shape[1])
+
+
+def n_step_return(rewards, next_values, terminated, truncated, gamma, n):
+    steps = arange(rewards.shape[1])
+    apart = steps[:, None] - steps
+    counted = same_episode(terminated, truncated) & (apart >= 0) & (apart < n)
+    furthest = counted & (last_step(terminated, truncated)[:, :, None] | (apart == n - 1))
+    bootstraps = gamma * where(terminated, 0, next_values)
+    earned = einsum("bk,bkt->bt", rewards, counted * discounts(gamma, rewards.shape[1]))
+    return earned + einsum("bk,bkt->bt", bootstraps, furthest * discounts(gamma, rewards.shape[1]))
+
+
+def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
+    trusted = 1 - lam * ~last_step(terminated, truncated)
+    earned = rewards + gamma * trusted * where(terminated, 0, next_values)
+    weights = same_episode(terminated, truncated) * discounts(gamma * lam, rewards.shape[1])
+    return einsum("bk,bkt->bt", earned, weights)
+
+
+def td_error(rewards, values, next_values, terminated, gamma):
+    return rewards + gamma * where(terminated, 0, next_values) - values
+
+
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    errors = td_error(rewards, values, next_values, terminated, gamma)
+    weights = same_episode(terminated, truncated) * discounts(gamma * lam, rewards.shape[1])
+    return einsum("bk,bkt->bt", errors, weights)
+
+
+def products(traces, first):
+    steps = arange(traces.shape[1])
+    return np.cumprod(where(steps[:, None] >= steps + first, traces[:, :, None], 1), axis=1)
+
+
+def vtrace(
+    rewards, values, next_values, terminated, truncated, log_ratio, gamma, lam, rho_clip, c_clip,
+    advantage="paper", policy_clip="rho_clip",
+):  # fmt: skip
+    ratio = exp(log_ratio)
+    rho, c = minimum(ratio, rho_clip), minimum(ratio, c_clip)
+    weights = same_episode(terminated, truncated) * discounts(gamma * lam, rewards.shape[1])
+    weights = weights * products(np.roll(c, 1, axis=1), 1)
+    errors = rho * td_error(rewards, values, next_values, terminated, gamma)
+    targets = values + einsum("bk,bkt->bt", errors, weights)
+    following = np.roll(targets, -1, axis=1)
+    mixed = lam * following + (1 - lam) * next_values if advantage == "mixed" else following
+    weight = minimum(ratio, rho_clip if policy_clip == "rho_clip" else 1)
+    ahead = where(last_step(terminated, truncated), next_values, mixed)
+    return targets, weight * td_error(rewards, values, ahead, terminated, gamma)
+
+
+def traced(rewards, action_values, following_values, terminated, truncated, traces, gamma):
+    errors = td_error(rewards, action_values, following_values, terminated, gamma)
+    weights = same_episode(terminated, truncated) * discounts(gamma, rewards.shape[1]) * products(traces, 1)
+    return action_values + einsum("bk,bkt->bt", errors, weights)
+
+
+def retrace(rewards, action_values, next_expected_values, terminated, truncated, log_ratio, gamma, lam):
+    traces = lam * minimum(exp(log_ratio), 1)
+    return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def tree_backup(rewards, action_values, next_expected_values, terminated, truncated, probabilities, gamma, lam):
+    traces = lam * probabilities
+    return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def watkins_target(rewards, action_values, next_largest_values, terminated, truncated, greedy, gamma, lam):
+    traces = lam * greedy
+    return traced(rewards, action_values, next_largest_values, terminated, truncated, traces, gamma)
+
+
+def n_step_target(rewards, next_values, terminated, truncated, gamma):
+    return n_step_return(rewards, next_values, terminated, truncated, gamma, rewards.shape[1])[:, 0]
+
+
+def normalize_advantages(advantages, mask):
+    counted = advantages[mask]
+    if len(counted) > 1:
+        counted = (counted - counted.mean()) / (counted.std(ddof=0) + 1e-8)
+    else:
+        counted = 0 * counted
+    normalized = np.zeros_like(advantages)
+    normalized[mask] = counted
+    return normalized
+
+
+# Targets of single transitions.
+
+
+def sarsa_target(rewards, next_action_values, next_actions, terminated, truncated, gamma):
+    following = next_action_values[arange(len(rewards)), next_actions.astype(int)]
+    return rewards + gamma * (1 - terminated) * following
+
+
+def expected_sarsa_target(rewards, next_action_values, next_policy, terminated, truncated, gamma):
+    following = (next_policy * next_action_values).sum(axis=1)
+    return rewards + gamma * (1 - terminated) * following
+
+
+def q_target(rewards, next_action_values, terminated, truncated, gamma):
+    following = next_action_values.max(axis=1)
+    return rewards + gamma * (1 - terminated) * following
+
+
+def double_q_target(rewards, next_online_values, next_target_values, terminated, truncated, gamma):
+    following = next_target_values[arange(len(rewards)), next_online_values.argmax(axis=1)]
+    return rewards + gamma * (1 - terminated) * following
+
+
+def twin_q_target(rewards, next_first, next_second, terminated, truncated, gamma):
+    return rewards + gamma * (1 - terminated) * minimum(next_first, next_second)
+
+
+def soft_target(rewards, next_first, next_second, next_logp, terminated, truncated, alpha, gamma):
+    return rewards + gamma * (1 - terminated) * (minimum(next_first, next_second) - alpha * next_logp)
+
+
+def smoothed_actions(actions, noise, noise_clip, low, high):
+    return clip(actions + clip(noise, -noise_clip, noise_clip), low, high)
+
+
+def huber_loss(values, targets, delta, scale="1"):
+    error = abs(values - targets)
+    losses = where(error <= delta, error**2 / 2, delta * (error - delta / 2))
+    return losses / delta if scale == "1/delta" else losses
+
+
+def quantile_huber_loss(quantiles, target_quantiles, delta, scale="1", reduction="sum"):
+    count = quantiles.shape[1]
+    levels = (arange(count) + 0.5) / count
+    errors = target_quantiles[:, None, :] - quantiles[:, :, None]
+    size = abs(errors)
+    losses = where(size <= delta, errors**2 / 2, delta * (size - delta / 2))
+    weighted = abs(levels[:, None] - (errors < 0)) * losses
+    total = weighted.mean(axis=2).sum(axis=1)
+    total = total / delta if scale == "1/delta" else total
+    return total / count if reduction == "mean" else total
+
+
+def temperature_loss(logp, log_alpha, target_entropy, form="log_alpha"):
+    weight = log_alpha if form == "log_alpha" else exp(log_alpha)
+    return -(weight * fixed(logp + target_entropy)).mean()
+
+
+def categorical_projection(rewards, next_probabilities, terminated, truncated, v_min, v_max, gamma):
+    count = next_probabilities.shape[1]
+    atoms = v_min + (v_max - v_min) * arange(count) / (count - 1)
+    moved = rewards[:, None] + gamma * (1 - terminated[:, None]) * atoms
+    places = (clip(moved, v_min, v_max) - v_min) / (v_max - v_min) * (count - 1)
+    shares = maximum(0, 1 - abs(places[:, :, None] - arange(count)))
+    return (next_probabilities[:, :, None] * shares).sum(axis=1)
+
+
+def dueling(values, advantages, baseline="mean"):
+    if baseline == "max":
+        return values[:, None] + advantages - advantages.max(axis=1, keepdims=True)
+    return values[:, None] + advantages - advantages.mean(axis=1, keepdims=True)
+
+
+# Statistics.
+
+
+def running_moments(mean, variance, count, batch):
+    added = len(batch)
+    total = count + added
+    apart = batch.mean(axis=0) - mean
+    spread = variance * count + batch.var(axis=0) * added + apart**2 * count * added / total
+    return mean + apart * added / total, spread / total, total
+
+
+def fading_moments(mean, square, weight, batch, beta):
+    return (
+        beta * mean + (1 - beta) * batch.mean(axis=0),
+        beta * square + (1 - beta) * (batch**2).mean(axis=0),
+        beta * weight + (1 - beta),
+    )
+
+
+def normalize_observations(observations, mean, variance, eps, clip):
+    return maximum(-clip, minimum((observations - mean) / sqrt(variance + eps), clip))
+
+
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+    returns, columns = np.zeros(len(rewards)), []
+    for t in range(rewards.shape[1]):
+        returns = returns * gamma + rewards[:, t]
+        apart = returns.mean() - mean
+        total = count + len(returns)
+        spread = variance * count + returns.var() * len(returns) + apart**2 * count * len(returns) / total
+        mean, variance, count = mean + apart * len(returns) / total, spread / total, total
+        columns.append(maximum(-clip, minimum(rewards[:, t] / sqrt(variance + eps), clip)))
+        returns = returns * (1 - (terminated[:, t] | truncated[:, t]))
+    return array(columns).T
+
+
+def symlog(values):
+    return np.sign(values) * log1p(abs(values))
+
+
+def symexp(values):
+    return np.sign(values) * expm1(abs(values))
+
+
+def two_hot(values, bins):
+    inside = clip(values, bins[0], bins[-1])
+    above = clip(np.searchsorted(bins, inside), 1, len(bins) - 1)
+    share = (bins[above] - inside) / (bins[above] - bins[above - 1])
+    shares = np.zeros((len(values), len(bins)))
+    shares[arange(len(values)), above - 1] = share
+    shares[arange(len(values)), above] = 1 - share
+    return shares
+
+
+def sampling_probabilities(priorities, alpha):
+    return priorities**alpha / (priorities**alpha).sum()
+
+
+def priority_weights(probabilities, sampled, beta):
+    weights = (len(probabilities) * probabilities[sampled]) ** -beta
+    return weights / weights.max()
+
+
+# Distributions.
+
+
+def entropy(logits, legal):
+    logp = log_softmax(where(legal, logits, -np.inf))
+    return -where(legal, exp(logp) * logp, 0).sum(axis=1)
+
+
+def gaussian_logp(actions, mean, log_std):
+    z = (actions - mean) / exp(log_std)
+    return (-(z**2) / 2 - log_std - ROOT_OF_TWO_PI).sum(axis=1)
+
+
+def gaussian_entropy(log_std):
+    return (log_std + ROOT_OF_TWO_PI + 0.5).sum(axis=1)
+
+
+def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
+    variance, other = exp(2 * log_std), exp(2 * ref_log_std)
+    return (ref_log_std - log_std + (variance + (mean - ref_mean) ** 2) / (2 * other) - 0.5).sum(axis=1)
+
+
+def squashed_gaussian_logp(presquash, mean, log_std):
+    z = (presquash - mean) / exp(log_std)
+    logp = -(z**2) / 2 - log_std - ROOT_OF_TWO_PI
+    return (logp - 2 * (np.log(2) - presquash - softplus(-2 * presquash))).sum(axis=1)
+
+
+def kl_divergence(logits, ref_logits):
+    ours, theirs = log_softmax(logits), log_softmax(ref_logits)
+    return weighted(ours, ours - theirs)
+
+
+def weighted(logp, log_ratio):
+    p = exp(logp)
+    return (p * where(p > 0, log_ratio, 0)).sum(axis=1)
+
+
+def distillation_divergence(logits, teacher_logits, beta, temperature):
+    ours, theirs = log_softmax(logits / temperature), log_softmax(teacher_logits / temperature)
+    if beta == 0:
+        return weighted(theirs, theirs - ours)
+    if beta == 1:
+        return weighted(ours, ours - theirs)
+    mixed = log((1 - beta) * exp(ours) + beta * exp(theirs))
+    return beta * weighted(theirs, theirs - mixed) + (1 - beta) * weighted(ours, ours - mixed)
+
+
+# Losses of tokens: what a token's term is divided by is ``sizes``.
+
+
+def sizes(mask, reduction="token-mean", divisor=1, groups=None, **conventions):
+    of_rows = divisors(mask.tolist(), reduction, divisor=divisor, groups=groups, **conventions)
+    return np.broadcast_to(array(of_rows, dtype=float)[:, None], mask.shape)[mask]
+
+
+def limited(log_ratio, choice):
+    if choice == "as it is":
+        return log_ratio
+    most = float(choice.split()[-1])
+    return clip(log_ratio, -most, most) if choice.startswith("clamped") else minimum(log_ratio, most)
+
+
+def estimate(x, estimator):
+    if estimator == "k1":
+        return x
+    return x**2 / 2 if estimator == "k2" else exp(-x) - 1 + x
+
+
+def policy_gradient_loss(logp, advantages, mask, **reduction):
+    return -(advantages[mask] * logp[mask] / sizes(mask, **reduction)).sum()
+
+
+def kl_estimate(logp, ref_logp, estimator, clamp="none"):
+    return estimate(logp - ref_logp, estimator) if clamp == "none" else None
+
+
+def kl_loss(logp, ref_logp, old_logp, mask, estimator, form="importance weighted", clamp="none", **reduction):
+    if clamp != "none":
+        return None
+    new, ref, old = logp[mask], ref_logp[mask], old_logp[mask]
+    ratio, k = exp(new - old), estimate(new - ref, estimator)
+    followed = estimate(new - ref, "k2")
+    if form == "straight through":
+        term = fixed(k) + followed - fixed(followed)
+    elif form == "weighted straight through":
+        term = fixed(k) + fixed(ratio) * (followed - fixed(followed))
+    elif form == "plain":
+        term = k
+    else:
+        term = fixed(ratio) * k if estimator == "k2" else ratio * k
+    return (term / sizes(mask, **reduction)).sum()
+
+
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, log_ratio="as it is", **reduction):
+    gain = advantages[mask]
+    ratio = exp(limited(logp[mask] - old_logp[mask], log_ratio))
+    objective = minimum(ratio * gain, clip(ratio, 1 - clip_low, 1 + clip_high) * gain)
+    if dual_clip is not None:
+        objective = where(gain < 0, maximum(objective, dual_clip * gain), objective)
+    return -(objective / sizes(mask, **reduction)).sum()
+
+
+def value_loss(values, old_values, returns, mask, clip, factor="1", clipping="larger of both", **reduction):
+    new, old, wanted = values[mask], old_values[mask], returns[mask]
+    squares = (new - wanted) ** 2
+    if clip is not None and clipping == "square at most clip":
+        squares = minimum(squares, clip)
+    elif clip is not None:
+        near = (old + maximum(-clip, minimum(new - old, clip)) - wanted) ** 2
+        squares = near if clipping == "clipped only" else maximum(squares, near)
+    return float(factor) * (squares / sizes(mask, **reduction)).sum()
+
+
+def actor_critic_loss(
+    logp, values, entropies, returns, mask, value_coef, entropy_coef, factor="1", **reduction
+):
+    advantage = returns[mask] - values[mask]
+    policy = -fixed(advantage) * logp[mask]
+    critic = value_coef * float(factor) * advantage**2
+    return ((policy + critic - entropy_coef * entropies[mask]) / sizes(mask, **reduction)).sum()
+
+
+def approx_kl(logp, old_logp, mask, estimator="k3", **reduction):
+    return (estimate(old_logp[mask] - logp[mask], estimator) / sizes(mask, **reduction)).sum()
+
+
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high, counts="ratios outside", **reduction):
+    ratio, gain = exp(logp[mask] - old_logp[mask]), advantages[mask]
+    below, above = ratio < 1 - clip_low, ratio > 1 + clip_high
+    if counts != "ratios outside":
+        below, above = below & (gain < 0), above & (gain > 0)
+    return ((below | above) / sizes(mask, **reduction)).sum()
+
+
+def surrogate_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, ratio="token", clip="pessimistic",
+    dual_clip=None, reduction="token-mean", divisor=1, kl="k3", log_ratio="as it is", clamp="none", kl_weight="1",
+    **conventions,
+):  # fmt: skip
+    if clamp != "none":
+        return None
+    apart = where(mask, logp, 0) - where(mask, old_logp, 0)
+    gain = np.broadcast_to(advantages[:, None], mask.shape)
+    tokens = maximum(mask.sum(axis=1, keepdims=True), 1)
+    held = apart
+    if clip == "geometric":
+        held = where(gain > 0, minimum(apart, clip_high), where(gain < 0, maximum(apart, -clip_low), apart))
+    if ratio == "sequence":
+        held = held.sum(axis=1, keepdims=True) / tokens + 0 * mask
+        apart = apart.sum(axis=1, keepdims=True) / tokens + 0 * mask
+    ratios = exp(limited(held, log_ratio)) if ratio != "none" else 1 + 0 * fixed(held)
+    if clip == "weight" or ratio == "none":
+        objective = fixed(maximum(1 - clip_low, minimum(ratios, 1 + clip_high))) * gain * where(mask, logp, 0)
+    elif clip == "pessimistic":
+        objective = minimum(ratios * gain, maximum(1 - clip_low, minimum(ratios, 1 + clip_high)) * gain)
+        if dual_clip is not None:
+            objective = where(gain < 0, maximum(objective, dual_clip * gain), objective)
+    else:
+        objective = ratios * gain
+    term = -objective[mask]
+    if kl_coef != 0:
+        penalty = estimate(logp[mask] - ref_logp[mask], kl)
+        if kl_weight != "1":
+            weight = exp(limited(apart, log_ratio))[mask] if ratio != "none" else 1
+            penalty = (fixed(weight) if kl == "k2" else weight) * penalty
+        term = term + kl_coef * penalty
+    return (term / sizes(mask, reduction, divisor, groups.tolist(), **conventions)).sum()
+
+
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, reduction="mean of means", **conventions)
+
+
+def dr_grpo_loss(
+    logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length, **conventions
+):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    how = {"reduction": "mean of sums over a fixed divisor", "divisor": length}
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
+
+
+def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **conventions)
+
+
+def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, clip="weight", **conventions)
+
+
+def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    how = {"ratio": "sequence", "reduction": "mean of means"}
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
+
+
+def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    how = {"ratio": "sequence", "reduction": "mean of sums"}
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
+
+
+def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
+    tables = logp, old_logp, ref_logp, advantages, groups, mask
+    how = {"ratio": "sequence", "clip": "geometric", "reduction": "mean of means"}
+    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
+
+
+def importance_weights(logp, sampler_logp, mask, level, form, low, high, log_weight="as it is"):
+    apart = where(mask, logp - sampler_logp, 0)
+    if level == "sequence":
+        apart = apart.sum(axis=1, keepdims=True) + 0 * mask
+    elif level == "geometric":
+        apart = apart.sum(axis=1, keepdims=True) / maximum(mask.sum(axis=1, keepdims=True), 1) + 0 * mask
+    weights = exp(limited(apart, log_weight))
+    if form == "truncated":
+        weights = minimum(weights, high)
+    elif form == "clipped":
+        weights = clip(weights, low, high)
+    elif form == "masked":
+        weights = where((weights >= low) & (weights <= high), weights, 0)
+    return where(mask, weights, 0)
+
+
+def self_normalized_weights(logp, sampler_logp, mask, level, form, low, high, log_weight="as it is", count="n"):
+    weights = importance_weights(logp, sampler_logp, mask, level, form, low, high, log_weight)
+    how = "token-mean" if level == "token" else "mean of means"
+    mean = (weights[mask] / sizes(mask, how, empty_rows="left out", count=count)).sum()
+    return where(weights != 0, weights / mean, 0)
+
+
+def corrected_loss(
+    logp, old_logp, sampler_logp, advantages, mask, clip_low, clip_high, level, form, low, high,
+    log_ratio="as it is", log_weight="as it is", rejected="counted", **reduction,
+):  # fmt: skip
+    weights = importance_weights(old_logp, sampler_logp, mask, level, form, low, high, log_weight)
+    if rejected == "left out" and form == "masked":
+        mask = mask & (weights != 0)
+    gain = advantages[mask]
+    ratio = exp(limited(logp[mask] - old_logp[mask], log_ratio))
+    objective = minimum(ratio * gain, clip(ratio, 1 - clip_low, 1 + clip_high) * gain)
+    return -(weights[mask] * objective / sizes(mask, **reduction)).sum()
+
+
+def effective_sample_size(weights, mask, of="count"):
+    counted = weights[mask]
+    total, squares = counted.sum(), (counted**2).sum()
+    effective = total**2 / squares if squares else 0 * squares
+    return effective / maximum(mask.sum(), 1) if of == "share" else effective
+
+
+# Language.
+
+
+def token_logp(logits, tokens, temperature):
+    logp = log_softmax(logits / temperature)
+    return np.take_along_axis(logp, tokens[:, :, None], axis=2)[:, :, 0]
+
+
+def sequence_logp(logits, tokens, completion_mask):
+    logp = np.take_along_axis(log_softmax(logits)[:, :-1], tokens[:, 1:, None], axis=2)[:, :, 0]
+    return where(completion_mask[:, 1:], logp, 0).sum(axis=1)
+
+
+def completion_mask(tokens, prompt_length, eos, pad):
+    place = arange(tokens.shape[1])
+    answer = place >= prompt_length[:, None]
+    ends = answer & (tokens == eos)
+    before = cumsum(ends, axis=1) - ends == 0
+    later = cumsum((answer & (tokens != pad))[:, ::-1], axis=1)[:, ::-1] > 0
+    return (answer & before & where(ends.any(axis=1, keepdims=True), True, later)).astype(int)
+
+
+def token_rewards(scores, logp, ref_logp, mask, kl_coef, estimator="k1", clamp="none"):
+    x = where(mask, logp - ref_logp, 0)
+    distance = abs(x) if estimator == "abs" else estimate(x, estimator)
+    if clamp != "none":
+        most = float(clamp.split()[-1])
+        distance = clip(distance, -most, most)
+    later = cumsum(mask[:, ::-1], axis=1)[:, ::-1]
+    return where(mask, (later == 1) * scores[:, None] - kl_coef * distance, 0)
+
+
+def outcome_score(token_rewards, mask):
+    return where(mask, token_rewards, 0).sum(axis=1)
+
+
+def token_returns(token_rewards, mask, gamma):
+    number = cumsum(mask, axis=1)
+    apart = number[:, :, None] - number[:, None, :]
+    paid = where(mask, token_rewards, 0)
+    weights = where(apart >= 0, gamma ** maximum(apart, 0), 0) * mask[:, :, None]
+    return where(mask, einsum("bk,bkt->bt", paid, weights), 0)
+
+
+def token_gae(token_rewards, values, mask, gamma, lam):
+    number = cumsum(mask, axis=1)
+    apart = number[:, :, None] - number[:, None, :]
+    known = where(mask, values, 0)
+    following = einsum("bk,bkt->bt", known, (apart == 1) & mask[:, :, None])
+    errors = where(mask, token_rewards + gamma * following - values, 0)
+    weights = where(apart >= 0, (gamma * lam) ** maximum(apart, 0), 0) * mask[:, :, None]
+    return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
+
+
+def turn_sums(values, turns, mask):
+    same = (turns[:, :, None] == turns[:, None, :]) & mask[:, :, None]
+    return where(mask, einsum("bk,bkt->bt", where(mask, values, 0), same), 0)
+
+
+def aggregate(values, mask, reduction, divisor, **conventions):
+    return (values[mask] / sizes(mask, reduction, divisor, **conventions)).sum()
+
+
+def accumulate(values, mask, reduction, divisor, rows, **conventions):
+    return (values[mask] / sizes(mask, reduction, divisor, **conventions)).sum()
+
+
+def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor, **conventions):
+    told = averaged_over, weighing, reduction
+    of_rows = shard_divisors(mask.tolist(), shards.tolist(), *told, divisor=divisor, **conventions)
+    return (values / array(of_rows, dtype=float)[:, None])[mask].sum()
+
+
+# Preferences.
+
+
+def pairs(valid, reduction="mean of sums", empty_rows="left out"):
+    return float(divisors(valid[:, None].tolist(), reduction, empty_rows)[0]) if len(valid) else 1.0
+
+
+def completion_logp(token_logp, mask):
+    return where(mask, token_logp, 0).sum(axis=1)
+
+
+def dpo_loss(
+    chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, label_smoothing, valid, noise="conservative",
+    **reduction,
+):  # fmt: skip
+    margin = (chosen_logp - ref_chosen_logp) - (rejected_logp - ref_rejected_logp)
+    x = beta * margin[valid]
+    losses = (1 - label_smoothing) * softplus(-x) + label_smoothing * softplus(x)
+    if noise == "robust":
+        losses = ((1 - label_smoothing) * softplus(-x) - label_smoothing * softplus(x)) / (1 - 2 * label_smoothing)
+    return losses.sum() / pairs(valid, **reduction)
+
+
+def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid, **reduction):
+    margin = (chosen_logp - ref_chosen_logp) - (rejected_logp - ref_rejected_logp)
+    losses = (margin[valid] - 1 / (2 * tau)) ** 2
+    return losses.sum() / pairs(valid, **reduction)
+
+
+def kto_loss(logp, ref_logp, desirable, kl, beta, desirable_weight, undesirable_weight, valid, **reduction):
+    x = beta * (logp - ref_logp - kl)
+    good = desirable_weight * (1 - sigmoid(x))
+    bad = undesirable_weight * (1 - sigmoid(-x))
+    return where(desirable, good, bad)[valid].sum() / pairs(valid, **reduction)
+
+
+def orpo_loss(
+    chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid, likelihood="mean of means", **reduction
+):
+    good, bad = (chosen_logp / chosen_length)[valid], (rejected_logp / rejected_length)[valid]
+    log_odds = (good - bad) - (log(-expm1(good)) - log(-expm1(bad)))
+    preference = (lam * softplus(-log_odds)).sum() / pairs(valid, **reduction)
+    if likelihood == "token-mean":
+        return preference - chosen_logp[valid].sum() / maximum(chosen_length[valid].sum(), 1)
+    return preference - good.sum() / pairs(valid, **reduction)
+
+
+def simpo_loss(
+    chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid, target="gamma", **reduction
+):
+    margin = chosen_logp / chosen_length - rejected_logp / rejected_length
+    wanted = beta * gamma if target == "beta gamma" else gamma
+    return softplus(-(beta * margin - wanted))[valid].sum() / pairs(valid, **reduction)
+
+
+def sppo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, beta, valid, **reduction):
+    missing = (chosen_logp - ref_chosen_logp) - 1 / (2 * beta)
+    beyond = (rejected_logp - ref_rejected_logp) + 1 / (2 * beta)
+    return (missing**2 + beyond**2)[valid].sum() / pairs(valid, **reduction)
+
+
+def rpo_loss(
+    chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length, beta, alpha, valid,
+    likelihood="mean of means", **reduction,
+):  # fmt: skip
+    margin = (chosen_logp - ref_chosen_logp) - (rejected_logp - ref_rejected_logp)
+    preference = softplus(-beta * margin)[valid].sum() / pairs(valid, **reduction)
+    if likelihood == "token-mean":
+        return preference - alpha * chosen_logp[valid].sum() / maximum(chosen_length[valid].sum(), 1)
+    return preference - alpha * (chosen_logp / chosen_length)[valid].sum() / pairs(valid, **reduction)
+
+
+def overlong_penalty(lengths, max_length, buffer, factor):
+    beyond = lengths - (max_length - buffer)
+    return -factor * clip(beyond / buffer, 0, 1)
+
+
+# Groups.
+
+
+def group_advantages(rewards, groups, baseline, scale):
+    same = groups[:, None] == groups
+    size = same.sum(axis=1)
+    mean = same @ rewards / size
+    above = rewards - mean
+    spread = sqrt(same @ above**2 / maximum(size - 1, 1))
+    if baseline == "leave-one-out":
+        above = above * size / maximum(size - 1, 1)
+    return above / (where(size > 1, spread, 1) + 1e-6) if scale == "std" else above
+
+
+def reinforce_plus_plus_advantages(rewards, groups, baseline):
+    same = groups[:, None] == groups
+    above = rewards - same @ rewards / same.sum(axis=1) if baseline == "mean" else rewards
+    if len(above) < 2:
+        return 0 * above
+    return (above - above.mean()) / sqrt(above.var(ddof=1) + 1e-8)
