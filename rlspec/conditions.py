@@ -4,9 +4,9 @@ They are made from an operation's signature and one call's arguments.  They say 
 difference, and where a candidate is wrong.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,6 @@ import numpy as np
 from .spec.operations import MASKS, Operation
 
 Arguments = Mapping[str, Any]
-
-
-NAMES = (
-    "mean", "leave-one-out", "none", "std", "k1", "k2", "k3", "token", "sequence", "pessimistic", "weight", "geometric",
-    "token-mean", "mean of means", "mean of sums", "sum", "fixed divisor", "mean of sums over a fixed divisor",
-    "mean of group token-means",
-)  # fmt: skip
-"""What arguments that are names may be."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +38,21 @@ def is_number(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
-def of_a_call(operation: Operation, sample: Arguments) -> Iterator[Condition]:
-    """What is so in some calls and not in others."""
+def names_in(calls: Sequence[Arguments]) -> dict[str, list[str]]:
+    """What each argument that is a name is in some call."""
+    found: dict[str, set[str]] = {}
+    for call in calls:
+        for argument, value in call.items():
+            if isinstance(value, str):
+                found.setdefault(argument, set()).add(value)
+    return {argument: sorted(values) for argument, values in found.items()}
+
+
+def of_a_call(operation: Operation, sample: Arguments, names: Mapping[str, Sequence[str]]) -> Iterator[Condition]:
+    """What is so in some calls and not in others.
+
+    names: what each argument that is a name may be.
+    """
     for name, value in sample.items():
         if name not in operation.axes:
             continue
@@ -61,9 +66,22 @@ def of_a_call(operation: Operation, sample: Arguments) -> Iterator[Condition]:
         elif not isinstance(value, np.ndarray | str):
             yield from _of_a_scalar(name)
         elif isinstance(value, str):
-            for choice in NAMES:
+            for choice in names.get(name, ()):
                 yield _call(f"`{name}` is '{choice}'", 0.3, lambda a, n=name, c=choice: a[n] == c)
+    yield from _of_pairs_of_flags(operation, sample)
     yield from _of_sizes(operation, sample)
+
+
+def _of_pairs_of_flags(operation: Operation, sample: Arguments) -> Iterator[Condition]:
+    flags = [name for name, value in sample.items() if is_flag(value) and name not in MASKS]
+    for x, y in combinations(flags, 2):
+        if operation.axes.get(x) == operation.axes.get(y):
+            either = f"`{x}` or `{y}` is set"
+            yield _call(f"{either} everywhere", 0.6, lambda a, x=x, y=y: (a[x] | a[y]).all())
+            yield _call(f"not everywhere {either}", 0.6, lambda a, x=x, y=y: not (a[x] | a[y]).all())
+            yield _call(f"{either} somewhere", 0.6, lambda a, x=x, y=y: (a[x] | a[y]).any())
+            yield _call(f"nowhere {either}", 0.6, lambda a, x=x, y=y: not (a[x] | a[y]).any())
+            yield _call(f"`{x}` and `{y}` are both set somewhere", 0.6, lambda a, x=x, y=y: (a[x] & a[y]).any())
 
 
 def _call(words: str, cost: float, holds: Callable[[Arguments], Any]) -> Condition:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .conditions import NAMES, is_flag, is_number
+from .conditions import is_flag, is_number
 from .spec.clauses import choices_of
 from .spec.operations import MASKS, OPERATIONS, Operation
 
@@ -45,12 +45,15 @@ class Edit:
         return self.said if isinstance(self.said, str) else self.said()
 
 
-def edits_of(operation: Operation, sample: Arguments, telling: Sequence[float] = ()) -> Iterator[Edit]:
+def edits_of(
+    operation: Operation, sample: Arguments, names: Mapping[str, Sequence[str]], telling: Sequence[float] = ()
+) -> Iterator[Edit]:
     """The edits of an operation's arguments and results, made from its signature and one call's arguments.
 
-    telling: numbers that a candidate's answers often are, where they are wrong.
+    names: what each argument that is a name may be.  telling: numbers that a candidate's answers often are, where they
+    are wrong.
     """
-    yield from _argument_edits(operation, sample)
+    yield from _argument_edits(operation, sample, names)
     yield from _of_conventions(operation, sample)
     yield from _result_edits(operation, sample, telling)
     yield from _other_operations(operation)
@@ -61,7 +64,7 @@ def edits_of(operation: Operation, sample: Arguments, telling: Sequence[float] =
 Change = tuple[str, float, Callable[[Any], Any]]
 
 
-def _argument_edits(operation: Operation, sample: Arguments) -> Iterator[Edit]:
+def _argument_edits(operation: Operation, sample: Arguments, names: Mapping[str, Sequence[str]]) -> Iterator[Edit]:
     for name, value in sample.items():
         if name in operation.axes:
             for words, cost, change in _changes_of(operation.axes[name], value):
@@ -74,7 +77,7 @@ def _argument_edits(operation: Operation, sample: Arguments) -> Iterator[Edit]:
                 yield Edit(f"{words} {how}", cost + 0.5, _changing(several, change))
     yield from _between_arguments(operation, sample)
     yield from _where_flags_are(operation, sample)
-    yield from _other_names(operation, sample)
+    yield from _other_names(operation, sample, names)
 
 
 def _changes_of(axes: Sequence[str], value: Any) -> Iterator[Change]:
@@ -319,10 +322,10 @@ def _exchanging(x: str, y: str) -> Callable[[Inner], Inner]:
     return lambda inner: lambda arguments: inner({**arguments, x: arguments[y], y: arguments[x]})
 
 
-def _other_names(operation: Operation, sample: Arguments) -> Iterator[Edit]:
+def _other_names(operation: Operation, sample: Arguments, names: Mapping[str, Sequence[str]]) -> Iterator[Edit]:
     for name, value in sample.items():
         if isinstance(value, str) and name in operation.axes:
-            for other in NAMES:
+            for other in names.get(name, ()):
                 yield Edit(f"`{name}` were '{other}'", 1, _replacing(name, lambda _, other=other: other))
         elif value is not None and not isinstance(value, np.ndarray | str):
             yield Edit(f"`{name}` were None", 1, _replacing(name, lambda _: None))

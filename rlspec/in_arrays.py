@@ -1,10 +1,11 @@
-"""The operations once more, in arrays: sums in the place of recursions, axes in the place of loops, as most programs are.
+"""The operations once more, in arrays: sums in the place of recursions, axes in the place of loops.
 
 A mistake is said as a change of what is right, and whoever made it had arrays: a sum over the other axis, a wrong
 exponent in a table of discounts, a mask that is multiplied with.  A function here has the name of its operation, takes
-its arguments as they come, and gives the first of its results, or all of them if they are no derivatives.  What
-does not move where a loss is differentiated is ``fixed``.  A function that is not right beside the choices in force is
-left alone; the tests show that each is right beside the default ones.
+its arguments as they come, and gives the first of its results, or all of them if they are no derivatives; after two
+underscores there is in which way, if there are several.  What does not move where a loss is differentiated is
+``fixed``.  A function that is not right beside the choices in force, or answers None there, is left alone; the tests
+show that each is right beside the default ones.
 """
 
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy import arange, array, clip, cumsum, einsum, eye, maximum, minimum, where
 
-from .elementwise import ROOT_OF_TWO_PI, exp, expm1, fixed, log, log1p, log_softmax, sigmoid, softplus, sqrt, tanh
+from .elementwise import ROOT_OF_TWO_PI, exp, expm1, fixed, log, log1p, log_softmax, sigmoid, softplus, sqrt
+from .reference.choices import shape_of
 from .reference.reductions import divisors, shard_divisors
+from .reference.spread import SHAPES
 
 Array = Any
 
@@ -74,6 +77,20 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
     values = action_values(transition, reward, policy, gamma, horizon)
     above = values - (policy * values).sum(axis=2, keepdims=True)
     return (occupancy(transition, initial, policy, gamma, horizon)[:, :, None] * policy * above).sum(axis=0)
+
+
+def policy_gradient(logits, states, actions, rewards, mask, gamma, discounting="gamma^t", credit="reward-to-go"):
+    policy = exp(log_softmax(logits))
+    step = cumsum(mask, axis=1) - mask
+    credited = token_returns(rewards, mask, gamma)
+    if credit == "whole return":
+        credited = (where(mask, rewards, 0) * gamma**step).sum(axis=1, keepdims=True) + 0 * credited
+    elif discounting == "gamma^t":
+        credited = gamma**step * credited
+    scores = eye(logits.shape[1])[actions.astype(int)] - policy[states.astype(int)]
+    gradient = np.zeros_like(logits)
+    np.add.at(gradient, states.astype(int)[mask], (credited[:, :, None] * scores)[mask])
+    return gradient / len(rewards)
 
 
 # Returns and advantages, as sums over the steps k that follow a step t: tables are [B, k, t].
@@ -176,11 +193,22 @@ def n_step_target(rewards, next_values, terminated, truncated, gamma):
     return n_step_return(rewards, next_values, terminated, truncated, gamma, rewards.shape[1])[:, 0]
 
 
-def normalize_advantages(advantages, mask):
+def kept_from_zero(variance, eps):
+    shape, number = shape_of(eps, *SHAPES)
+    if shape == "std":
+        return sqrt(variance)
+    if shape == "std + E":
+        return sqrt(variance) + number
+    if shape == "max(std, E)":
+        return maximum(sqrt(variance), number)
+    return sqrt(variance + number) if shape == "sqrt(var + E)" else maximum(sqrt(variance), 1e-3) + 1e-6
+
+
+def normalize_advantages(advantages, mask, std="ddof=0", eps="std + 1e-8", one="zero"):
     counted = advantages[mask]
-    if len(counted) > 1:
-        counted = (counted - counted.mean()) / (counted.std(ddof=0) + 1e-8)
-    else:
+    if len(counted) > 1 and np.ptp(counted) > 0:
+        counted = (counted - counted.mean()) / kept_from_zero(counted.var(ddof=int(std[-1])), eps)
+    elif len(counted) > 1 or one == "zero":
         counted = 0 * counted
     normalized = np.zeros_like(advantages)
     normalized[mask] = counted
@@ -234,8 +262,8 @@ def quantile_huber_loss(quantiles, target_quantiles, delta, scale="1", reduction
     errors = target_quantiles[:, None, :] - quantiles[:, :, None]
     size = abs(errors)
     losses = where(size <= delta, errors**2 / 2, delta * (size - delta / 2))
-    weighted = abs(levels[:, None] - (errors < 0)) * losses
-    total = weighted.mean(axis=2).sum(axis=1)
+    weights = where(errors < 0, 1 - levels[:, None], levels[:, None])
+    total = (weights * losses).mean(axis=2).sum(axis=1)
     total = total / delta if scale == "1/delta" else total
     return total / count if reduction == "mean" else total
 
@@ -279,11 +307,17 @@ def fading_moments(mean, square, weight, batch, beta):
     )
 
 
-def normalize_observations(observations, mean, variance, eps, clip):
-    return maximum(-clip, minimum((observations - mean) / sqrt(variance + eps), clip))
+def scaled_by(variance, eps, scale):
+    if scale == "std + eps":
+        return sqrt(variance) + eps
+    return maximum(sqrt(variance), eps) if scale == "max(std, eps)" else sqrt(variance + eps)
 
 
-def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip):
+def normalize_observations(observations, mean, variance, eps, clip, scale="sqrt(var + eps)"):
+    return maximum(-clip, minimum((observations - mean) / scaled_by(variance, eps, scale), clip))
+
+
+def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count, eps, clip, scale="sqrt(var + eps)"):
     returns, columns = np.zeros(len(rewards)), []
     for t in range(rewards.shape[1]):
         returns = returns * gamma + rewards[:, t]
@@ -291,7 +325,7 @@ def scaled_rewards(rewards, terminated, truncated, gamma, mean, variance, count,
         total = count + len(returns)
         spread = variance * count + returns.var() * len(returns) + apart**2 * count * len(returns) / total
         mean, variance, count = mean + apart * len(returns) / total, spread / total, total
-        columns.append(maximum(-clip, minimum(rewards[:, t] / sqrt(variance + eps), clip)))
+        columns.append(maximum(-clip, minimum(rewards[:, t] / scaled_by(variance, eps, scale), clip)))
         returns = returns * (1 - (terminated[:, t] | truncated[:, t]))
     return array(columns).T
 
@@ -304,10 +338,11 @@ def symexp(values):
     return np.sign(values) * expm1(abs(values))
 
 
-def two_hot(values, bins):
+def two_hot(values, bins, gap="gap"):
+    guard = 0 if gap == "gap" else float(gap.split()[-1])
     inside = clip(values, bins[0], bins[-1])
     above = clip(np.searchsorted(bins, inside), 1, len(bins) - 1)
-    share = (bins[above] - inside) / (bins[above] - bins[above - 1])
+    share = (bins[above] - inside) / (bins[above] - bins[above - 1] + where(inside == bins[above - 1], 0, guard))
     shares = np.zeros((len(values), len(bins)))
     shares[arange(len(values)), above - 1] = share
     shares[arange(len(values)), above] = 1 - share
@@ -316,6 +351,10 @@ def two_hot(values, bins):
 
 def sampling_probabilities(priorities, alpha):
     return priorities**alpha / (priorities**alpha).sum()
+
+
+def sampling_probabilities__by_logarithms(priorities, alpha):
+    return exp(log_softmax(alpha * log(priorities)))
 
 
 def priority_weights(probabilities, sampled, beta):
@@ -361,14 +400,33 @@ def weighted(logp, log_ratio):
     return (p * where(p > 0, log_ratio, 0)).sum(axis=1)
 
 
-def distillation_divergence(logits, teacher_logits, beta, temperature):
+def distillation_divergence(logits, teacher_logits, beta, temperature, weights="paper", scale="1"):
+    if scale != "1":
+        return temperature**2 * distillation_divergence(logits, teacher_logits, beta, temperature, weights)
     ours, theirs = log_softmax(logits / temperature), log_softmax(teacher_logits / temperature)
     if beta == 0:
         return weighted(theirs, theirs - ours)
     if beta == 1:
         return weighted(ours, ours - theirs)
     mixed = log((1 - beta) * exp(ours) + beta * exp(theirs))
+    if weights == "exchanged":
+        return (1 - beta) * weighted(theirs, theirs - mixed) + beta * weighted(ours, ours - mixed)
     return beta * weighted(theirs, theirs - mixed) + (1 - beta) * weighted(ours, ours - mixed)
+
+
+def topk_divergence(logits, teacher_logits, k, direction, tail, negative="as it is"):
+    logp, teacher = log_softmax(logits), log_softmax(teacher_logits)
+    kept = np.argsort(-teacher_logits, axis=1, kind="stable")[:, :k]
+    ours, theirs = np.take_along_axis(logp, kept, axis=1), np.take_along_axis(teacher, kept, axis=1)
+    if tail == "renormalized":
+        ours, theirs = log_softmax(ours), log_softmax(theirs)
+    elif tail == "bucket" and k < logits.shape[1]:
+        rest = np.argsort(-teacher_logits, axis=1, kind="stable")[:, k:]
+        left = log(exp(np.take_along_axis(logp, rest, axis=1)).sum(axis=1, keepdims=True))
+        other = log(exp(np.take_along_axis(teacher, rest, axis=1)).sum(axis=1, keepdims=True))
+        ours, theirs = np.concatenate([ours, left], axis=1), np.concatenate([theirs, other], axis=1)
+    found = weighted(theirs, theirs - ours) if direction == "forward" else weighted(ours, ours - theirs)
+    return maximum(found, 0) if negative == "0" else found
 
 
 # Losses of tokens: what a token's term is divided by is ``sizes``.
@@ -437,9 +495,7 @@ def value_loss(values, old_values, returns, mask, clip, factor="1", clipping="la
     return float(factor) * (squares / sizes(mask, **reduction)).sum()
 
 
-def actor_critic_loss(
-    logp, values, entropies, returns, mask, value_coef, entropy_coef, factor="1", **reduction
-):
+def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entropy_coef, factor="1", **reduction):
     advantage = returns[mask] - values[mask]
     policy = -fixed(advantage) * logp[mask]
     critic = value_coef * float(factor) * advantage**2
@@ -570,10 +626,24 @@ def corrected_loss(
     return -(weights[mask] * objective / sizes(mask, **reduction)).sum()
 
 
-def effective_sample_size(weights, mask, of="count"):
+def effective_sample_size(weights, mask, of="count", eps="mean", count="n"):
+    if count != "n":
+        return None
+    counted, number = weights[mask], maximum(mask.sum(), 1)
+    if not counted.any():
+        return 0.0
+    mean = counted.mean() + (0 if eps == "mean" else float(eps.split()[-1]))
+    share = mean**2 / (counted**2).mean()
+    return share if of == "share" else number * share
+
+
+def effective_sample_size__by_sums(weights, mask, of="count", eps="mean", count="n"):
+    if count != "n" or eps != "mean":
+        return None
     counted = weights[mask]
-    total, squares = counted.sum(), (counted**2).sum()
-    effective = total**2 / squares if squares else 0 * squares
+    if not counted.any():
+        return 0.0
+    effective = counted.sum() ** 2 / (counted**2).sum()
     return effective / maximum(mask.sum(), 1) if of == "share" else effective
 
 
@@ -634,6 +704,30 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 def turn_sums(values, turns, mask):
     same = (turns[:, :, None] == turns[:, None, :]) & mask[:, :, None]
     return where(mask, einsum("bk,bkt->bt", where(mask, values, 0), same), 0)
+
+
+def turn_numbers(turns, mask):
+    steps = arange(turns.shape[1])
+    same = (turns[:, :, None] == turns[:, None, :]) & mask[:, :, None] & mask[:, None, :]
+    first = mask & ~(same & (steps[:, None] < steps)).any(axis=1)
+    number = cumsum(first, axis=1)
+    return first, number[:, :, None] - number[:, None, :]
+
+
+def turn_returns(token_rewards, turns, mask, gamma):
+    _, apart = turn_numbers(turns, mask)
+    weights = where(apart >= 0, gamma ** maximum(apart, 0), 0) * mask[:, :, None]
+    return where(mask, einsum("bk,bkt->bt", where(mask, token_rewards, 0), weights), 0)
+
+
+def turn_gae(token_rewards, values, turns, mask, gamma, lam):
+    first, apart = turn_numbers(turns, mask)
+    known = where(first, values, 0)
+    earned = einsum("bk,bkt->bt", where(mask, token_rewards, 0), (apart == 0) & mask[:, :, None])
+    following = einsum("bk,bkt->bt", known, apart == 1)
+    errors = where(first, earned + gamma * following - known, 0)
+    weights = where(apart >= 0, (gamma * lam) ** maximum(apart, 0), 0)
+    return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
 
 
 def aggregate(values, mask, reduction, divisor, **conventions):
@@ -730,20 +824,28 @@ def overlong_penalty(lengths, max_length, buffer, factor):
 # Groups.
 
 
-def group_advantages(rewards, groups, baseline, scale):
+def group_advantages(
+    rewards, groups, baseline, scale, std="ddof=1", eps="std + 1e-6", spread="of the group", alone="zero",
+    alone_left_out="zero",
+):  # fmt: skip
+    if spread != "of the group":
+        return None
     same = groups[:, None] == groups
     size = same.sum(axis=1)
-    mean = same @ rewards / size
-    above = rewards - mean
-    spread = sqrt(same @ above**2 / maximum(size - 1, 1))
+    above = rewards - same @ rewards / size
+    variance = where(size > 1, same @ above**2 / maximum(size - int(std[-1]), 1), 1)
     if baseline == "leave-one-out":
         above = above * size / maximum(size - 1, 1)
-    return above / (where(size > 1, spread, 1) + 1e-6) if scale == "std" else above
+    if (alone if baseline == "mean" else alone_left_out) != "zero":
+        above = where(size > 1, above, rewards)
+    return where(above == 0, 0, above / kept_from_zero(variance, eps)) if scale == "std" else above
 
 
-def reinforce_plus_plus_advantages(rewards, groups, baseline):
+def reinforce_plus_plus_advantages(rewards, groups, baseline, std="ddof=1", eps="sqrt(var + 1e-8)", alone="zero"):
     same = groups[:, None] == groups
     above = rewards - same @ rewards / same.sum(axis=1) if baseline == "mean" else rewards
-    if len(above) < 2:
+    if alone != "zero" and baseline == "mean":
+        above = where(same.sum(axis=1) > 1, above, rewards)
+    if len(above) < 2 or np.ptp(above) == 0:
         return 0 * above
-    return (above - above.mean()) / sqrt(above.var(ddof=1) + 1e-8)
+    return (above - above.mean()) / kept_from_zero(above.var(ddof=int(std[-1])), eps)

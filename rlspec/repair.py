@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .behaviour import Asked, same
-from .conditions import Condition, is_flag, is_number, of_a_call, of_places, spread
+from .conditions import Condition, is_flag, is_number, names_in, of_a_call, of_places, spread
 from .derivatives import OF_IEEE, as_ieee, close, differentiated, has_derivatives
 from .edits import FAILURE, RESULT, SOURCE, Arguments, Edit, Inner, Results, counts_of, edits_of, of_one_result
 from .formulas import FEWEST, JOINED, formulas
@@ -246,8 +246,8 @@ class Repair:
     deadline: Deadline
     base: tuple[Edit, ...] = ()
     """Edits that are made already."""
-    in_arrays: InArrays | None = None
-    """The operation written in arrays, if it is right beside the choices in force."""
+    in_arrays: Sequence[InArrays] = ()
+    """The ways in which the operation is written in arrays that are right beside the choices in force."""
     _known: dict[tuple[Edit, int], Results | None] = field(default_factory=dict)
     """What came of single edits in the first call."""
     _rights: list[Results | None] = field(init=False)
@@ -283,20 +283,20 @@ class Repair:
                 )
                 for call, arguments in zip(asked, named, strict=True)
             ]
-            sample = _sample(named)
+            sample, names = _sample(named), names_in(named)
             run = functions_run(inner, [call.arguments for call in observed[:12]])
             edits = [
-                *edits_of(operation, sample, _telling(inner, observed)),
+                *edits_of(operation, sample, names, _telling(inner, observed)),
                 *_measured(operation, inner, observed),
                 *source_edits(run),
             ]
-            in_arrays = InArrays.of(operation, named)
-        conditions = [*of_a_call(operation, sample), *of_places(operation, sample)]
+            in_arrays = InArrays.all_of(operation, named)
+        conditions = [*of_a_call(operation, sample, names), *of_places(operation, sample)]
         search = cls(
             operation, inner, observed, sorted(edits, key=lambda edit: edit.cost),
             sorted(conditions, key=lambda condition: condition.cost), run, deadline,
         )  # fmt: skip
-        return replace(search, in_arrays=in_arrays) if in_arrays and search.agrees(in_arrays.inner) else search
+        return replace(search, in_arrays=[form for form in in_arrays if search.agrees(form.inner)])
 
     def agrees(self, inner: Inner) -> bool:
         """Whether another form of the operation has the right results, or the first of them, but for a few calls."""
@@ -341,7 +341,9 @@ class Repair:
     @cached_property
     def _single(self) -> list[Explanation]:
         with self.deadline.running():
-            found = self._singles() or list(self._by_arrays())
+            found = self._singles()
+            for form in self.in_arrays:
+                found = found or list(self._by_arrays(form))
             if not found and self._may_follow:
                 found = list(self._following(self.of_the_value.single()))
         explained = [Explanation((*self.base, edit)) for edit in found]
@@ -379,10 +381,9 @@ class Repair:
 
     # The same operation, written in arrays.
 
-    def _by_arrays(self) -> Iterator[Edit]:
+    def _by_arrays(self, form: InArrays) -> Iterator[Edit]:
         """The plainest changes of the operation as it is written in arrays that explain all that was observed."""
-        form = self.in_arrays
-        if form is None or self.first is None or any(edit.stage == SOURCE for edit in self.base):
+        if self.first is None or any(edit.stage == SOURCE for edit in self.base):
             return
         derived = has_derivatives(form.operation) and len(self.operation.results) > 1
         if derived and (self.base or self.of_the_value.wrong):

@@ -399,7 +399,9 @@ class _Source:
     def __init__(self, function: FunctionType, tree: ast.FunctionDef | ast.Lambda) -> None:
         self.function, self.tree = function, tree
         name = f"`{function.__name__}`" if isinstance(tree, ast.FunctionDef) else "table"
-        self.whose = f"the reference's {name}" if function.__module__.startswith(INSIDE) else f"{name} written in arrays"
+        self.whose = (
+            f"the reference's {name}" if function.__module__.startswith(INSIDE) else f"{name} written in arrays"
+        )
         body = tree.body if isinstance(tree, ast.FunctionDef) else [tree]
         self.places = {
             node: _Place(node, parent, field, item)
@@ -639,7 +641,9 @@ def _otherwise_joined(node: ast.BinOp) -> Iterator[tuple[Callable[..., Any], ast
     for kind, by in JOINED.items():
         if kind is not type(node.op) and kind not in USUAL.get(type(node.op), ()):
             yield by, ast.BinOp(node.left, kind(), node.right)
-        if kind in (ast.Pow, ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift) or (kind in (ast.Sub, ast.Div) and kind is not type(node.op)):
+        if kind in (ast.Pow, ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift) or (
+            kind in (ast.Sub, ast.Div) and kind is not type(node.op)
+        ):
             yield _turned(by), ast.BinOp(node.right, kind(), node.left)
 
 

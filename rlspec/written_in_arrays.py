@@ -1,13 +1,13 @@
 """Edits of an operation as it is written in arrays: the search of the same kind, in formulas of another form."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from . import in_arrays
-from .derivatives import differentiated, has_derivatives
+from .derivatives import Traced, differentiated, has_derivatives
 from .edits import SOURCE, Arguments, Edit, Inner, Results
 from .source_edits import functions_of, lines_run, source_edits
 from .spec.operations import MASKS, Operation
@@ -32,14 +32,17 @@ class InArrays:
     edits: Sequence[Edit]
 
     @classmethod
-    def of(cls, operation: Operation, calls: Sequence[Arguments]) -> "InArrays | None":
-        """It, if the operation is written so."""
-        function = getattr(in_arrays, operation.name, None)
-        if function is None:
-            return None
+    def all_of(cls, operation: Operation, calls: Sequence[Arguments]) -> "list[InArrays]":
+        """It, in each way in which it is written."""
+        names = [name for name in vars(in_arrays) if name.partition("__")[0] == operation.name]
+        return [cls.of(operation, getattr(in_arrays, name), calls) for name in names]
+
+    @classmethod
+    def of(cls, operation: Operation, function: Callable[..., Any], calls: Sequence[Arguments]) -> "InArrays":
+        """It, by the function that it is."""
 
         def inner(arguments: Arguments) -> Results:
-            named = {name: _flags(name, value) for name, value in arguments.items()}
+            named = {name: _as_array(name, value) for name, value in arguments.items()}
             given = [named.pop(name) for name in operation.parameters]
             answer = function(*given, **named)
             return _shaped(operation, given, answer if isinstance(answer, tuple) else (answer,))
@@ -76,5 +79,8 @@ def _shaped(operation: Operation, given: Sequence[Any], answer: Sequence[Any]) -
     return results
 
 
-def _flags(name: str, value: Any) -> Any:
+def _as_array(name: str, value: Any) -> Any:
+    """An argument as arrays are computed with: flags as truth values, a number that is traced as an array of it."""
+    if isinstance(value, Traced):
+        return np.array(value, dtype=object)
     return value.astype(bool) if name in FLAGS and isinstance(value, np.ndarray) else value
