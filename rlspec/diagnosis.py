@@ -15,7 +15,7 @@ from .candidates import reference
 from .conventions import drawn
 from .edits import SOURCE, Inner
 from .faults import Fault, museum, right
-from .kinds import kind
+from .kinds import NOT_FINITE, Kind, kind
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
@@ -53,12 +53,6 @@ IMPRECISE = "M-OPS-4"
 IN_VAIN = 2
 """After how many searches of one operation that explain nothing no further one is made."""
 
-NOT_FINITE = (
-    "it is right where all numbers are finite; NaN or infinity among the arguments gets into the answer, as it does "
-    "where it is multiplied by 0"
-)
-"""What kind of thing is wrong with an answer that is NaN only where an argument is not finite."""
-
 Stack = tuple[Fault, ...]
 """Faults of one operation, the outer ones around the inner: each of them but the last calls what is right."""
 
@@ -75,7 +69,7 @@ class Mistake:
     """The plainest edit, or edits, of what is right that do what the candidate does."""
     answers: Inner | None = field(default=None, repr=False, compare=False)
     """What is right with these edits, as a function of the arguments by name."""
-    kind: str = ""
+    kind: Kind | None = None
     """What kind of thing is wrong, where nothing explains it."""
     stack: Stack = field(default=(), repr=False, compare=False)
     """The museum's in the order in which they stand around each other, if it is not that in which they are said."""
@@ -90,7 +84,7 @@ class Mistake:
         """What is wrong, in a sentence."""
         if self.explanation:
             return str(self.explanation)
-        return self.kind or " ".join(fault.effect for fault in self.faults)
+        return self.kind.words if self.kind else " ".join(fault.effect for fault in self.faults)
 
     def as_json(self) -> dict[str, Any]:
         """What is known of it."""
@@ -103,6 +97,7 @@ class Mistake:
                 for fault in self.faults
             ],
         }
+        found |= {"numbers": self.kind.numbers} if self.kind else {}
         return found | ({"conventions": self.conventions} if self.conventions else {})
 
 
@@ -284,7 +279,7 @@ class Diagnosis:
         """The first choice of each convention of the operation."""
         return {name: of[0] for name, of in conventions_of(self.operation.name).items()}
 
-    def _kind(self, calls: Sequence[Asked]) -> str:
+    def _kind(self, calls: Sequence[Asked]) -> Kind:
         """What kind of thing is wrong."""
         return kind(self.candidate, self.operation, self._repair(calls, self.precisions[-1]), calls)
 

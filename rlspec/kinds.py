@@ -1,6 +1,7 @@
 """What kind of thing is wrong, where no edit of what is right explains it, from comparing answers with right ones."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +16,24 @@ FEW = 3
 """How many wrong calls a pattern has to be seen in, to be said."""
 
 
-def kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequence[Asked]) -> str:
-    """What is wrong and where, in one sentence.
+@dataclass(frozen=True)
+class Kind:
+    """What kind of thing is wrong, and where, in one sentence."""
+
+    words: str
+    numbers: bool = False
+    """Whether it is numbers that are wrong, so that there might be a formula that has them, and none was found."""
+
+
+NOT_FINITE = Kind(
+    "it is right where all numbers are finite; NaN or infinity among the arguments gets into the answer, as it does "
+    "where it is multiplied by 0"
+)
+"""An answer is NaN only where an argument is not finite."""
+
+
+def kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequence[Asked]) -> Kind:
+    """What kind of thing is wrong.
 
     repair: the search that found no explanation.  asked: the calls that it looked at, in the same order.
     """
@@ -24,22 +41,21 @@ def kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequ
         return _kind(candidate, operation, repair, asked)
 
 
-def _kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequence[Asked]) -> str:
+def _kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequence[Asked]) -> Kind:
     wrong = [asked[i] for i in repair.wrong]
     if not wrong:
-        return "nothing is wrong in fresh calls: what is wrong shows in few inputs"
+        return Kind("nothing is wrong in fresh calls: what is wrong shows in few inputs")
     if not _repeats(candidate, operation, wrong[0]):
-        return "it gives another answer when it is asked the same again"
+        return Kind("it gives another answer when it is asked the same again")
     failing = [call for call in wrong if call.answered.results is None]
     if len(failing) == len(wrong):
-        return (
-            f"it {repair.observed[repair.wrong[0]].failure}{_in_which(repair, repair.wrong)}; what it answers is right"
-        )
+        failure = repair.observed[repair.wrong[0]].failure
+        return Kind(f"it {failure}{_in_which(repair, repair.wrong)}; what it answers is right")
     written = {name for call in wrong for name in call.answered.modified}
     if written:
-        return f"it writes to {_listed(sorted(written))}"
-    return "; ".join([f"{_how(repair, operation)}{_in_which(repair, repair.wrong) or _where(repair, operation)}",
-                      *_rows(candidate, operation, wrong)])  # fmt: skip
+        return Kind(f"it writes to {_listed(sorted(written))}")
+    where = _in_which(repair, repair.wrong) or _where(repair, operation)
+    return Kind("; ".join([f"{_how(repair, operation)}{where}", *_rows(candidate, operation, wrong)]), numbers=True)
 
 
 def _repeats(candidate: Candidate, operation: Operation, call: Asked) -> bool:

@@ -1,7 +1,8 @@
 """Lines of a page that fit the terminal; nothing heavy is imported here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
+from typing import Any
 
 from .first_look import Finding
 from .spec.operations import OPERATIONS
@@ -24,8 +25,18 @@ def wrapped(width: int, text: str, start: str = "", style: str = "", hanging: st
 def sentence(text: str) -> str:
     """The text with a full stop, and a capital letter where it does not begin with a name of code."""
     text = text if text.endswith((".", "?", "!")) else f"{text}."
-    first = text.split()[0]
+    first = text.partition(" ")[0]
     return text if first in OPERATIONS or "`" in first or "_" in first else text[:1].upper() + text[1:]
+
+
+UNKNOWN = "No known mistake, and no small change of what is right, does the same."
+"""Said where numbers are wrong and nothing was found that has them."""
+
+
+def unexplained(mistake: Mapping[str, Any]) -> str:
+    """What kind of thing is wrong, by a record's mistake that nothing explains."""
+    words = sentence(mistake["words"])
+    return f"{words} {UNKNOWN}" if mistake.get("numbers", True) else words
 
 
 def several(number: int, noun: str) -> str:

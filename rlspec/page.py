@@ -11,7 +11,7 @@ import pytest
 from . import report
 from .first_look import Looked
 from .harness import FOLDER, LOOKED, MODULE, TRIAL, Trial
-from .lines import MARGIN, Line, sentence, several, wrapped
+from .lines import MARGIN, Line, sentence, several, unexplained, wrapped
 from .options import drawn_in_words
 from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
@@ -196,8 +196,7 @@ class Page:
         if not first["explained"]:
             if "expected" not in block.plainest.evidence:  # the message says more
                 return [sentence(block.plainest.message)]
-            unknown = "No known mistake, and no small change of what is right, does the same."
-            return [f"{sentence(first['words'])} {unknown}"]
+            return [unexplained(first)]
         if not first["edited"]:
             known = "a known mistake"
             return [f"{one['slug']}, {known}{self._places([one])}. {one['effect']}" for one in first["faults"]]

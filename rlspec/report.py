@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .corpus import Stored
+from .lines import unexplained
 from .properties.checking import Call, Violation, show
 from .spec.clauses import CHAPTERS, clauses
 from .verdicts import FORMULAS, Outcome, Verdict, counted, missing, operation_of
@@ -80,7 +81,7 @@ def diagnosis(evidence: Mapping[str, Any], links: bool = True) -> list[str]:
 def _said(mistake: Mapping[str, Any], links: bool) -> str:
     """One mistake in a sentence, with the museum's faults that do the same."""
     if not mistake["explained"]:
-        return f"no known mistake, and no small change of what is right, does the same: {mistake['words']}"
+        return unexplained(mistake)
     known = " and ".join(_named(fault, links) for fault in mistake["faults"])
     if not mistake["edited"]:
         return f"behaves exactly like {known}{beside(mistake)}"

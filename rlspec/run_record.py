@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .lines import sentence, unexplained
 from .spec.clauses import clauses
 from .verdicts import VERDICTS, Outcome, Verdict, by_operation, stale
 
@@ -206,19 +207,13 @@ def _mistakes(group: tuple[Violation, ...]) -> list[Mistake]:
     said = next(iter(shown.get("diagnosis", [])), None)
     if not said or not shown.keys() & {"expected", "actual"} or (not said["explained"] and "expected" not in shown):
         words = shown.get("message", "")
-        return [Mistake(whole.operation, _sentence(words), (), group)]
+        return [Mistake(whole.operation, sentence(words), (), group)]
     if not said["explained"]:
-        unknown = "No known mistake, and no small change of what is right, does the same."
-        return [Mistake(whole.operation, f"{_sentence(said['words'])} {unknown}", (), group)]
+        return [Mistake(whole.operation, unexplained(said), (), group)]
     if said["edited"]:
         exactly = "It behaves exactly " if said["words"].startswith("as if") else ""
-        return [Mistake(whole.operation, _sentence(exactly + said["words"]), tuple(said["faults"]), group)]
-    return [Mistake(whole.operation, _sentence(one["effect"]), (one,), group) for one in said["faults"]]
-
-
-def _sentence(text: str) -> str:
-    text = text.rstrip()
-    return text if text.endswith((".", "?", "!")) else f"{text}."
+        return [Mistake(whole.operation, sentence(exactly + said["words"]), tuple(said["faults"]), group)]
+    return [Mistake(whole.operation, sentence(one["effect"]), (one,), group) for one in said["faults"]]
 
 
 def written(

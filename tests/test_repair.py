@@ -206,7 +206,7 @@ def test_where_nothing_explains_a_mistake_its_kind_is_said(words):
         return KINDS[words](reference.gae(*arguments), arguments)
 
     mistake = said_of("gae", gae)
-    assert words in mistake.kind
+    assert words in mistake.kind.words
     assert not mistake.faults
 
 
@@ -215,7 +215,7 @@ def test_which_result_is_wrong_is_said():
         loss, chosen, rejected = reference.dpo_loss(*arguments)
         return loss, chosen + np.sin(1 + 9 * rejected), rejected
 
-    assert said_of("dpo_loss", dpo_loss).kind.startswith("`d_chosen` is wrong, and `loss` and `d_rejected` right")
+    assert said_of("dpo_loss", dpo_loss).words.startswith("`d_chosen` is wrong, and `loss` and `d_rejected` right")
 
 
 def test_an_expression_that_no_small_edit_makes_wrong_is_given_as_a_formula():

@@ -1,0 +1,69 @@
+"""The operations as they are written in arrays are right, and a mistake that is made with axes is said with axes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rlspec import in_arrays
+from rlspec.candidate import Candidate
+from rlspec.candidates import reference
+from rlspec.conventions import drawn
+from rlspec.diagnosis import Diagnosis
+from rlspec.properties.checking import DOUBLE, Call
+from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
+from rlspec.repair import AGREEING
+from rlspec.spec.operations import OPERATIONS
+from rlspec.written_in_arrays import InArrays
+
+WRITTEN = [name for name in vars(in_arrays) if name.partition("__")[0] in OPERATIONS]
+
+
+def as_written(name, question):
+    """What the operation answers as it is written in arrays, as many results as it gives."""
+    operation = question.operation
+    form = InArrays.of(operation, getattr(in_arrays, name), [])
+    with np.errstate(all="ignore"):
+        return form.inner(dict(zip(operation.parameters, question.arguments, strict=True)))
+
+
+def agrees(name, question):
+    """Whether that is what the reference answers, up to so many roundings."""
+    operation = question.operation
+    with np.errstate(all="ignore"):
+        right = getattr(reference, operation.name)(*question.arguments)
+    right = right if isinstance(right, tuple) else (right,)
+    slack = 4 * question.roundings * float(np.max(question.magnitude)) * float(DOUBLE)
+    pairs = zip(as_written(name, question), right, strict=False)
+    return all(np.allclose(mine, its, rtol=1e-9, atol=slack, equal_nan=True) for mine, its in pairs)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_operation_written_in_arrays_is_right_in_all_plain_questions_and_in_most_others(name):
+    operation = name.partition("__")[0]
+    assert all(agrees(name, question) for question in drawn(PLAIN_QUESTIONS[operation], 20))
+    others = [agrees(name, question) for question in drawn(QUESTIONS[operation], 20)]
+    assert sum(others) >= AGREEING * len(others)
+
+
+def said_of(operation, implementation):
+    """What the diagnosis says of a wrong implementation."""
+    candidate = Candidate(SimpleNamespace(**{operation: implementation}), "another")
+    call = Call(OPERATIONS[operation], drawn(PLAIN_QUESTIONS[operation], 20)[0].arguments)
+    [mistake, *_] = Diagnosis(candidate, operation).mistakes(call)
+    return mistake.words
+
+
+def test_a_reduction_over_the_other_axis_is_said():
+    def dueling(values, advantages):
+        return values[:, None] + advantages - advantages.mean(axis=0, keepdims=True)
+
+    assert "- advantages.mean(axis=0, keepdims=True)` in `dueling` written in arrays" in said_of("dueling", dueling)
+
+
+def test_a_wrong_exponent_of_a_sum_is_said():
+    def reward_to_go(rewards, gamma):
+        exponents = np.arange(rewards.shape[1])[:, None] * np.arange(rewards.shape[1])
+        return rewards @ np.where(exponents >= 0, gamma**exponents, 0)
+
+    assert "`discounts` written in arrays" in said_of("reward_to_go", reward_to_go)
