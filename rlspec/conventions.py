@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache, lru_cache, partial
-from itertools import islice, product
+from itertools import chain, islice, product
 from math import ceil, floor, inf, log10, nextafter
 from typing import Any
 
@@ -520,12 +520,16 @@ def _best(candidate: Candidate, operation: str, answered: list[Answered], roundo
     return min(left, key=fails)
 
 
-@cache
 def drawn(questions: st.SearchStrategy[Question], count: int, which: int = 0) -> tuple[Question, ...]:
-    """So many questions, the same ones everywhere; which: others with another number.
+    """So many questions, the same ones everywhere; which: others with another number."""
+    lots = (_drawn_at_once(questions, min(count - begin, AT_ONCE), which + 100 * place)
+            for place, begin in enumerate(range(0, count, AT_ONCE)))  # fmt: skip
+    return tuple(chain.from_iterable(lots))
 
-    Hypothesis draws them all at once: drawn one by one, half of them are small changes of others.
-    """
+
+@cache
+def _drawn_at_once(questions: st.SearchStrategy[Question], count: int, which: int) -> tuple[Question, ...]:
+    """So many questions, drawn all at once: drawn one by one, half of them are small changes of others."""
     found: list[list[Question]] = []
 
     @seed(which)
@@ -536,11 +540,10 @@ def drawn(questions: st.SearchStrategy[Question], count: int, which: int = 0) ->
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(questions, min_size=min(count, AT_ONCE), max_size=min(count, AT_ONCE)))
+    @given(st.lists(questions, min_size=count, max_size=count))
     def draw(several: list[Question]) -> None:
         found.append(several)
 
     with same_everywhere():
         draw()
-    rest = drawn(questions, count - AT_ONCE, which + 100) if count > AT_ONCE else ()
-    return *found[-1], *rest
+    return tuple(found[-1])

@@ -34,6 +34,9 @@ CURVED, BLURRED = 1e-5, 1e-9
 DIGITS = 1e-10
 """By how much such derivatives may be off beside rounding, relative to the largest number in sight."""
 
+SMALL = 60
+"""Of how many numbers derivatives are looked at while an explanation is sought: each takes its time."""
+
 ROUNDER = 64
 """How many times as far as the reference's own formula differentiation may be off by rounding."""
 
@@ -291,9 +294,30 @@ def differentiated(operation: Operation, changed: Callable[[Inner], Inner], word
     return Edit(words, cost, around, RESULT, follows=True)
 
 
+class Searching:
+    """Whether an explanation is sought: then a call of many numbers is not differentiated, and any derivative fits."""
+
+    def __init__(self) -> None:
+        self.on = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """While it lasts, it is so."""
+        before, self.on = self.on, True
+        try:
+            yield
+        finally:
+            self.on = before
+
+
+SEARCHING = Searching()
+
+
 def _differentiated(of_value: Inner, arguments: Arguments, names: Sequence[str]) -> Results:
     if not all(is_number(arguments[name]) or isinstance(arguments[name], float) for name in names):
         raise TypeError("an argument is no number, and no array of numbers")
+    if SEARCHING.on and sum(np.size(arguments[name]) for name in names) > SMALL:
+        return (of_value(arguments)[0], *(np.full(np.shape(arguments[name]), np.nan) for name in names))
     leaves = {name: _traced(np.asarray(arguments[name])) for name in names}
     given = {name: of if of.ndim else of[()] for name, of in leaves.items()}
     Traced.ties.clear()

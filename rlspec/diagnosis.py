@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from itertools import product
+from itertools import islice, product
+from math import inf
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from .candidates import reference
 from .conventions import drawn
 from .edits import SOURCE, Inner
 from .faults import Fault, museum, right
-from .kinds import NOT_FINITE, Kind, kind
+from .kinds import NOT_FINITE, NOT_FINITE_EITHER, Kind, kind
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
@@ -46,6 +47,9 @@ SORTED = 24
 
 OFTEN = (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.2, 0.5, 0.9, 0.95, 0.99, 1.0, 2.0, 10.0)
 """Numbers that a known mistake may be made with in the place of its own."""
+
+OTHER_CHOICE = 0.5
+"""How much further from plain an explanation is beside a choice that is not in force."""
 
 IMPRECISE = "M-OPS-4"
 """The fault of an operation that does nothing wrong but in single precision."""
@@ -132,23 +136,36 @@ class Diagnosis:
             return [Mistake(kind=self._kind(calls))]
         if known := self._known_already(calls):
             return known
-        if _has_nan(calls[0]) and not _finite(call.arguments) and self._right_where_finite():
-            return self._through_zeros(calls)
+        if _has_nan(calls[0]) and not _finite(call.arguments):
+            if self._right_where_finite():
+                return self._through_zeros(calls, 1, NOT_FINITE)
+            if self._explained_where_finite():
+                return self._through_zeros(calls, 2, NOT_FINITE_EITHER)
+        return self._noted(calls, _finite(call.arguments)) or [Mistake(kind=self._kind(calls))]
+
+    def _noted(self, calls: list[Asked], finite: bool) -> list[Mistake]:
+        """What explains the calls; it is remembered, as it is that nothing does, where all their numbers are finite."""
         found = self._sought(calls)
         if found:
             self._found.append(found)
-        elif _finite(call.arguments):
+        elif finite:
             self._in_vain += 1
-        return found or [Mistake(kind=self._kind(calls))]
+        return found
+
+    def _explained_where_finite(self) -> bool:
+        """Whether what is wrong in fresh calls, of finite numbers, has an explanation."""
+        if not self._found and self._in_vain < IN_VAIN:
+            self._noted(self.battery, finite=True)
+        return bool(self._found)
 
     def _right_where_finite(self) -> bool:
         """Whether every fresh call is answered rightly; their numbers are finite."""
         return self._explained(self.battery, (), self.precisions[-1]) == len(self.battery)
 
-    def _through_zeros(self, calls: list[Asked]) -> list[Mistake]:
-        """The known mistake by which what is not finite gets into the answer, or that it does."""
-        known = next(self._levels(calls, self.precisions[-1]), [])
-        return [Mistake(faults) for faults in known] or [Mistake(kind=NOT_FINITE)]
+    def _through_zeros(self, calls: list[Asked], most: int, otherwise: Kind) -> list[Mistake]:
+        """The known mistakes, so many at most, by which what is not finite gets into the answer, or that it does."""
+        known = next(filter(None, islice(self._levels(calls, self.precisions[-1]), most)), [])
+        return [Mistake(faults) for faults in known] or [Mistake(kind=otherwise)]
 
     def _known_already(self, calls: list[Asked]) -> list[Mistake]:
         """What explained another call, and every fresh one, if it explains these, too, and the first has an answer.
@@ -179,10 +196,25 @@ class Diagnosis:
     def _sought(self, calls: list[Asked]) -> list[Mistake]:
         by_number = self._by_number(calls)
         found = next(by_number) or self._with_other_numbers(calls)
-        if not self.candidate.explained(self.operation.name) and not any(mistake.faults for mistake in found):
-            found = self._beside_other_choices(calls, known=True) or found
-            found = found or self._beside_other_choices(calls, plain=True) or self._beside_other_choices(calls)
+        if not self.candidate.explained(self.operation.name):
+            if not any(mistake.faults for mistake in found):
+                found = self._beside_other_choices(calls, known=True) or found
+            if _is_odd(found):
+                found = self._plainer(found, self._beside_other_choices(calls, plain=True))
+            found = found or self._beside_other_choices(calls)
         return found or next(filter(None, by_number), [])
+
+    def _plainer(self, found: list[Mistake], others: list[Mistake]) -> list[Mistake]:
+        """What is found beside other choices, if that is nearer to plain or nothing else was found.
+
+        Both do what the candidate does, so that a known mistake that does the one does the other.
+        """
+        here = min((one.explanation.cost for one in found if one.explanation), default=inf)
+        there = min((one.explanation.cost for one in others if one.explanation), default=inf)
+        if here <= there + OTHER_CHOICE:
+            return found or others
+        known = found[0].faults if found else ()
+        return [one if one.faults else replace(one, faults=known) for one in others]
 
     def _with_other_numbers(self, calls: Sequence[Asked]) -> list[Mistake]:
         """A known mistake that explains all calls once one of the numbers in it is another, such as 1e-8 for 1e-6."""
@@ -322,16 +354,17 @@ class Diagnosis:
     @cached_property
     def confirming(self) -> list[Asked]:
         """More fresh calls, and what the candidate did, to tell an explanation from one that only seems to be."""
-        return self._of_questions(FRESH + CONFIRMING)
+        return self._of_questions(FRESH + CONFIRMING, FRESH)
 
     @cached_property
     def battery(self) -> list[Asked]:
         """Fresh calls, and what the candidate did."""
         return self._of_questions(FRESH)
 
-    def _of_questions(self, count: int) -> list[Asked]:
+    def _of_questions(self, count: int, behind: int = 0) -> list[Asked]:
+        """The calls of so many questions of each kind, but for the first ones."""
         name = self.operation.name
-        questions = [*drawn(PLAIN_QUESTIONS[name], count), *drawn(QUESTIONS[name], count)]
+        questions = [*drawn(PLAIN_QUESTIONS[name], count)[behind:], *drawn(QUESTIONS[name], count)[behind:]]
         asked = (self._asked(q.arguments, 2 * q.roundings * float(np.max(q.magnitude))) for q in questions)
         return [call for calls in asked for call in calls]
 
@@ -417,6 +450,11 @@ class Diagnosis:
                 taller = (*stack[:place], fault, *stack[place:])
                 if all(layer.wraps for layer in taller[:-1]):
                     yield taller
+
+
+def _is_odd(found: Sequence[Mistake]) -> bool:
+    """Whether there is no explanation, or one that changes the source of a formula."""
+    return all(one.explanation is not None and any(e.stage == SOURCE for e in one.explanation.edits) for one in found)
 
 
 def _varied(fault: Fault) -> Iterator[Fault]:

@@ -50,7 +50,12 @@ def sigmoid(numbers: Array) -> Array:
     return np.where(numbers >= 0, 1, small) / (1 + small)
 
 
-def log_softmax(logits: Array, axis: int = -1) -> Array:
+def softmax(logits: Array, axis: int) -> Array:
+    """Exponentials of logits over their sum along an axis."""
+    return exp(log_softmax(logits, axis))
+
+
+def log_softmax(logits: Array, axis: int) -> Array:
     """Logits less the logarithm of the sum of their exponentials along an axis."""
     largest = fixed(logits).max(axis=axis, keepdims=True)
     return logits - largest - log(exp(logits - largest).sum(axis=axis, keepdims=True))

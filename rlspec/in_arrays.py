@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy import arange, array, clip, cumsum, einsum, eye, maximum, minimum, where
 
-from .elementwise import ROOT_OF_TWO_PI, exp, expm1, fixed, log, log1p, log_softmax, sigmoid, softplus, sqrt
+from .elementwise import ROOT_OF_TWO_PI, exp, expm1, fixed, log, log1p, log_softmax, sigmoid, softmax, softplus, sqrt
 from .reference.choices import shape_of
 from .reference.reductions import divisors, shard_divisors
 from .reference.spread import SHAPES
@@ -69,7 +69,7 @@ def occupancy(transition, initial, policy, gamma, horizon):
 
 
 def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
-    policy = exp(log_softmax(logits))
+    policy = softmax(logits, axis=1)
     if horizon is None:
         values = action_values(transition, reward, policy, gamma, horizon)
         above = values - (policy * values).sum(axis=1, keepdims=True)
@@ -80,7 +80,7 @@ def exact_policy_gradient(transition, reward, initial, logits, gamma, horizon):
 
 
 def policy_gradient(logits, states, actions, rewards, mask, gamma, discounting="gamma^t", credit="reward-to-go"):
-    policy = exp(log_softmax(logits))
+    policy = softmax(logits, axis=1)
     step = cumsum(mask, axis=1) - mask
     credited = token_returns(rewards, mask, gamma)
     if credit == "whole return":
@@ -354,7 +354,7 @@ def sampling_probabilities(priorities, alpha):
 
 
 def sampling_probabilities__by_logarithms(priorities, alpha):
-    return exp(log_softmax(alpha * log(priorities)))
+    return softmax(alpha * log(priorities), axis=0)
 
 
 def priority_weights(probabilities, sampled, beta):
@@ -366,8 +366,8 @@ def priority_weights(probabilities, sampled, beta):
 
 
 def entropy(logits, legal):
-    logp = log_softmax(where(legal, logits, -np.inf))
-    return -where(legal, exp(logp) * logp, 0).sum(axis=1)
+    rivals = where(legal, logits, -np.inf)
+    return -where(legal, softmax(rivals, axis=1) * log_softmax(rivals, axis=1), 0).sum(axis=1)
 
 
 def gaussian_logp(actions, mean, log_std):
@@ -391,8 +391,9 @@ def squashed_gaussian_logp(presquash, mean, log_std):
 
 
 def kl_divergence(logits, ref_logits):
-    ours, theirs = log_softmax(logits), log_softmax(ref_logits)
-    return weighted(ours, ours - theirs)
+    policy = softmax(logits, axis=1)
+    log_ratio = log_softmax(logits, axis=1) - log_softmax(ref_logits, axis=1)
+    return (policy * where(policy > 0, log_ratio, 0)).sum(axis=1)
 
 
 def weighted(logp, log_ratio):
@@ -403,7 +404,8 @@ def weighted(logp, log_ratio):
 def distillation_divergence(logits, teacher_logits, beta, temperature, weights="paper", scale="1"):
     if scale != "1":
         return temperature**2 * distillation_divergence(logits, teacher_logits, beta, temperature, weights)
-    ours, theirs = log_softmax(logits / temperature), log_softmax(teacher_logits / temperature)
+    ours = log_softmax(logits / temperature, axis=1)
+    theirs = log_softmax(teacher_logits / temperature, axis=1)
     if beta == 0:
         return weighted(theirs, theirs - ours)
     if beta == 1:
@@ -415,11 +417,11 @@ def distillation_divergence(logits, teacher_logits, beta, temperature, weights="
 
 
 def topk_divergence(logits, teacher_logits, k, direction, tail, negative="as it is"):
-    logp, teacher = log_softmax(logits), log_softmax(teacher_logits)
+    logp, teacher = log_softmax(logits, axis=1), log_softmax(teacher_logits, axis=1)
     kept = np.argsort(-teacher_logits, axis=1, kind="stable")[:, :k]
     ours, theirs = np.take_along_axis(logp, kept, axis=1), np.take_along_axis(teacher, kept, axis=1)
     if tail == "renormalized":
-        ours, theirs = log_softmax(ours), log_softmax(theirs)
+        ours, theirs = log_softmax(ours, axis=1), log_softmax(theirs, axis=1)
     elif tail == "bucket" and k < logits.shape[1]:
         rest = np.argsort(-teacher_logits, axis=1, kind="stable")[:, k:]
         left = log(exp(np.take_along_axis(logp, rest, axis=1)).sum(axis=1, keepdims=True))
@@ -651,12 +653,12 @@ def effective_sample_size__by_sums(weights, mask, of="count", eps="mean", count=
 
 
 def token_logp(logits, tokens, temperature):
-    logp = log_softmax(logits / temperature)
+    logp = log_softmax(logits / temperature, axis=2)
     return np.take_along_axis(logp, tokens[:, :, None], axis=2)[:, :, 0]
 
 
 def sequence_logp(logits, tokens, completion_mask):
-    logp = np.take_along_axis(log_softmax(logits)[:, :-1], tokens[:, 1:, None], axis=2)[:, :, 0]
+    logp = np.take_along_axis(log_softmax(logits, axis=2)[:, :-1], tokens[:, 1:, None], axis=2)[:, :, 0]
     return where(completion_mask[:, 1:], logp, 0).sum(axis=1)
 
 

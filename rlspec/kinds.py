@@ -31,6 +31,11 @@ NOT_FINITE = Kind(
 )
 """An answer is NaN only where an argument is not finite."""
 
+NOT_FINITE_EITHER = Kind(
+    "NaN or infinity among the arguments gets into the answer, too, as it does where it is multiplied by 0"
+)
+"""The same, of a candidate that is wrong with finite numbers as well, which has another explanation."""
+
 
 def kind(candidate: Candidate, operation: Operation, repair: Repair, asked: Sequence[Asked]) -> Kind:
     """What kind of thing is wrong.

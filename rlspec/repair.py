@@ -16,7 +16,7 @@ import numpy as np
 
 from .behaviour import Asked, same
 from .conditions import Condition, is_flag, is_number, names_in, of_a_call, of_places, spread
-from .derivatives import OF_IEEE, as_ieee, close, differentiated, has_derivatives
+from .derivatives import OF_IEEE, SEARCHING, as_ieee, close, differentiated, has_derivatives
 from .edits import FAILURE, RESULT, SOURCE, Arguments, Edit, Inner, Results, counts_of, edits_of, of_one_result
 from .formulas import FEWEST, JOINED, formulas
 from .limits import Overdue, Watch
@@ -214,7 +214,8 @@ class Deadline:
             return
         self._begun = time.process_time()
         try:
-            with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"), WATCH.running():
+            quiet = warnings.catch_warnings(action="ignore"), np.errstate(all="ignore")
+            with quiet[0], quiet[1], WATCH.running(), SEARCHING.running():
                 yield
         finally:
             self.left -= time.process_time() - self._begun
