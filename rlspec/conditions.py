@@ -38,6 +38,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
+def is_whole(value: Any) -> bool:
+    """Whether an argument is an array of whole numbers."""
+    return isinstance(value, np.ndarray) and value.dtype.kind == "i"
+
+
 def names_in(calls: Sequence[Arguments]) -> dict[str, list[str]]:
     """What each argument that is a name is in some call."""
     found: dict[str, set[str]] = {}

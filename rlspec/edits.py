@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .conditions import is_flag, is_number
+from .conditions import is_flag, is_number, is_whole
 from .spec.clauses import choices_of
 from .spec.operations import MASKS, OPERATIONS, Operation
 
@@ -64,16 +64,20 @@ def edits_of(
 Change = tuple[str, float, Callable[[Any], Any]]
 
 
+_BY_ONE: tuple[Change, ...] = (("were one more", 2, lambda x: x + 1), ("were one less", 2, lambda x: x - 1))
+
+
 def _argument_edits(operation: Operation, sample: Arguments, names: Mapping[str, Sequence[str]]) -> Iterator[Edit]:
     for name, value in sample.items():
         if name in operation.axes:
             for words, cost, change in _changes_of(operation.axes[name], value):
                 yield Edit(f"`{name}` {words}", cost, _changing((name,), change))
-    for kind, words in ((is_flag, "all flags"), (is_number, "all arrays of numbers")):
-        several = [name for name, value in sample.items() if kind(value)]
+    for kind, words in ((is_flag, "all flags"), (is_number, "all arrays of numbers"), (is_whole, "all lengths")):
+        several = [name for name, value in sample.items() if kind(value) and name in operation.axes]
         alike = {operation.axes[name] for name in several}
         if len(several) > 1 and len(alike) == 1:
-            for how, cost, change in _in_order(next(iter(alike))):
+            by_one = _BY_ONE if kind is is_whole else ()
+            for how, cost, change in [*_in_order(next(iter(alike))), *by_one]:
                 yield Edit(f"{words} {how}", cost + 0.5, _changing(several, change))
     yield from _between_arguments(operation, sample)
     yield from _where_flags_are(operation, sample)
@@ -88,8 +92,7 @@ def _changes_of(axes: Sequence[str], value: Any) -> Iterator[Change]:
         yield from _in_order(axes)
     elif isinstance(value, np.ndarray):
         yield from _in_order(axes)
-        yield "were one more", 2, lambda x: x + 1
-        yield "were one less", 2, lambda x: x - 1
+        yield from _BY_ONE
     elif isinstance(value, float | int) and not isinstance(value, bool):
         yield from _of_a_scalar(value)
 

@@ -279,7 +279,7 @@ def categorical_projection(rewards, next_probabilities, terminated, truncated, v
     moved = rewards[:, None] + gamma * (1 - terminated[:, None]) * atoms
     places = (clip(moved, v_min, v_max) - v_min) / (v_max - v_min) * (count - 1)
     shares = maximum(0, 1 - abs(places[:, :, None] - arange(count)))
-    return (next_probabilities[:, :, None] * shares).sum(axis=1)
+    return einsum("bj,bji->bi", next_probabilities, shares)
 
 
 def dueling(values, advantages, baseline="mean"):

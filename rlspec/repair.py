@@ -401,6 +401,14 @@ class Repair:
                     best = edit.cost
                     yield found
 
+    def _by_array_formulas(self, r: int) -> Iterator[Edit]:
+        """Formulas of two terms in the place of expressions of an operation that is written in arrays."""
+        for form in self.in_arrays:
+            inner = lambda arguments, form=form: form.inner(arguments)[r : r + 1]  # noqa: E731
+            search = replace(self, right=inner, functions=form.functions, in_arrays=(), _known={})
+            for edit in substituted(search):
+                yield replace(form, operation=self.operation).whole(edit)
+
     def _has_the_value(self, inner: Inner, i: int) -> bool:
         """Whether the first result of a call is as observed."""
         call = self.observed[i]
@@ -416,7 +424,7 @@ class Repair:
             self._off(i)[r].any() for i in self.wrong[:20] if self.observed[i].results is not None)]  # fmt: skip
         for r in wrong[:2]:
             part = self._of_result(r)
-            for edit in chain(of_the_result(self, r), sought(part), substituted(part)):
+            for edit in chain(of_the_result(self, r), sought(part), substituted(part), part._by_array_formulas(r)):
                 if self._mends(edit, self.first) and (found := list(self._narrowed(edit))):
                     yield from found
                     return

@@ -22,6 +22,8 @@ from .edits import SOURCE, Arguments, Edit, Inner, Results
 
 INSIDE = f"{reference.__name__}."
 
+IN_ARRAYS = f"{__package__}.in_arrays"
+
 USUAL: dict[type[ast.operator], Sequence[type[ast.operator]]] = {
     ast.Add: (ast.Sub, ast.Mult),
     ast.Sub: (ast.Add,),
@@ -46,7 +48,10 @@ TERMS = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp)
 
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
-CALLS = {"min": ("max",), "max": ("min",), "any": ("all",), "all": ("any",), "reversed": ("list",)}
+CALLS = {
+    "min": ("max",), "max": ("min",), "any": ("all",), "all": ("any",), "reversed": ("list",), "sum": ("mean",),
+    "mean": ("sum",), "minimum": ("maximum",), "maximum": ("minimum",), "cumsum": ("cumprod",), "var": ("std",),
+}  # fmt: skip
 """A function that may be taken for another one."""
 
 LOOKED_AT = 8
@@ -82,12 +87,12 @@ def functions_run(inner: Inner, calls: Sequence[Arguments]) -> list[FunctionType
     return sorted(run, key=lambda function: (function.__module__, function.__code__.co_firstlineno))
 
 
-def lines_run(inner: Inner, arguments: Arguments, inside: str = INSIDE) -> set[tuple[str, int]]:
-    """The lines of the reference, or of the modules whose names begin otherwise, that one call runs through."""
+def lines_run(inner: Inner, arguments: Arguments) -> set[tuple[str, int]]:
+    """The lines of the reference, and of operations in arrays, that one call runs through, each with its file."""
     lines: set[tuple[str, int]] = set()
 
     def note(frame: Any, event: str, _: Any) -> Any:
-        if not frame.f_globals.get("__name__", "").startswith(inside):
+        if not frame.f_globals.get("__name__", "").startswith((INSIDE, IN_ARRAYS)):
             return None
         lines.add((frame.f_code.co_filename, frame.f_lineno))
         return note
@@ -112,7 +117,7 @@ def _defined() -> set[FunctionType]:
 def functions_of(module: ModuleType, inner: Inner, calls: Sequence[Arguments]) -> list[FunctionType]:
     """The functions of one module that an operation runs through when it is asked, in their order."""
     own = [value for value in vars(module).values() if isinstance(value, FunctionType)]
-    lines = set().union(*(lines_run(inner, arguments, module.__name__) for arguments in calls))
+    lines = set().union(*(lines_run(inner, arguments) for arguments in calls))
     run = [of for of in own if any(file == of.__code__.co_filename and line in _span(of) for file, line in lines)]
     return sorted(run, key=lambda function: function.__code__.co_firstlineno)
 
@@ -489,19 +494,30 @@ class _Source:
         return self._with_hooks[node, of]
 
     def probes(self) -> Iterator["Probe"]:
-        """A probe at every expression that may be a number and is more than a name."""
+        """A probe at every expression that may be a number, and is more than a name of one."""
         tests = [node.test for node in self.places if isinstance(node, ast.IfExp | ast.If)]
+        kinds: tuple[type[ast.expr], ...] = (ast.BinOp, ast.UnaryOp, ast.Call, ast.Subscript)
+        if self.function.__module__ == IN_ARRAYS:  # a name may be that of an array, and not only of a number
+            kinds = (*kinds, ast.Name)
         for node, place in self.places.items():
             loaded = isinstance(getattr(node, "ctx", ast.Load()), ast.Load) and place.field != "func"
-            if loaded and isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call | ast.Subscript):
+            if loaded and isinstance(node, kinds):
                 yield Probe(self, place, self._seen_from(node), tests)
 
     def _seen_from(self, node: ast.AST) -> list[ast.expr]:
         """The expressions and the names that a formula in a node's place may be made of."""
         parts = [part for part in ast.walk(node) if isinstance(part, NUMBERS) and part is not node]
-        names = [ast.Name(name, ast.Load()) for name in self.near.get(node, [])]
+        near = self._known_before(node) if self.function.__module__ == IN_ARRAYS else self.near.get(node, [])
+        names = [ast.Name(name, ast.Load()) for name in near]
         known = {ast.unparse(part): part for part in [*parts[:LOOKED_AT], *names]}
         return [part for text, part in known.items() if text not in ("exp", "functions") and "lambda" not in text]
+
+    def _known_before(self, node: Any) -> list[str]:
+        """The arguments, and what was given a name in the lines before."""
+        arguments = [argument.arg for argument in self.tree.args.args]
+        stored = (other for other in ast.walk(self.tree) if isinstance(other, ast.Name))
+        named = {other.id for other in stored if isinstance(other.ctx, ast.Store) and other.lineno < node.lineno}
+        return [*arguments, *sorted(named & {*self.names} - {*arguments})]
 
     def context(self, node: ast.AST) -> ast.AST:
         """The largest expression around a node that is short enough to be shown."""
@@ -729,6 +745,11 @@ def _instead_of_a_call(
             for argument in arguments:
                 rest = [other for other in arguments if other is not argument]
                 yield PLAIN, ast.Call(function, rest, keywords)
+    for keyword in keywords:
+        yield PLAIN, ast.Call(function, arguments, [other for other in keywords if other is not keyword])
+    if isinstance(function, ast.Attribute):
+        for name in CALLS.get(function.attr, ()):
+            yield PLAIN, ast.Call(ast.Attribute(function.value, name, ast.Load()), arguments, keywords)
     for argument in arguments:
         if not isinstance(argument, ast.Starred | ast.GeneratorExp):
             yield PLAIN, argument

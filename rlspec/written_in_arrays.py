@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class InArrays:
     inner: Inner
     """It gives the first result, if the others are derivatives of it, and all results if not."""
     edits: Sequence[Edit]
+    functions: Sequence[FunctionType]
+    """The functions that it runs through."""
 
     @classmethod
     def all_of(cls, operation: Operation, calls: Sequence[Arguments]) -> "list[InArrays]":
@@ -49,11 +52,11 @@ class InArrays:
 
         run = functions_of(in_arrays, inner, calls[:LOOKED_AT])
         edits = sorted(source_edits(run), key=lambda edit: edit.cost)
-        return cls(operation, inner, edits)
+        return cls(operation, inner, edits, run)
 
     def acting(self, arguments: Arguments) -> list[Edit]:
         """The changes of lines that a call runs through."""
-        lines = lines_run(self.inner, arguments, in_arrays.__name__)
+        lines = lines_run(self.inner, arguments)
         return [edit for edit in self.edits if all(change.is_in(lines) for change in edit.changes)]
 
     def value(self, edit: Edit) -> Inner:

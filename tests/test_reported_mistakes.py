@@ -83,12 +83,69 @@ def dr_grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, c
     return graded((costs - gain).masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1), logp)
 
 
+def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
+    """Sums without their last token are divided by lengths that count it (PaddlePaddle/PaddleFormers#4909)."""
+    chosen, rejected, length, other = double(chosen_logp, rejected_logp, chosen_length, rejected_length)
+    chosen.requires_grad_(), rejected.requires_grad_()
+    counts = torch.tensor(np.asarray(valid, dtype=bool))
+    logits = beta * (chosen / (length + 1) - rejected / (other + 1))[counts] - gamma
+    return graded(-functional.logsigmoid(logits).sum() / max(int(counts.sum()), 1), chosen, rejected)
+
+
+def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef):
+    """The ratio is that of the policy to itself, and never clipped (xiaomi-research/time-r1#20)."""
+    logp, ref, advantages = double(logp, ref_logp, advantages)
+    logp.requires_grad_()
+    counts = torch.tensor(np.asarray(mask, dtype=bool))
+    clean, ref = logp.masked_fill(~counts, 0), ref.masked_fill(~counts, 0)
+    loss = -torch.exp(clean - clean.detach()) * advantages[:, None]
+    if kl_coef != 0:
+        loss = loss + kl_coef * (torch.exp(ref - clean) - (ref - clean) - 1)
+    return graded(((loss * counts).sum(1) / counts.sum(1).clamp(min=1)).mean(), logp)
+
+
+def expected_sarsa_target(rewards, next_action_values, next_policy, terminated, truncated, gamma):
+    """The sum over the actions has no axis, and is one over the batch (Deep_reinforcement_learning_Course#51)."""
+    rewards, values, policy, ended = double(rewards, next_action_values, next_policy, terminated)
+    following = torch.sum(torch.mul(values, policy))
+    return (rewards + gamma * (1 - ended) * following).numpy()
+
+
+def gaussian_entropy(log_std):
+    """The entropies of several actions are averaged, and not added up (tensorforce/tensorforce#177)."""
+    [log_std] = double(log_std)
+    log_std.requires_grad_()
+    entropies = log_std + 0.5 * np.log(2 * np.pi * np.e)
+    values = entropies.mean(dim=1)
+    return values.detach().numpy(), torch.autograd.grad(values.sum(), log_std)[0].numpy()
+
+
+def categorical_projection(rewards, next_probabilities, terminated, truncated, v_min, v_max, gamma):
+    """What is projected are probabilities times their atoms (higgsfield/RL-Adventure#8)."""
+    rewards, mass, ended = double(rewards, next_probabilities, terminated)
+    count = mass.shape[1]
+    support = torch.linspace(v_min, v_max, count, dtype=torch.float64)
+    mass = mass * support
+    moved = (rewards[:, None] + (1 - ended)[:, None] * gamma * support).clamp(v_min, v_max)
+    place = ((moved - v_min) / (v_max - v_min) * (count - 1)).clamp(0, count - 1)
+    lower = place.floor().clamp(max=count - 2)
+    projected = torch.zeros_like(mass)
+    projected.scatter_add_(1, lower.long(), mass * (lower + 1 - place))
+    projected.scatter_add_(1, lower.long() + 1, mass * (place - lower))
+    return projected.numpy()
+
+
 REPORTED = {
     dpo_loss: "as if `beta` were squared",
     actor_critic_loss: "not held fixed, and differentiated too",
     gae: "`values` were times `gamma`",
     orpo_loss: "of_a_token(length) ** 2",
     dr_grpo_loss: "dapo_loss",
+    simpo_loss: "all lengths were one more",
+    grpo_loss: "`old_logp` were `logp`",
+    expected_sarsa_target: "`(next_policy * next_action_values).sum()`",
+    gaussian_entropy: "divided by the number of actions",
+    categorical_projection: "next_probabilities * atoms",
 }
 """Each mistake, and a word of what explains it."""
 
