@@ -74,6 +74,30 @@ class Block:
         said = {_recognised(mistake) for outcome in self.outcomes for mistake in outcome.evidence.get("diagnosis", [])}
         return said or {outcome.message for outcome in self.outcomes}
 
+    @property
+    def anywhere(self) -> str:
+        """What the mistake is recognised by in any operation, as it may be in something that several share."""
+        shown = self.plainest.evidence
+        if not self.mistakes or not shown.keys() & {"expected", "actual"}:
+            return ""
+        first = self.mistakes[0]
+        if first["explained"] and not first["edited"]:
+            return ""  # known mistakes are of one operation
+        return "" if first.get("numbers") else _OF_ONE_RESULT.sub("as if the result ", first["words"])
+
+
+_OF_ONE_RESULT = re.compile("^as if (all results|`loss`|`value`) ")
+"""How a change of what an operation answers begins, where it has several results."""
+
+
+def _makers(found: Mapping[str, Sequence[Block]]) -> dict[str, list[str]]:
+    """The operations that make a mistake, by what it is recognised by in any."""
+    makers: dict[str, list[str]] = {}
+    for name, of in found.items():
+        for recognised in dict.fromkeys(block.anywhere for block in of if block.anywhere):
+            makers.setdefault(recognised, []).append(name)
+    return makers
+
 
 def _recognised(mistake: Mapping[str, Any]) -> Any:
     if not mistake["explained"]:
@@ -117,9 +141,10 @@ class Page:
         if self.trial.problem and self.trial.problem != self.trial.looked.problem:
             yield from wrapped(self.width, self.trial.problem, "", "red")
         charged = self._charged()
-        for name in OPERATIONS:
-            if name in charged:
-                yield from self._wrong(name, blocks(charged[name]))
+        found = {name: blocks(charged[name]) for name in OPERATIONS if name in charged}
+        makers = _makers(found)
+        for name, of in found.items():
+            yield from self._wrong(name, of, makers)
         for block in blocks(charged.get("", [])):
             yield from self._block(block)
         yield from self._right(charged)
@@ -140,7 +165,8 @@ class Page:
 
     # One operation
 
-    def _wrong(self, name: str, found: list[Block]) -> Iterator[Line]:
+    def _wrong(self, name: str, found: list[Block], makers: Mapping[str, Sequence[str]]) -> Iterator[Line]:
+        """An operation's mistakes; makers: the operations that make a mistake, by what it is recognised by in all."""
         known = self.trial.about["known_failures"]
         excused = all(excuse(one, id, known) for block in found for one in block.outcomes for id in one.clauses)
         causes = [self._causes(block) for block in found]
@@ -152,15 +178,26 @@ class Page:
         numbers = count(1)
         for block, said_of in zip(found, causes, strict=True):
             yield "", ""
-            yield from self._block(block, [f"{next(numbers)}. " if many > 1 else "" for _ in said_of])
+            alike = makers.get(block.anywhere, [name])
+            said_before = alike[0] if alike[0] != name and not self.everything else ""
+            marks = [f"{next(numbers)}. " if many > 1 else "" for _ in said_of]
+            if said_before:
+                yield from wrapped(self.width, f"The same mistake as in {said_before}.", MARGIN + marks[0], "bold")
+                yield from self._breaks(block)
+            else:
+                yield from self._block(block, marks, [other for other in alike if other != name])
         yield "", ""
         yield from self._about(name)
         yield "", ""
 
-    def _block(self, block: Block, numbers: Sequence[str] = ("",)) -> Iterator[Line]:
+    def _block(self, block: Block, numbers: Sequence[str] = ("",), alike: Sequence[str] = ()) -> Iterator[Line]:
+        """One mistake; alike: the other operations that make it."""
         shown, causes = block.plainest, self._causes(block)
         for number, cause in zip(numbers, causes, strict=True):
             yield from wrapped(self.width, cause, MARGIN + number, "bold")
+        if alike:
+            names = f"{', '.join(alike[:-1])} and {alike[-1]}" if len(alike) > 1 else alike[0]
+            yield from wrapped(self.width, f"The same mistake shows in {names}.", MARGIN, "bold")
         others = block.mistakes[1:] if self.everything else []
         for other in others:
             yield from wrapped(self.width, f"Or else: {self._cause(other)}", MARGIN)
@@ -179,6 +216,9 @@ class Page:
                 self.width, shown.evidence, "" if causes == [sentence(shown.message)] else shown.message
             )
             yield "", ""
+        yield from self._breaks(block)
+
+    def _breaks(self, block: Block) -> Iterator[Line]:
         yield from wrapped(self.width, f"It breaks {self._listed(block.ids)}.", MARGIN, "")
 
     def _listed(self, ids: Sequence[str]) -> str:

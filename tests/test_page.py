@@ -137,6 +137,34 @@ def test_what_only_should_be_kept_comes_after_what_must():
     assert [block.ids for block in found] == [["ADV-2"], ["OPS-9"]]
 
 
+SHARED = """
+import numpy as np
+
+
+def mean(values, mask):
+    return np.where(mask, values, 0).mean()
+
+
+def approx_kl(logp, old_logp, mask):
+    x = np.where(mask, old_logp - logp, 0)
+    return mean(np.exp(-x) - 1 + x, mask)
+
+
+def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
+    ratio = np.exp(np.where(mask, logp - old_logp, 0))
+    return mean((ratio < 1 - clip_low) | (ratio > 1 + clip_high), mask)
+"""
+
+
+def test_a_mistake_that_several_operations_make_is_told_once(page):
+    status, lines = page(SHARED, "-k", "approximate_divergence_is or clip_fraction_is")
+    said = " ".join(" ".join(lines).split())
+    assert status == 1
+    assert said.count("as if the result were divided by the number of places") == 1
+    assert "The same mistake shows in clip_fraction." in said
+    assert "The same mistake as in approx_kl. It breaks PPO-35" in said
+
+
 def test_a_table_that_is_too_wide_is_turned_and_goes_on_below():
     table = ["step  rewards  terminated", "   0        1         yes", "   1      1/2            "]
     assert upright(table, 30) == ["step          0    1", "rewards       1  1/2", "terminated  yes   no"]
