@@ -157,7 +157,7 @@ def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high):
 
 
 def test_a_mistake_that_several_operations_make_is_told_once(page):
-    status, lines = page(SHARED, "-k", "approximate_divergence_is or clip_fraction_is")
+    status, lines = page(SHARED, select="approximate_divergence_is or clip_fraction_is")
     said = " ".join(" ".join(lines).split())
     assert status == 1
     assert said.count("as if the result were divided by the number of places") == 1
