@@ -297,6 +297,8 @@ def test_the_published_records_of_the_libraries_become_pages():
         rendered.report(one, ".md")
     if records:
         checked(rendered.comparison(records, ".html"))
+        compared = (files[0].parents[1] / "COMPARED.md").read_text(encoding="utf-8")
+        assert compared == rendered.comparison(records, ".md"), "CONTRIBUTING, under A candidate, says how to write it"
 
 
 def test_groups_masks_and_terminations_are_drawn():
@@ -349,23 +351,41 @@ import numpy as np
 
 
 def discounted_return(rewards, gamma):
-    time.sleep(0.3)
+    with open("weighed", "a") as file:
+        file.write("x")
     return rewards @ gamma ** np.arange(rewards.shape[1])
+
+
+def reward_to_go(rewards, gamma):
+    time.sleep(1)
+    if open("weighed").read().count("x") > 12:  # the property of RET-1 is over, or nearly
+        open("asked", "w").close()
+    steps = rewards.shape[1]
+    return np.stack([rewards[:, t:] @ gamma ** np.arange(steps - t) for t in range(steps)], axis=1)
 """
 
 
-def test_an_interrupted_run_says_so_and_keeps_what_it_has(tmp_path):
+@pytest.mark.parametrize("jobs", [0, 1, 2])
+def test_an_interrupted_run_says_so_and_keeps_what_it_has(tmp_path, jobs):
     (tmp_path / "slow.py").write_text(SLOW)
-    command = [sys.executable, "-m", "rlspec", "check", "slow.py", "--jobs=0", "--verdicts=v.json", "--report=r.html"]
+    command = [sys.executable, "-m", "rlspec", "check", "slow.py", f"--jobs={jobs}", "--verdicts=v.json"]
+    command += ["--report=r.html", "-k", "weighs_reward or reward_to_go_is_the_discounted_sum"]
     listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=listening)
-    time.sleep(15)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, preexec_fn=listening, process_group=0
+    )
+    latest = time.monotonic() + 120
+    while not (tmp_path / "asked").exists() and time.monotonic() < latest:
+        time.sleep(0.05)
+    time.sleep(2)
     assert process.poll() is None
-    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 2
     assert "The run was interrupted" in printed
     record = Record.read(tmp_path / "v.json")
     jsonschema.validate(record.said, SCHEMA)
     assert record.said["interrupted"] is True
+    assert record.verdicts["RET-1"] == "holds"
+    assert record.verdicts["RET-2"] == "untested"
     assert "The run was interrupted." in checked((tmp_path / "r.html").read_text(encoding="utf-8"))

@@ -17,4 +17,4 @@ def typed_use() -> None:
     assert_type(result.mistakes[0].clauses, list[str])
     assert_type(result.to_json(), str)
     rlspec.check(max, clause="ADV-3")  # type: ignore[call-arg]
-    rlspec.testing.formulas("gae")  # type: ignore[misc]
+    rlspec.testing.formulas("gae")  # type: ignore[call-arg]
