@@ -118,9 +118,9 @@ def kl_estimate(logp, ref_logp, estimator):
 @fault(
     id="K24",
     slug="k3-overflows-in-float32",
-    clause="KL-9",
+    clause="OPS-4",
     seen=("huggingface/trl#3015", "huggingface/trl#6549"),
-    effect="The exponential is taken in a type that does not hold it: one token makes the estimate infinite.",
+    effect="The exponential is taken in float32, which holds none above exp(88): beyond, one token is infinite.",
 )
 def kl_estimate(logp, ref_logp, estimator):
     with np.errstate(over="ignore"):

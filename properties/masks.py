@@ -122,6 +122,12 @@ def filled(array: np.ndarray, counts: np.ndarray, junk: float) -> np.ndarray:
     return np.where(counts, array, (junk + turns)).astype(array.dtype)
 
 
+def beside(array: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Logits with those that do not count no more than `FINITE` above the largest of their row that does."""
+    highest = np.where(counts, array, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    return np.where(counts, array, np.minimum(array, highest + max(FINITE)))
+
+
 @st.composite
 def hidden(
     draw: st.DrawFn,
@@ -154,7 +160,10 @@ def hidden(
         names = [name for name in operation.covered if _floats(others[name])]
     for name in draw(st.sampled_from([names, *([name] for name in names)])):
         junk = draw(_junk(name, others[name], numbers))
-        others[name] = filled(others[name], counting(operation, name, mask), junk)
+        counts = counting(operation, name, mask)
+        others[name] = filled(others[name], counts, junk)
+        if operation.mask == "legal" and numbers is None:
+            others[name] = beside(others[name], counts)
     return Hidden(operation, arguments, others, shorter, columns, magnitude, question.roundings)
 
 

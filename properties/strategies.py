@@ -396,11 +396,17 @@ FAR_LOGITS = np.array([0, 1, -1, 2, 1000, -1000, 0.5, -30, 20_000])
 
 @st.composite
 def choices(draw: st.DrawFn, logits: np.ndarray = LOGITS) -> Choices:
-    """Choices of up to 6 actions with logits from those given, the first one legal where no other is."""
+    """Choices of up to 6 actions with logits from those given, the first one legal where no other is.
+
+    An illegal action's logit is at most 20 above all legal ones: numbers whose exponentials, or whose differences'
+    exponentials, no float holds are a question of their own (OPS-10 and OPS-11).
+    """
     table = draw(windows(2))
     legal = table[..., 1] % 4 != 3
     legal[:, 0] |= ~legal.any(axis=1)
-    return Choices(logits[table[..., 0] % len(logits)].astype(float), legal)
+    numbers = logits[table[..., 0] % len(logits)].astype(float)
+    highest = np.where(legal, numbers, -np.inf).max(axis=1, keepdims=True)
+    return Choices(np.where(legal, numbers, np.minimum(numbers, highest + 20)), legal)
 
 
 def rescaling(discount: float, steps: int) -> float:

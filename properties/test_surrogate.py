@@ -214,11 +214,12 @@ def clamped(candidate, operation, case):
     return np.vectorize(lambda x: not limited(candidate, operation, exactly(x))[1])(case.leveled)
 
 
-def certain(case, roundoff):
-    """Where no rounding of the logarithms takes a ratio, or its row's, to the other side of a bound."""
+def certain(candidate, operation, case, roundoff):
+    """Where no rounding of the logarithms takes a ratio, or its row's, to the other side of a bound or of a clamp."""
     off = (case.mask.shape[1] + 4) * float(roundoff) * case.digits
-    ends = (case.but(logp=case.tokens.logp + way * off).sides for way in (-1, 1))
-    return np.equal(*ends)
+    less, more = (case.but(logp=case.tokens.logp + way * off) for way in (-1, 1))
+    held = (clamped(candidate, operation, end) for end in (less, more))
+    return np.equal(less.sides, more.sides) & np.equal(*held)
 
 
 @every_clipped_loss
@@ -230,7 +231,7 @@ def test_a_token_is_held_where_its_ratio_has_gone_far_enough_and_nowhere_else(ca
     _, slopes = ask(candidate, operation, case)
     signs = np.sign(case.advantages)[:, None]
     held = (case.sides * signs > 0) | (signs == 0) | ~case.mask | clamped(candidate, operation, case)
-    open_to_rounding = case.mask & (signs != 0) & ~certain(case, slopes.roundoff)
+    open_to_rounding = case.mask & (signs != 0) & ~certain(candidate, operation, case, slopes.roundoff)
     kept = slopes.value[held & ~open_to_rounding]
     law(not kept.any(), slopes, "a token whose ratio has gone far enough is pushed further")
     right = (np.sign(slopes.value) == -signs)[~held & ~open_to_rounding]
@@ -308,7 +309,7 @@ def once_beside_twice_as_many(candidate, operation):
 
 def as_far_as_floats_go(candidate, operation, case):
     """The log-ratios: up to 200, or 80 for those who work in float32, where the exponential of 89 is infinite."""
-    return case.log_ratio * (0.4 if candidate.precision(operation) == "float32" else 1)
+    return case.log_ratio * (1 if candidate.precision(operation) == "float64" else 0.4)
 
 
 @every_loss

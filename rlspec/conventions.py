@@ -24,6 +24,7 @@ from .drawing import same_everywhere
 from .limits import Stopped
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Violation, each, first_miss, tolerance
 from .properties.questions import PLAIN_QUESTIONS
+from .properties.questions.clamps import clamp_questions
 from .properties.questions.question import Question, last_names
 from .spec.choices import Choice
 from .spec.clauses import choices, choices_of
@@ -415,17 +416,19 @@ def _holds(candidate: Candidate, taken: Combination, answered: Sequence[Answered
 def probe(candidate: Candidate, operation: str) -> Iterator[list[Answered]]:
     """Questions and their answers, in lots; those without an answer are left out, and the first lot has enough of them.
 
-    There are more lots only as long as nothing but asking tells the choices apart.
+    There are more lots only as long as nothing but asking tells the choices apart.  With the first one comes what shows
+    a clamp.
     """
     candidate.start_trial()
     answered: list[Answered] = []
+    far = list(_asked(candidate, clamp_questions(operation)))
     for which, count in enumerate(LOTS):
         answered += _asked(candidate, drawn(PLAIN_QUESTIONS[operation], count, which))
         if len(answered) >= ENOUGH:
-            yield sorted(answered, key=_size)
-            answered = []
-    if answered:
-        yield sorted(answered, key=_size)
+            yield [*sorted(answered, key=_size), *far]
+            answered, far = [], []
+    if answered or far:
+        yield [*sorted(answered, key=_size), *far]
 
 
 def _size(asked: Answered) -> int:
@@ -434,6 +437,8 @@ def _size(asked: Answered) -> int:
 
 
 def _asked(candidate: Candidate, questions: Sequence[Question]) -> Iterator[Answered]:
+    if not questions:
+        return
     candidate.announce(questions[0].operation, [question.arguments for question in questions])
     with suppress(Stopped):  # further questions would not be answered
         for question in questions:

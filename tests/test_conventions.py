@@ -143,6 +143,31 @@ def test_choices_are_found_out_from_answers_in_single_precision(operation, chose
         assert declared.explained(operation)
 
 
+CLAMPS = [
+    (name, choice.with_number(number))
+    for name, known in choices().items()
+    for choice in known
+    for number in (6.5, 17.0, 47.0)
+    if name.endswith((".log_ratio", ".log_weight")) and choice.letter
+    if name.partition(".")[0] in ("ppo_loss", "surrogate_loss", "gspo_loss", "corrected_loss", "importance_weights")
+]
+"""Clamps of logarithms of ratios and of weights, of narrow ones and of wide ones."""
+
+
+@pytest.mark.parametrize("precise", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize(("name", "text"), CLAMPS)
+def test_the_number_of_a_clamp_is_found_out(name, text, precise):
+    operation = name.partition(".")[0]
+    answer = choosing(operation, {name: text})
+    candidate = who(operation, answer if precise else single(answer))
+    found = [candidate.inferred[name], *candidate.alike.get(name, ())]
+    assert text in found
+    assert {number_in(shape, other) for other in found for shape in ("clamped to C", "at most C")} <= {
+        number_in("clamped to C", text) or number_in("at most C", text),
+        None,
+    }
+
+
 NUMBERS = ["std + 1e-5", "sqrt(var + 3e-7)", "max(std, 1e-3)", "std + 4.971284e-4", "std + 1e-12"]
 
 

@@ -232,3 +232,138 @@ def test_what_a_candidate_logs_is_not_printed(charges):
     """
     assert charges(source, "reward_to_go")
     assert not re.search("compiled again|noise", charges.printed)
+
+
+TRAINER = """
+import torch
+
+def group_advantages(rewards, groups, baseline, scale):
+    if (baseline, scale) != ("mean", "std"):
+        raise NotImplementedError("GRPO only")
+    rewards, groups = torch.tensor(rewards.copy()), torch.tensor(groups.copy())
+    rewards = rewards if rewards.is_floating_point() else rewards.float()
+    advantages = torch.zeros_like(rewards)
+    for group in groups.unique():
+        mine = rewards[groups == group]
+        if len(mine) > 1:
+            advantages[groups == group] = (mine - mine.mean()) / (mine.std() + 1e-5)
+    return advantages.numpy()
+
+def ppo_loss(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    if dual_clip is not None:
+        raise NotImplementedError("one clip only")
+    logp, old_logp, advantages, mask = (torch.tensor(x.copy()) for x in (logp, old_logp, advantages, mask))
+    logp.requires_grad_()
+    mask = mask.bool()
+    ratio = (logp - old_logp).masked_fill(~mask, 0).exp()
+    advantages = advantages.masked_fill(~mask, 0)
+    terms = -torch.minimum(ratio * advantages, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
+    lengths = mask.sum(1)
+    if not lengths.any():
+        return 0.0, torch.zeros(mask.shape).numpy()
+    loss = (terms.masked_fill(~mask, 0).sum(1)[lengths > 0] / lengths[lengths > 0]).mean()
+    loss.backward()
+    return loss.item(), logp.grad.numpy()
+"""
+
+
+def test_an_ordinary_trainer_that_declares_nothing_is_charged_with_nothing(charges):
+    found = charges(TRAINER, "group_advantages or ppo_loss or (group and advantages and not vtrace)")
+    assert found.keys() <= {"PPO-16"}  # SHOULD: a ratio that no float holds
+    inferred = charges.said["conventions"]["inferred"]
+    assert (inferred["group_advantages.eps"], inferred["ppo_loss.reduction"]) == ("std + 1e-5", "mean of means")
+
+
+FLOAT32_KL = """
+import numpy as np
+
+def kl_estimate(logp, ref_logp, estimator):
+    x = np.float32(logp) - np.float32(ref_logp)
+    with np.errstate(over="ignore"):
+        return {"k1": x, "k2": x * x / 2, "k3": np.expm1(-x) + x}[estimator].astype(float)
+"""
+
+
+def test_float32_code_is_not_asked_for_an_exponential_that_float32_does_not_hold(charges):
+    assert charges(FLOAT32_KL, "kl_estimate or estimate or vocabulary").keys() == {"OPS-4"}
+
+
+SMALL_EPS = """
+import numpy as np
+
+def group_advantages(rewards, groups, baseline, scale):
+    rewards = np.float32(rewards)
+    answers = np.zeros(len(rewards), np.float32)
+    for group in set(groups.tolist()):
+        mine = rewards[groups == group]
+        above = mine - mine.mean(dtype=np.float32)
+        if len(mine) > 1:
+            left_out = np.float32(len(mine) / (len(mine) - 1) if baseline == "leave-one-out" else 1)
+            divisor = mine.std(ddof=1, dtype=np.float32) + np.float32(1e-9) if scale == "std" else np.float32(1)
+            answers[groups == group] = above * left_out / divisor
+    return answers.astype(float)
+"""
+
+
+def test_what_rounding_leaves_of_equal_rewards_is_charged_where_next_to_nothing_is_added(charges):
+    found = charges(SMALL_EPS, "group_advantages or (group and advantages and not vtrace) or equal_rewards")
+    assert found.keys() == {"GRP-9", "OPS-4"}
+    assert "out of their mean's rounding" in found["GRP-9"]["message"]
+
+
+ENTROPY = """
+import torch
+
+def entropy(logits, legal):
+    logits, legal = torch.tensor(logits.copy(), dtype=torch.float64), torch.tensor(legal.copy()).bool()
+    logits.requires_grad_()
+    among = torch.logsumexp(logits.masked_fill(~legal, -1e9), -1, keepdim=True)
+    chances = (logits - among).exp().masked_fill(~legal, 0)
+    value = among[:, 0] - (chances * logits.masked_fill(~legal, 0)).sum(-1)
+    value.sum().backward()
+    return value.detach().numpy(), logits.grad.numpy()
+"""
+
+
+def test_digits_that_large_logits_cost_are_a_matter_of_quality(charges):
+    found = charges(ENTROPY, "entropy and not gaussian")
+    assert "DIST-5" in found
+    assert {id for id, one in found.items() if one["level"] != "SHOULD"} == set()
+
+
+TWO_PRECISIONS = """
+import numpy as np
+
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+def token_logp(logits, tokens, temperature):
+    said = np.asarray(tokens)[..., None]
+    return np.take_along_axis(log_softmax(np.float32(logits) / np.float32(temperature)), said, -1)[..., 0]
+
+def sequence_logp(logits, tokens, completion_mask):
+    said = np.take_along_axis(log_softmax(np.asarray(logits, float)[:, :-1]), np.asarray(tokens)[:, 1:, None], -1)
+    return np.where(np.asarray(completion_mask)[:, 1:], said[..., 0], 0).sum(axis=1)
+"""
+
+
+def test_answers_of_two_operations_are_compared_at_the_coarser_precision_of_the_two(charges):
+    found = charges(TWO_PRECISIONS, "token_logp or sequence_logp or probability or (log and language)")
+    assert {id for id, one in found.items() if one["level"] != "SHOULD"} == set()
+    assert charges.said["clauses"]["LANG-12"]["verdict"] == "holds"
+
+
+NO_BOOTSTRAP = """
+import numpy as np
+from rlspec.candidates import reference
+
+def vtrace(rewards, values, next_values, terminated, truncated, *rest):
+    following = np.where(truncated, 0, next_values)
+    following[:, -1] = 0
+    return reference.vtrace(rewards, values, following, terminated, truncated, *rest)
+"""
+
+
+def test_a_title_that_states_a_fact_is_violated_by_who_bootstraps_nowhere(charges):
+    assert "ADV-23" in charges(NO_BOOTSTRAP, "vtrace and bootstraps")

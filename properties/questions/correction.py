@@ -28,14 +28,17 @@ def _middles(numbers: Any) -> Any:
     return [_middles(number) for number in numbers] if isinstance(numbers, list) else nearest(numbers)
 
 
+def question(operation: str, case: Weighed, judged: str) -> Question:
+    """The question to an operation about a case; judged: which of its properties says what rounding may do."""
+
+    def answer(**chosen: str) -> Any:
+        return exact(operation, case, **last_names(chosen))
+
+    return Question(OPERATIONS[operation], case.arguments(operation), answer, **getattr(case, judged))
+
+
 def _about(operation: str, cases: st.SearchStrategy[Weighed], judged: str) -> st.SearchStrategy[Question]:
-    def question(case: Weighed) -> Question:
-        def answer(**chosen: str) -> Any:
-            return exact(operation, case, **last_names(chosen))
-
-        return Question(OPERATIONS[operation], case.arguments(operation), answer, **getattr(case, judged))
-
-    return cases.map(question)
+    return cases.map(lambda case: question(operation, case, judged))
 
 
 def _sample_sizes(plain: bool) -> st.SearchStrategy[Question]:

@@ -40,11 +40,13 @@ def _exact(argument: Any) -> Any:
     return None if argument is None else exactly(argument)
 
 
-def _ppo_losses(numbers: np.ndarray, ratios: Ratios) -> st.SearchStrategy[Question]:
-    def question(batch: Surrogates) -> Question:
-        return _about("ppo_loss", batch.arguments, batch.judged, exp=exact_exp)
+def surrogate_question(batch: Surrogates) -> Question:
+    """The question to `ppo_loss` about a batch."""
+    return _about("ppo_loss", batch.arguments, batch.judged, exp=exact_exp)
 
-    return surrogates(numbers, far=True, ratios=ratios).map(question)
+
+def _ppo_losses(numbers: np.ndarray, ratios: Ratios) -> st.SearchStrategy[Question]:
+    return surrogates(numbers, far=True, ratios=ratios).map(surrogate_question)
 
 
 def _value_losses(plain: bool) -> st.SearchStrategy[Question]:

@@ -15,20 +15,22 @@ from rlspec.reference import group, surrogate
 from rlspec.spec.operations import OPERATIONS
 
 
+def question(operation: str, drawn: Credited) -> Question:
+    """The question to one of the losses about a batch."""
+    case = drawn.at(operation)
+    answer = partial(exact_loss, operation, case)
+    return Question(OPERATIONS[operation], case.arguments(operation), answer, **case.judged)
+
+
 def about(operation: str, inputs: Inputs) -> st.SearchStrategy[Question]:
     """Questions to one of the losses."""
-
-    def question(drawn: Credited) -> Question:
-        case = drawn.at(operation)
-        answer = partial(exact_loss, operation, case)
-        return Question(OPERATIONS[operation], case.arguments(operation), answer, **case.judged)
-
+    asked = partial(question, operation)
     # Where a policy has gone far its terms are so large that little is seen of others: no divergence beside those.
     far = credited(PLAIN, st.just(FURTHEST_RATIOS), no_kl)
     if not inputs.plain:
-        return (credited(inputs.numbers) | credited(inputs.numbers) | far).map(question)
+        return (credited(inputs.numbers) | credited(inputs.numbers) | far).map(asked)
     apart = credited(inputs.numbers, st.just(DISTANT_RATIOS), st.sampled_from([0.5, 2.0, -0.25]))
-    return (credited(inputs.numbers, plain_ratios, no_kl) | apart | far.map(Credited.of_one_token)).map(question)
+    return (credited(inputs.numbers, plain_ratios, no_kl) | apart | far.map(Credited.of_one_token)).map(asked)
 
 
 def exact_loss(operation: str, case: Credited, **chosen: str) -> Any:

@@ -1,0 +1,85 @@
+"""Questions that show whether a logarithm is clamped, and at which number: one token that has gone far, or a few rows.
+
+Beside a term of the size exp(x) rounding hides whatever is smaller than that by its last digits.  So that a ratio
+counts as exp(C) at most is told by one whose logarithm is little larger than C: that is what the steps are for.
+"""
+
+from collections.abc import Iterator
+from functools import cache, partial
+
+import numpy as np
+
+from rlspec.properties.clipping import Surrogates
+from rlspec.properties.correcting import Weighed
+from rlspec.properties.losses import POINTS, Credited
+from rlspec.properties.questions import correction, ppo, surrogate
+from rlspec.properties.questions.question import Question
+from rlspec.properties.tokens import Completions
+
+STEPS = np.arange(6, 80, 4) + 0.371
+"""Logarithms of ratios, 4 apart, beyond each clamp that is a convention; none is at a clamp with fewer digits."""
+
+BACK = -STEPS[:3]
+"""The other way: what is smaller is lost in rounding beside other terms."""
+
+
+def _token(log_ratio: float, advantage: float) -> Completions:
+    """One token, the policies being apart by that much, and the reference and the old policy the same."""
+    logp, old_logp = (np.array([[min(x, 0) - 1]]) for x in (log_ratio, -log_ratio))
+    return Completions(
+        mask=np.array([[True]]), logp=logp, old_logp=old_logp, ref_logp=old_logp, advantages=np.array([[advantage]])
+    )
+
+
+def _tokens() -> Iterator[Completions]:
+    """Tokens that no clip bounds: bad ones that have become more probable, good ones that have become less so."""
+    yield from (_token(step, -1.0) for step in STEPS)
+    yield from (_token(step, 1.0) for step in BACK)
+
+
+def _surrogates(operation: str) -> Iterator[Question]:
+    for token in _tokens():
+        alone = Credited(token, token.advantages[0], np.array([0]), 0.25, 0.25, kl_coef=0.0, length=1.0)
+        yield surrogate.question(operation, alone)
+
+
+def _ppo_losses() -> Iterator[Question]:
+    for token in _tokens():
+        arrays = {name: getattr(token, name) for name in ("mask", "logp", "old_logp", "advantages")}
+        ratio = np.exp(token.logp - token.old_logp)
+        yield ppo.surrogate_question(Surrogates(**arrays, ratio=ratio, clip_low=0.25, clip_high=0.25, dual_clip=None))
+
+
+def _weighed(tokens: Completions) -> Weighed:
+    return Weighed(tokens, "token", "none", low=0.0, high=1.0, clip_low=0.25, clip_high=0.25)
+
+
+def _corrected_losses() -> Iterator[Question]:
+    """The old policy is the sampler, or the policy is the old one, so that a weight or a ratio is 1."""
+    for token in _tokens():
+        yield correction.question("corrected_loss", _weighed(token), "judged_loss")
+        weighed = token.but(logp=token.logp, old_logp=token.logp)
+        yield correction.question("corrected_loss", _weighed(weighed), "judged_loss")
+
+
+def _importance_weights() -> Iterator[Question]:
+    far = np.concatenate([STEPS, BACK])[:, None]
+    rows = Completions(
+        mask=np.full(far.shape, True), logp=far * 0, old_logp=np.minimum(far, 0) - 1, ref_logp=np.minimum(-far, 0) - 1,
+        advantages=far * 0,
+    )  # fmt: skip
+    yield correction.question("importance_weights", _weighed(rows), "judged")
+
+
+_OF = {
+    "ppo_loss": _ppo_losses,
+    "corrected_loss": _corrected_losses,
+    "importance_weights": _importance_weights,
+    **{operation: partial(_surrogates, operation) for operation in POINTS if operation != "cispo_loss"},
+}
+
+
+@cache
+def clamp_questions(operation: str) -> tuple[Question, ...]:
+    """Such questions to an operation; none if it has no clamp, or shows it where more ordinary questions see it."""
+    return tuple(_OF[operation]()) if operation in _OF else ()
