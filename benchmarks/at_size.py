@@ -5,6 +5,7 @@ python benchmarks/at_size.py [--small]
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ SMALL = "--small" in sys.argv[1:]
 
 ROLLOUTS = (1024, 512) if SMALL else (65536, 512)
 ANSWERS = (64, 4096) if SMALL else (1024, 32768)
+SCORES = 2**16 if SMALL else 2**18
 LOGITS = (1, 64, 151936) if SMALL else (2, 256, 151936)
 
 
@@ -42,6 +44,15 @@ def in_verl(rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> 
     from verl.trainer.ppo.core_algos import compute_gae_advantage_return
 
     return lambda: compute_gae_advantage_return(rewards, values, mask.to(rewards.dtype), GAMMA, LAMBDA)[0]
+
+
+def in_verl_by_group(rewards: torch.Tensor, groups: torch.Tensor, name: str) -> Callable[[], Any]:
+    """Its advantages of answers that have a token each; it finds out by itself how many groups there are."""
+    from verl.trainer.ppo import core_algos
+
+    scores, mask = rewards[:, None], torch.ones_like(rewards)[:, None]
+    names = groups if "vectorized" in name else groups.numpy()
+    return lambda: getattr(core_algos, name)(scores.clone(), mask, names)[0]
 
 
 def in_trl(logits: torch.Tensor, tokens: torch.Tensor) -> Callable[[], Any]:
@@ -98,6 +109,25 @@ def of_answers() -> Iterator[Row]:
     )
 
 
+def of_groups() -> Iterator[Row]:
+    """Advantages in groups of 1 to 31 answers, in no order."""
+    draw = np.random.default_rng(2)
+    sizes = draw.integers(1, 32, SCORES // 16)
+    groups = torch.from_numpy(draw.permutation(np.repeat(np.arange(len(sizes)), sizes)))
+    rewards, count = torch.from_numpy(draw.standard_normal(len(groups), dtype=np.float32)), len(sizes)
+    ours = {
+        "NumPy": lambda: batched.group_advantages(rewards.numpy(), groups.numpy(), count=count),
+        "torch": lambda: batched.group_advantages(rewards, groups, count=count),
+        "torch, numbering the groups": lambda: batched.group_advantages(rewards, groups),
+    }
+    names = "compute_grpo_outcome_advantage", "compute_grpo_vectorized_outcome_advantage"
+    rivals = rivals_of(
+        [rewards, groups, rewards],
+        **{f"verl's {name}": partial(in_verl_by_group, rewards, groups, name) for name in names},
+    )
+    yield from beside(f"group advantages [{len(groups)}]", ours, rivals)
+
+
 def of_logits() -> Iterator[Row]:
     """Log-probabilities, entropy and divergence of a large vocabulary, in bfloat16."""
     draw = torch.Generator().manual_seed(0)
@@ -127,7 +157,7 @@ def of_logits() -> Iterator[Row]:
 def main() -> None:
     """Print the tables."""
     print(f"NumPy on one thread, torch on {torch.get_num_threads()}")
-    show(of_rollouts, of_answers, of_logits)
+    show(of_rollouts, of_answers, of_groups, of_logits)
 
 
 if __name__ == "__main__":

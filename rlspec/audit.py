@@ -7,14 +7,16 @@ do (rlspec/bounds.py).  Conventions that were not declared are found out from th
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
+from itertools import pairwise
+from time import process_time
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .behaviour import Asked, Behaviour
-from .bounds import ANSWERS, right, slack
+from .behaviour import Asked, Behaviour, Room
+from .bounds import ANSWERS, BITS, WHOLE, right, slack, worst_slack
 from .candidates import reference
 from .conventions import Answered, Combination, combinations, in_a_row
 from .faults import Fault, museum
@@ -49,7 +51,19 @@ SEARCHED = 4
 """Edits of what is right are looked for beside so many."""
 
 SEARCHING = 10.0
-"""Seconds of processor time that are taken to find what is wrong in one operation."""
+"""Seconds of processor time that are taken to find an edit of what is right, in one operation."""
+
+COMPARING = 10.0
+"""Seconds of processor time after which no further choices are taken beside which known faults are looked for."""
+
+FEW = 8
+"""Where an answer may be as far off as it is by rounding that nobody should do, a mistake is not named from fewer numbers."""
+
+SCATTER = 4
+"""So many times nearer to one another are factors of one part of the batch than those of different parts, at least."""
+
+PART = 32
+"""So many roundings of the difference between a mistaken formula and the right one are allowed to what was recorded."""
 
 Chosen = dict[str, str]
 
@@ -83,6 +97,8 @@ class Finding:
     weights: str = ""
     """In words, by what a gradient is multiplied where it is right but for a factor of each part of the batch."""
     faults: list[Fault] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    """In words, what would have changed the answers, but by no more than rounding to 16 bits may."""
     unseen: list[str] = field(default_factory=list)
     """What no call has shown."""
     why_not: str = ""
@@ -120,30 +136,120 @@ def of_operation(calls: Sequence[Seen]) -> Finding:
         for name, choice in finding.chosen.items():
             others = dict.fromkeys(other[name] for other in explaining if other[name] != choice)
             finding.alike |= {name: list(others)} if others else {}
+        finding.hidden = _hidden(operation, looked_at, finding.chosen)
         return finding
-    near = _nearest(looked_at)
-    finding.chosen, finding.explanation, finding.faults = _mistake(operation, looked_at, near)
-    finding.wrong = [call for call in looked_at if not explains(call, finding.chosen)]
-    if not finding.wrong:  # by a usual number, which was not the one that was solved for
-        return finding
-    finding.excerpt = _excerpt(finding.wrong[0], finding.chosen)
-    finding.weights = next(filter(None, (_weights(call, finding.chosen) for call in finding.wrong)), "")
+    _blame(finding, looked_at)
     return finding
+
+
+def _blame(finding: Finding, calls: Sequence[Seen]) -> None:
+    """Say of calls that no choices explain which are wrong, and what is wrong with them, if that can be known."""
+    near = _nearest(calls)
+    finding.chosen = near[0]
+    for taken in near[:SEARCHED]:
+        finding.weights = next(filter(None, (_weights(call, taken) for call in calls)), "")
+        if finding.weights:
+            finding.chosen = taken
+            break
+    else:
+        finding.chosen, finding.explanation, finding.faults = _mistake(finding.operation, calls, near)
+    finding.wrong = [call for call in calls if not explains(call, finding.chosen)]
+    if not finding.wrong:  # by a usual number, which was not the one that was solved for
+        return
+    named = finding.weights or finding.explanation or finding.faults
+    numbers = sum(
+        int((off > allowed).sum()) for call in finding.wrong for _, off, allowed in _misses(call, finding.chosen)
+    )
+    if not (named and numbers >= FEW) and not any(_beyond(call, finding.chosen) for call in finding.wrong):
+        finding.why_not = (
+            f"The answers are further off than rounding to {_kinds(calls)} takes them where long sums are made in float32, "
+            "and no further than where everything is; record gradients too, or in float32, to tell"
+        )
+        finding.wrong, finding.weights, finding.explanation, finding.faults = [], "", None, []
+        return
+    finding.excerpt = _excerpt(finding.wrong[0], finding.chosen)
+
+
+def _kinds(calls: Sequence[Seen]) -> str:
+    return ", ".join(dict.fromkeys(call.precision for call in calls))
 
 
 def _mistake(
     operation: Operation, calls: Sequence[Seen], near: Sequence[Chosen]
 ) -> tuple[Chosen, Explanation | None, list[Fault]]:
     """The choices beside which the plainest edits, or known faults, explain all answers; else the nearest choices."""
+    begun = process_time()
     for taken in near:
         known = _known(operation, calls, taken)
         if known:
             return taken, _repaired(operation, calls, taken), known
+        if process_time() - begun > COMPARING:
+            break
     for taken in near[:SEARCHED]:
         explanation = _repaired(operation, calls, taken)
         if explanation:
             return taken, explanation, []
     return near[0], None, []
+
+
+def _hidden(operation: Operation, calls: Sequence[Seen], taken: Chosen) -> list[str]:
+    """In words what rounding hides: known mistakes, and how far scalars may have been others; of 16 bits only.
+
+    They are those that would have shown on these calls in float32.
+    """
+    if all(BITS[call.precision] >= BITS["float32"] for call in calls):
+        return []
+    names = _names(operation, calls)
+    asked = _asked(calls, taken, names)
+    finer = [dict.fromkeys(call.types, "float32") for call in calls]
+    bounds = [dict(zip(operation.results, slack(operation.name, call.arguments, taken, types), strict=True))
+              for call, types in zip(calls, finer, strict=True)]  # fmt: skip
+    honest = partial(getattr(reference, operation.name), **last_names(taken))
+
+    def hides(function: Any) -> bool:
+        """Whether what a function answers would have been told from what is right, in float32 and not in 16 bits."""
+        shown = False
+        for one, allowed in zip(asked, bounds, strict=True):
+            its = _by_name(function, operation, one)
+            if not _within(one, names, its):
+                return False
+            shown = shown or _differs(one, names, its, allowed)
+        return shown
+
+    mistaken = [fault for fault in _faults_of(operation)
+                if hides(of_faults.layered(operation.name, fault.implementation, honest))]  # fmt: skip
+    return [f"the fault `{fault.slug}`" for fault in mistaken] + list(_loose(operation, honest, hides))
+
+
+def _loose(operation: Operation, honest: Any, hides: Any) -> Iterator[str]:
+    """Scalars that may have been others by a tenth or a hundredth of them."""
+    for place, (name, axes) in enumerate(operation.axes.items()):
+        if axes or name in WHOLE:
+            continue
+        for share in (0.1, 0.01):
+            if all(hides(_with_another(honest, place, factor)) for factor in (1 - share, 1 + share)):
+                yield f"`{name}` times {1 - share:g} or {1 + share:g}"
+                break
+
+
+def _with_another(honest: Any, place: int, factor: float) -> Any:
+    """The operation with a multiple of one of its scalars."""
+
+    def changed(*arguments: Any) -> Any:
+        given = list(arguments)
+        given[place] = factor * given[place]  # a name or None raises, and is left out
+        return honest(*given)
+
+    return changed
+
+
+def _differs(
+    asked: Asked, names: Sequence[str], its: Mapping[str, np.ndarray], allowed: Mapping[str, np.ndarray]
+) -> bool:
+    """Whether what a function answers is further from what is right than this."""
+    assert asked.room is not None
+    pairs = zip(names, asked.room.right, strict=True)
+    return any(bool((np.abs(its[name] - part) > allowed[name]).any()) for name, part in pairs)
 
 
 def _smaller(call: Seen) -> Seen:
@@ -174,16 +280,45 @@ def explains(call: Seen, taken: Chosen) -> bool:
     return not any((off > allowed).any() for _, off, allowed in _misses(call, taken))
 
 
-def _misses(call: Seen, taken: Chosen) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _misses(call: Seen, taken: Chosen) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Of each recorded result how far it is off, and how far rounding may take it."""
-    name = call.operation.name
-    exact = dict(zip(call.operation.results, right(name, call.arguments, taken), strict=True))
-    allowed = dict(zip(call.operation.results, slack(name, call.arguments, taken, call.precision), strict=True))
-    for part, answer in call.results.items():
-        off = np.abs(answer.astype(float) - exact[part])
-        same = ~np.isfinite(exact[part]) | ~np.isfinite(allowed[part])  # what is not finite is judged by nobody
-        bad = ~np.isfinite(answer) & ~same
-        yield part, np.where(same, 0, np.where(bad, np.inf, off)), allowed[part]
+    allowed = dict(zip(call.operation.results, _slack(call, _hashable(taken)), strict=True))
+    return [(name, _off(call, taken, name, allowed[name]), allowed[name]) for name in call.results]
+
+
+def _off(call: Seen, taken: Chosen, name: str, allowed: np.ndarray) -> np.ndarray:
+    """How far each number of a result is off; what is not finite where it is right is judged by nobody."""
+    answer, exact = call.results[name], _right(call, taken)[name]
+    off = np.abs(answer.astype(float) - exact)
+    same = ~np.isfinite(exact) | ~np.isfinite(allowed)
+    bad = ~np.isfinite(answer) & ~same
+    return np.where(same, 0, np.where(bad, np.inf, off))
+
+
+def _beyond(call: Seen, taken: Chosen) -> bool:
+    """Whether an answer is off by more than if all was rounded to the coarsest type of the call, long sums too."""
+    worst = worst_slack(call.operation.name, call.arguments, taken, call.types)
+    allowed = dict(zip(call.operation.results, worst, strict=True))
+    return any((_off(call, taken, name, allowed[name]) > allowed[name]).any() for name in call.results)
+
+
+def _hashable(taken: Chosen) -> tuple[tuple[str, str], ...]:
+    return tuple(taken.items())
+
+
+@lru_cache(maxsize=1024)
+def _slack(call: Seen, taken: tuple[tuple[str, str], ...]) -> list[np.ndarray]:
+    return slack(call.operation.name, call.arguments, dict(taken), call.types)
+
+
+def _right(call: Seen, taken: Chosen) -> dict[str, np.ndarray]:
+    """What is right, by the results' names."""
+    return dict(zip(call.operation.results, _exact(call, _hashable(taken)), strict=True))
+
+
+@lru_cache(maxsize=1024)
+def _exact(call: Seen, taken: tuple[tuple[str, str], ...]) -> list[np.ndarray]:
+    return right(call.operation.name, call.arguments, dict(taken))
 
 
 class _Recorded(Answered):
@@ -208,7 +343,7 @@ class _Recorded(Answered):
 
 def _right_parts(call: Seen, **taken: str) -> list[np.ndarray]:
     """What is right of the results that were recorded."""
-    exact = dict(zip(call.operation.results, right(call.operation.name, call.arguments, taken), strict=True))
+    exact = _right(call, taken)
     return [exact[name] for name in call.results]
 
 
@@ -303,8 +438,7 @@ def _excerpt(call: Seen, taken: Chosen) -> Excerpt:
         if call.operation.row_by_row:
             call = _fewest_steps(call, taken)
     name, place, allowed = _worst(call, taken)
-    expected = dict(zip(call.operation.results, right(call.operation.name, call.arguments, taken), strict=True))
-    return Excerpt(call, expected, place, name, allowed, call is not whole)
+    return Excerpt(call, _right(call, taken), place, name, allowed, call is not whole)
 
 
 def _worst(call: Seen, taken: Chosen) -> tuple[str, tuple[int, ...], float]:
@@ -354,7 +488,7 @@ def _shows_the_same(call: Seen, smaller: Seen, taken: Chosen, kept: tuple[Any, .
     """Whether what is right for a part is what is right there for the whole, and the answer is wrong."""
     name = call.operation.name
     try:
-        whole, part = right(name, call.arguments, taken), right(name, smaller.arguments, taken)
+        whole, part = _right(call, taken).values(), right(name, smaller.arguments, taken)
     except (ValueError, ZeroDivisionError, ArithmeticError):
         return False
     same = all(np.allclose(of[kept], own, rtol=1e-12, atol=0) for of, own in zip(whole, part, strict=True))
@@ -362,13 +496,16 @@ def _shows_the_same(call: Seen, smaller: Seen, taken: Chosen, kept: tuple[Any, .
 
 
 def _asked(calls: Sequence[Seen], taken: Chosen, names: Sequence[str]) -> list[Asked]:
-    """The calls as the search for what is wrong wants them, one unit being what rounding may do to each."""
+    """The calls as the search for what is wrong wants them, with what rounding may do to each number."""
     found = []
     for call in calls:
-        allowed = max(float(np.max(bound, initial=0)) for _, _, bound in _misses(call, taken))
+        bounds = {name: np.where(np.isfinite(bound), bound, np.inf) for name, _, bound in _misses(call, taken)}
+        exact, double = _right(call, taken), 2 if call.precision == "float64" else 1  # faults are computed in float64
+        room = Room(tuple(exact[name] for name in names), tuple(double * bounds[name] for name in names),
+                    PART * 2.0 ** -BITS[call.precision])  # fmt: skip
         results = tuple(call.results[name].astype(float) for name in names)
-        arguments = tuple(_wide(argument) for argument in call.arguments)
-        found.append(Asked(arguments, Behaviour(results), allowed))
+        largest = max(float(np.max(bound, initial=0, where=np.isfinite(bound))) for bound in room.bounds)
+        found.append(Asked(tuple(map(_wide, call.arguments)), Behaviour(results), largest, room))
     return found
 
 
@@ -378,12 +515,17 @@ def _wide(argument: Any) -> Any:
 
 def _repaired(operation: Operation, calls: Sequence[Seen], taken: Chosen) -> Explanation | None:
     """The plainest edits of what is right that answer all calls as the run did."""
-    names = [name for name in operation.results if all(name in call.results for call in calls)]
+    names = _names(operation, calls)
     recorded = replace(operation, results={name: operation.results[name] for name in names})
     search = Repair.of(recorded, partial(_recorded_part, operation, names), last_names(taken),
                        _asked(calls, taken, names), 1.0, Deadline(SEARCHING / SEARCHED))  # fmt: skip
     found = search.single() or search.double()
     return found[0] if found else None
+
+
+def _names(operation: Operation, calls: Sequence[Seen]) -> list[str]:
+    """The results that all calls have."""
+    return [name for name in operation.results if all(name in call.results for call in calls)]
 
 
 def _recorded_part(operation: Operation, names: Sequence[str], *arguments: Any, **conventions: Any) -> Any:
@@ -394,72 +536,109 @@ def _recorded_part(operation: Operation, names: Sequence[str], *arguments: Any, 
 
 
 def _weights(call: Seen, taken: Chosen) -> str:
-    """In words, by what a gradient [B, T] is multiplied, if that is one factor for each part of the batch."""
-    exact = dict(zip(call.operation.results, right(call.operation.name, call.arguments, taken), strict=True))
-    for name, answer in call.results.items():
-        if answer.ndim == 2 and np.isfinite(answer).all() and answer.any():
-            for axis, what in ((1, "row"), (0, "step")):
-                factors = _factors(answer.astype(float), exact[name], axis)
-                if factors is not None and 1 < len(_runs(factors)) <= len(factors) // 2:
-                    parts = ", ".join(_part(run, what) for run in _runs(factors))
-                    return (f"{name} is right but for a factor of each part of the batch, {parts}: parts were averaged "
-                            "by themselves, and then not weighed by how much they have")  # fmt: skip
+    """In words, by what a gradient is multiplied, if that is one factor for each part of the batch."""
+    for name, off, allowed in _misses(call, taken):
+        answer, exact = call.results[name].astype(float), _right(call, taken)[name]
+        if not answer.ndim or not name or not (off > allowed).any() or not np.isfinite(answer).all():
+            continue
+        tables = [table if table.ndim == 2 else table[:, None] for table in (answer, exact, allowed)]
+        for axis, what in ((1, "row"), (0, "step"))[: answer.ndim]:
+            factors = _factors(*tables, axis=axis)
+            runs = _runs(factors) if factors else []
+            if 1 < len(runs) <= len(factors or []) // 2 and _apart(runs):
+                parts = ", ".join(_part(run, what) for run in runs)
+                return (f"{name} is right but for a factor of each part of the batch, {parts}: parts were averaged "
+                        "by themselves, and then not weighed by how much they have")  # fmt: skip
     return ""
 
 
-def _factors(answer: np.ndarray, exact: np.ndarray, axis: int) -> np.ndarray | None:
+Factor = tuple[float, float]
+"""What right numbers are multiplied by, and how far rounding may have taken that."""
+
+
+def _factors(answer: np.ndarray, exact: np.ndarray, allowed: np.ndarray, axis: int) -> list[Factor] | None:
     """What right numbers are multiplied by along the other axis, if it is one factor all along this one."""
-    products, squares = (answer * exact).sum(axis=axis), (exact * exact).sum(axis=axis)
-    if not squares.all():
+    squares = (exact * exact).sum(axis=axis)
+    if not squares.all() or not np.isfinite(squares).all() or not np.isfinite(allowed).all():
         return None
-    factors = products / squares
+    factors = (answer * exact).sum(axis=axis) / squares
+    errors = (allowed * np.abs(exact)).sum(axis=axis) / squares * np.maximum(np.abs(factors), 1)
     off = np.abs(answer - np.expand_dims(factors, axis) * exact)
-    return factors if (off <= 1e-5 * np.abs(answer).max()).all() else None
+    room = allowed * np.maximum(np.abs(np.expand_dims(factors, axis)), 1) + np.expand_dims(errors, axis) * np.abs(exact)
+    return list(zip(factors.tolist(), errors.tolist(), strict=True)) if (off <= room).all() else None
 
 
-def _runs(factors: np.ndarray) -> list[tuple[int, int, float]]:
-    """The places from and to which a factor is the same, but for rounding, and the factor."""
-    runs = [(0, 0, float(factors[0]))]
-    for place, factor in enumerate(factors.tolist()[1:], 1):
-        first, _, known = runs[-1]
-        if abs(factor - known) <= 1e-4 * abs(known):
-            runs[-1] = (first, place, known)
+@dataclass
+class Run:
+    """Places from and to which a factor is the same but for rounding, and what it is at each of them."""
+
+    first: int
+    factors: list[Factor]
+
+    @property
+    def best(self) -> Factor:
+        """The factor where it is known best."""
+        return min(self.factors, key=lambda factor: factor[1])
+
+
+def _runs(factors: Sequence[Factor]) -> list[Run]:
+    """The places one after another, as long as the factor is the same but for rounding."""
+    runs = [Run(0, [factors[0]])]
+    for place, (factor, error) in enumerate(factors[1:], 1):
+        known, its_error = runs[-1].best
+        if abs(factor - known) <= error + its_error:
+            runs[-1].factors.append((factor, error))
         else:
-            runs.append((place, place, factor))
+            runs.append(Run(place, [(factor, error)]))
     return runs
 
 
-def _part(run: tuple[int, int, float], what: str) -> str:
-    first, last, factor = run
-    return f"{factor:.4g} for {what} {first}" if first == last else f"{factor:.4g} for {what}s {first} to {last}"
+def _apart(runs: Sequence[Run]) -> bool:
+    """Whether factors in a run are much nearer to one another than those of different runs are."""
+    numbers = [[factor for factor, _ in run.factors] for run in runs]
+    return SCATTER * max(map(np.ptp, numbers)) <= min(abs(run.best[0] - after.best[0]) for run, after in pairwise(runs))
+
+
+def _part(run: Run, what: str) -> str:
+    factor, error = run.best
+    said, last = f"{factor:.{4 if error < 1e-3 else 2}g}", run.first + len(run.factors) - 1
+    return f"{said} for {what} {run.first}" if last == run.first else f"{said} for {what}s {run.first} to {last}"
 
 
 def _known(operation: Operation, calls: Sequence[Seen], taken: Chosen) -> list[Fault]:
-    """The museum's faults that answer all calls as the run did."""
-    names = [name for name in operation.results if all(name in call.results for call in calls)]
+    """The museum's faults that answer all calls as the run did, and not as is right."""
+    names = _names(operation, calls)
     asked = _asked(calls, taken, names)
     honest = partial(getattr(reference, operation.name), **last_names(taken))
     found = []
-    for fault in museum().values():
-        if fault.operation == operation.name:
-            mistaken = of_faults.layered(operation.name, fault.implementation, honest)
-            if all(_answers(mistaken, operation, names, one) for one in asked):
-                found.append(fault)
+    for fault in _faults_of(operation):
+        mistaken = of_faults.layered(operation.name, fault.implementation, honest)
+        if all(_within(one, names, _by_name(mistaken, operation, one)) for one in asked):
+            found.append(fault)
     return found
 
 
-def _answers(function: Any, operation: Operation, names: Sequence[str], asked: Asked) -> bool:
-    """Whether a function answers a call as the run did."""
+def _faults_of(operation: Operation) -> list[Fault]:
+    return [fault for fault in museum().values() if fault.operation == operation.name]
+
+
+def _by_name(function: Any, operation: Operation, asked: Asked) -> dict[str, np.ndarray]:
+    """What a function answers to a call, by the results' names; nothing where it raises."""
     try:
         with np.errstate(all="ignore"):
             answers = [np.asarray(part, dtype=float) for part in each(function(*asked.arguments))]
     except Exception:  # a fault may raise on arguments that it was not made for
-        return False
-    by_name = dict(zip(operation.results, answers, strict=False))
-    recorded = dict(zip(names, asked.answered.results or (), strict=True))
+        return {}
+    return dict(zip(operation.results, answers, strict=False))
+
+
+def _within(asked: Asked, names: Sequence[str], its: Mapping[str, np.ndarray]) -> bool:
+    """Whether what was recorded is what a function answers, as far as rounding lets it be known."""
+    assert asked.room is not None
+    recorded = asked.answered.results or ()
     return all(
-        name in by_name
-        and by_name[name].shape == part.shape
-        and bool((np.abs(by_name[name] - part) <= asked.roundoffs).all())
-        for name, part in recorded.items()
+        name in its
+        and its[name].shape == part.shape
+        and bool((np.abs(its[name] - part) <= asked.room.allowed(place, its[name])).all())
+        for place, (name, part) in enumerate(zip(names, recorded, strict=True))
     )

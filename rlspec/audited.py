@@ -71,6 +71,9 @@ def block(finding: Finding) -> Iterator[str]:
     if finding.alike:
         open_ones = [f"{name} = {' or '.join(_alternatives(finding, name))}" for name in finding.alike]
         yield from _wrapped(f"not told apart by what was recorded: {', '.join(open_ones)}")
+    if finding.hidden:
+        precisions = ", ".join(dict.fromkeys(call.precision for call in finding.calls))
+        yield from _wrapped(f"not told apart in {precisions} on what was recorded: {', '.join(finding.hidden)}")
     if finding.unseen:
         yield from _wrapped(f"not seen, so not judged: {'; '.join(finding.unseen)}")
 
@@ -84,8 +87,8 @@ def _alternatives(finding: Finding, name: str) -> list[str]:
 
 def mistake(finding: Finding) -> str:
     """What the run gets wrong, in words."""
-    known = " and ".join(f"fault `{fault.slug}`" + (f" (seen in {', '.join(fault.seen)})" if fault.seen else "")
-                         for fault in finding.faults)  # fmt: skip
+    known = " and the ".join(f"fault `{fault.slug}`" + (f" (seen in {', '.join(fault.seen)})" if fault.seen else "")
+                             for fault in finding.faults)  # fmt: skip
     if finding.explanation:
         return f"it behaves exactly {finding.explanation}{f', the {known}' if known else ''}"
     if known:
@@ -134,6 +137,7 @@ def as_json(findings: Sequence[Finding], calls: Sequence[Seen]) -> str:
                 "faults": [fault.slug for fault in finding.faults],
                 "conventions": finding.chosen,
                 "alike": finding.alike,
+                "not told apart": finding.hidden,
                 "not seen": finding.unseen,
             }
             for finding in findings

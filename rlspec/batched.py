@@ -15,8 +15,12 @@ far rounding may take an answer, to first order in u, and which clause, with its
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, is_jax_array, is_torch_array, size
 from array_api_compat import device as device_of
+
+from .reference.choices import one_of, require, shape_of
+from .reference.spread import SHAPES, STDS
 
 Array = Any
 """Of NumPy, PyTorch, JAX, or another library of the array API standard."""
@@ -246,6 +250,137 @@ def token_gae(token_rewards: Array, values: Array, mask: Array, gamma: float, la
         return xp.where(mask, advantages, nothing)
 
     return _by_rows(some, (token_rewards, values, mask))
+
+
+def group_mean(rewards: Array, groups: Array, count: int | None = None) -> Array:
+    """The mean of the group that each sample belongs to (GRP-1), [N].
+
+    rewards: [N].  groups: [N], a whole number for each sample; count: how many groups there are, where they are the
+    numbers from 0 to count - 1, which spares a sort and which `jax.jit` needs.
+    Of NumPy, PyTorch and JAX, which add up by number, in any order; numbers of 16 bits are taken as float32.
+    Rounding, with n members, a spread of R between the largest and the least: (n + 3) u R + u |mean|.
+    """
+    groups, count = _numbered(groups, count)
+    rewards = _wide_enough(rewards)
+    some, sizes = _of_some_member(rewards, groups, count), _sizes(rewards, groups, count)
+    return rewards - _centred(rewards, groups, some, sizes)
+
+
+def group_std(rewards: Array, groups: Array, count: int | None = None, *, std: str = "ddof=1") -> Array:
+    """The standard deviation of the group that each sample belongs to (GRP-12), [N]; 0 in a group of one.
+
+    Arguments as of `group_mean`; std: a choice of GRP-12.  Rounding: (2 n + 6) u R.
+    """
+    groups, count = _numbered(groups, count)
+    rewards = _wide_enough(rewards)
+    some, sizes = _of_some_member(rewards, groups, count), _sizes(rewards, groups, count)
+    return _deviation(_centred(rewards, groups, some, sizes), groups, sizes, std)[groups]
+
+
+def group_advantages(
+    rewards: Array,
+    groups: Array,
+    baseline: str = "mean",
+    scale: str = "std",
+    count: int | None = None,
+    *,
+    std: str = "ddof=1",
+    eps: str = "std + 1e-6",
+) -> Array:
+    """A_i = (r_i - b_i) / D for each sample (GRP-1), [N]; exactly 0 in a group of equal rewards, or of one (GRP-9).
+
+    rewards, groups, count: as of `group_mean`.  baseline: "mean" or "leave-one-out".  scale: "std" or "none".  std, eps:
+    choices of GRP-12 and GRP-13.
+    Rounding, with n members, a spread of R, and s for D: c (2 n + 9) u (1 + |A|) R / s, where c = 1, or 2 for
+    leave-one-out.  How it is derived: each reward is first taken less another one of its group, by which equal ones are
+    0 and others at most R, rounded to u R; a sum of n numbers in any order is off by n - 1 times u times the sum of
+    their absolute values (Higham 2002, eq. 4.4), so that r_i - b_i is off by (n + 3) u R; and the deviation, a norm, by
+    the norm of these errors and half the roundings of its own sum of squares, (2 n + 6) u R.
+    """
+    require(baseline, "mean", "leave-one-out")
+    require(scale, "std", "none")
+    xp = array_namespace(rewards)
+    groups, count = _numbered(groups, count)
+    rewards = _wide_enough(rewards)
+    some, sizes = _of_some_member(rewards, groups, count), _sizes(rewards, groups, count)
+    above = _centred(rewards, groups, some, sizes)
+    if scale == "std":
+        alone = xp.ones_like(sizes)  # what the deviation of a single reward is taken for
+        deviation = xp.where(sizes > 1, _deviation(above, groups, sizes, std), alone)
+        divided_by = _kept_from_zero(xp, deviation, eps)
+        divided_by = xp.where(divided_by == 0, xp.ones_like(divided_by), divided_by)  # all members are 0
+        scaled = above / divided_by[groups]
+    else:
+        scaled = above
+    others = sizes / xp.where(sizes > 1, sizes - 1, xp.ones_like(sizes))
+    return scaled * others[groups] if baseline == "leave-one-out" else scaled
+
+
+def _wide_enough(rewards: Array) -> Array:
+    """Real numbers of 32 bits at least."""
+    xp = array_namespace(rewards)
+    return xp.astype(rewards, xp.result_type((rewards[:0] / 1).dtype, xp.float32), copy=False)
+
+
+def _numbered(groups: Array, count: int | None) -> tuple[Array, int]:
+    """The groups' numbers from 0 on, and how many groups there are."""
+    if count is None:
+        names, groups = array_namespace(groups).unique_inverse(groups)
+        count = names.shape[0]
+    return groups, count
+
+
+def _group_sums(numbers: Array, groups: Array, count: int) -> Array:
+    """The sum of the numbers of each group, [count]."""
+    if is_torch_array(numbers):
+        return numbers.new_zeros(count).index_add(0, groups, numbers)
+    if is_jax_array(numbers):
+        return array_namespace(numbers).zeros(count, dtype=numbers.dtype).at[groups].add(numbers)
+    return np.bincount(groups, weights=numbers, minlength=count).astype(numbers.dtype)
+
+
+def _of_some_member(rewards: Array, groups: Array, count: int) -> Array:
+    """The reward of one of the members of each sample's group, whichever, [N]."""
+    if is_torch_array(rewards):
+        return rewards.new_zeros(count).scatter(0, groups, rewards)[groups]
+    if is_jax_array(rewards):
+        return array_namespace(rewards).zeros(count, dtype=rewards.dtype).at[groups].set(rewards)[groups]
+    found = np.zeros(count, dtype=rewards.dtype)
+    found[groups] = rewards
+    return found[groups]
+
+
+def _sizes(rewards: Array, groups: Array, count: int) -> Array:
+    return _group_sums(array_namespace(rewards).ones_like(rewards), groups, count)
+
+
+def _centred(rewards: Array, groups: Array, some: Array, sizes: Array) -> Array:
+    """r_i - m_i, exactly 0 where a group's rewards are equal."""
+    xp = array_namespace(rewards)
+    off = rewards - some
+    members = xp.where(sizes > 0, sizes, xp.ones_like(sizes))
+    return off - (_group_sums(off, groups, sizes.shape[0]) / members)[groups]
+
+
+def _deviation(above: Array, groups: Array, sizes: Array, std: str) -> Array:
+    """The standard deviation of each group, [count]; 0 in a group of one."""
+    xp = array_namespace(above)
+    divisor = sizes - one_of(STDS, std)
+    squares = _group_sums(above * above, groups, sizes.shape[0])
+    return xp.sqrt(squares / xp.where(divisor > 0, divisor, xp.ones_like(divisor)))
+
+
+def _kept_from_zero(xp: Any, deviation: Array, eps: str) -> Array:
+    """What is done to a deviation before something is divided by it (GRP-13)."""
+    shape, number = shape_of(eps, *SHAPES)
+    if shape == "std":
+        return deviation
+    if shape == "std + E":
+        return deviation + number
+    if shape == "sqrt(var + E)":
+        return xp.sqrt(deviation * deviation + number)
+    least, more = (number, 0.0) if shape == "max(std, E)" else (1e-3, 1e-6)
+    return xp.where(deviation < least, xp.full_like(deviation, least), deviation) + more
 
 
 def token_logp(logits: Array, tokens: Array, temperature: float = 1.0) -> Array:

@@ -49,6 +49,26 @@ class Asked:
     arguments: tuple[Any, ...]
     answered: Behaviour
     roundoffs: float
+    room: "Room | None" = None
+    """How far rounding may have taken each number, where that is known better."""
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """How far rounding may have taken each number of each result, if what was answered is what another formula says.
+
+    right: what the right formula says.  bounds: how far rounding may have taken an answer from that.  share: how far it
+    may take what a formula says that much further off, as a share of the difference.
+    """
+
+    right: tuple[np.ndarray, ...]
+    bounds: tuple[np.ndarray, ...]
+    share: float
+
+    def allowed(self, place: int, said: np.ndarray) -> np.ndarray:
+        """The bound for one result, of which the other formula says this."""
+        with np.errstate(all="ignore"):
+            return self.bounds[place] + self.share * np.abs(said - self.right[place])
 
 
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:

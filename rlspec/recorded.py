@@ -8,7 +8,7 @@ array had in training; bfloat16 and float16 are kept as float32), ``features`` a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ class NotRead(Exception):
     """A file that holds no recorded calls; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """A recorded call: the arguments in the operation's order, and the results that were recorded, by their names."""
 
@@ -207,6 +207,15 @@ class Seen:
     conventions: dict[str, str]
     file: str
     number: int
+    known_types: dict[str, str] = field(default_factory=dict)
+    """The number types of the arrays by the arguments' names, and of results under ``result NAME``."""
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The number types of all arrays; of those of which nothing is known, `precision`."""
+        arrays = [name for name, value in self.named.items() if getattr(value, "dtype", np.dtype(bool)).kind == "f"]
+        every = dict.fromkeys([*arrays, *(f"result {name}" for name in self.results)], self.precision)
+        return every | self.known_types
 
     @property
     def named(self) -> dict[str, Any]:
@@ -313,6 +322,5 @@ def _seen(operation: Operation, arguments: Mapping[str, Any], results: Mapping[s
           types: Mapping[str, str], conventions: Mapping[str, str], path: Path, number: int) -> Seen:  # fmt: skip
     known = [COARSENESS.index(kind) for kind in types.values() if kind in COARSENESS]
     ordered = tuple(arguments[name] for name in operation.parameters)
-    return Seen(
-        operation, ordered, dict(results), COARSENESS[max(known, default=0)], dict(conventions), path.name, number
-    )
+    return Seen(operation, ordered, dict(results), COARSENESS[max(known, default=0)], dict(conventions), path.name,
+                number, dict(types))  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .behaviour import Asked, same
+from .behaviour import Asked, Room, same
 from .conditions import Condition, is_flag, is_number, names_in, of_a_call, of_places, spread
 from .derivatives import OF_IEEE, SEARCHING, as_ieee, close, differentiated, has_derivatives
 from .edits import FAILURE, RESULT, SOURCE, Arguments, Edit, Inner, Results, counts_of, edits_of, of_one_result
@@ -131,6 +131,12 @@ class Observed:
     slack: float
     failure: str = ""
     """How the call ended, where there was no usable answer."""
+    room: Room | None = None
+    """How far rounding may have taken each number, where that is known better than by `slack`."""
+
+    def allowed(self, place: int, said: np.ndarray) -> Any:
+        """How far one result may be from what a formula says, a number or an array of the result's shape."""
+        return self.slack if self.room is None else self.room.allowed(place, said)
 
     @property
     def size(self) -> int:
@@ -148,7 +154,9 @@ class Observed:
         if any(mine.shape != its.shape for mine, its in pairs):
             return None
         return tuple(
-            close(mine, its, self.slack) if follows and place else same(mine, its, self.slack + DIGITS * _largest(its))
+            close(mine, its, self.allowed(place, mine))
+            if follows and place
+            else same(mine, its, self.allowed(place, mine) + (DIGITS * _largest(its) if self.room is None else 0))
             for place, (mine, its) in enumerate(pairs)
         )
 
@@ -281,6 +289,7 @@ class Repair:
                     call.answered.results if not call.answered.modified else None,
                     call.roundoffs * roundoff * _growth(call, outcome(inner, arguments)),
                     _failure(call, operation),
+                    call.room,
                 )
                 for call, arguments in zip(asked, named, strict=True)
             ]
@@ -731,7 +740,7 @@ class Repair:
         result = next(r for r, off in enumerate(self._off(self.first)) if off.any())
         place = int(np.flatnonzero(self._off(self.first)[result])[0])
         wanted = float(call.results[result].flat[place])
-        near = call.slack + 1e-13 * abs(wanted)
+        near = float(np.max(call.allowed(result, call.results[result]))) + 1e-13 * abs(wanted)
         found: list[Explanation] = []
         met: set[bytes] = set()
         for edit in self._acting:
@@ -931,7 +940,7 @@ def _solved(probe: Probe, repair: Repair, i: int) -> _Solved | None:
         right = outcome(repair.right, call.arguments)
     if len(seen) != 1 or right is None or (own := _number(seen[0][0])) is None:
         return None
-    off = np.flatnonzero(~same(right[0], call.results[0], call.slack))
+    off = np.flatnonzero(~same(right[0], call.results[0], call.allowed(0, right[0])))
     place = int(off[0]) if off.size else 0
     if not right[0].size:
         return None
@@ -1086,14 +1095,17 @@ def _measured(operation: Operation, right: Inner, observed: Sequence[Observed]) 
         for call, its, mine in compared:
             if its is None or mine is None or its[r].shape != mine[r].shape:
                 continue
-            off = ~same(mine[r], its[r], call.slack) & np.isfinite(its[r]) & np.isfinite(mine[r])
-            for answer, number in zip(its[r][off].tolist(), mine[r][off].tolist(), strict=True):
-                differences.append((call.slack + 1e-15 * abs(answer), answer - number))
+            off = ~same(mine[r], its[r], call.allowed(r, mine[r])) & np.isfinite(its[r]) & np.isfinite(mine[r])
+            rooms = np.broadcast_to(call.allowed(r, its[r]), off.shape) + 1e-15 * np.abs(its[r])
+            for answer, number, room in zip(
+                its[r][off].tolist(), mine[r][off].tolist(), rooms[off].tolist(), strict=True
+            ):
+                differences.append((room, answer - number))
                 for count, of in per.values():
                     n = float(np.min(count(call.arguments)))
-                    of.append(((call.slack + 1e-15 * abs(answer)) / n, (answer - number) / n) if n else (0.0, np.nan))
+                    of.append((room / n, (answer - number) / n) if n else (0.0, np.nan))
                 if number:
-                    ratios.append(((call.slack + 1e-15 * abs(answer)) / abs(number), answer / number))
+                    ratios.append((room / abs(number), answer / number))
         what = f"`{name}`" if name else "the result"
         if (factor := _in_common(ratios)) is not None:
             yield Edit(f"{what} were times {factor:.15g}", 1.6, of_one_result(r, lambda x, _, k=factor: k * x), RESULT)

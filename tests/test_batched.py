@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from flint import arb
+from flint import arb, ctx
 
 from rlspec import batched
-from rlspec.properties.balls import balls, nearest
-from rlspec.reference import advantages, distributions, language, returns
+from rlspec.properties.balls import PRECISION, balls, nearest
+from rlspec.reference import advantages, distributions, group, language, returns
+from rlspec.reference.spread import standard_deviation
 
 UNIT = {"float64": Fraction(1, 2**53), "float32": Fraction(1, 2**24)}
 GAMMA, LAMBDA = 0.984375, 0.9375  # of which the product is a float32 number, as is 1 - LAMBDA
@@ -217,6 +218,85 @@ def test_integers_are_taken_for_the_numbers_that_they_are(library):
     np.testing.assert_array_equal(
         np.asarray(batched.token_returns(library(rewards), ~library(flags), 0.5)), [[1.5, 1, 2]]
     )
+
+
+SIZES = [1, 2, 3, 5, 8, 40]
+"""Of the groups; all rewards of the one of 3 are equal."""
+
+
+def scored(number):
+    """Rewards far from 0, and the numbers of uneven groups in no order."""
+    draw = np.random.default_rng(7)
+    groups = draw.permutation(np.repeat(np.arange(len(SIZES)), SIZES))
+    rewards = (1000 + draw.standard_normal(len(groups))).astype(number)
+    rewards[groups == 2] = 1000.1
+    return rewards, groups
+
+
+def of_each_group(rewards, groups, function):
+    """A function of each group's rewards in rationals, given to each member."""
+    known = {name: function([Fraction(x) for x in rewards[groups == name].tolist()]) for name in range(len(SIZES))}
+    return np.array([known[name] for name in groups.tolist()], dtype=object)
+
+
+def spreads(rewards, groups):
+    """The difference between the largest and the least reward of each sample's group, and the group's size."""
+    spread = of_each_group(rewards, groups, lambda of: max(of) - min(of))
+    return spread, np.array([SIZES[name] for name in groups.tolist()], dtype=object)
+
+
+@pytest.mark.parametrize("count", [None, len(SIZES)])
+def test_group_mean_and_standard_deviation(library, number, count):
+    rewards, groups = scored(number)
+    spread, size = spreads(rewards, groups)
+    given = library(rewards), library(groups), count
+    mean = of_each_group(rewards, groups, lambda of: sum(of) / len(of))
+    close(batched.group_mean(*given), mean, (size + 3) * spread + abs(mean), 1, number)
+    for std in ("ddof=0", "ddof=1"):
+
+        def deviation(of, std=std):
+            with ctx.workprec(PRECISION):
+                return nearest(standard_deviation(balls(of), std)) if len(of) > 1 else Fraction(0)
+
+        right = of_each_group(rewards, groups, deviation)
+        close(batched.group_std(*given, std=std), right, (2 * size + 6) * spread, 1, number)
+
+
+@pytest.mark.parametrize("baseline", ["mean", "leave-one-out"])
+@pytest.mark.parametrize("std", ["ddof=0", "ddof=1"])
+@pytest.mark.parametrize("eps", ["std", "std + 1e-3", "max(std, 0.5)", "sqrt(var + 1e-3)", "max(std, 1e-3) + 1e-6", ""])
+def test_group_advantages(library, number, baseline, std, eps):
+    rewards, groups = scored(number)
+    spread, size = spreads(rewards, groups)
+    scale = "std" if eps else "none"
+    conventions = {"std": std, "eps": eps or "std"}
+    answer = batched.group_advantages(library(rewards), library(groups), baseline, scale, **conventions)
+    with ctx.workprec(PRECISION):
+        of_balls = group.group_advantages(
+            balls(rewards.astype(object)), groups.tolist(), baseline, scale, **conventions
+        )
+        right = np.array([nearest(x) for x in of_balls], dtype=object)
+        centred = group.group_advantages(balls(rewards.astype(object)), groups.tolist(), baseline, "none")
+        scales = [nearest(b / a) if a != 0 else Fraction(1) for a, b in zip(of_balls, centred, strict=True)]
+    factor = 2 if baseline == "leave-one-out" else 1
+    room = factor * (2 * size + 9) * (1 + abs(right)) * spread / np.array(scales, dtype=object)
+    close(answer, right, room, 1, number)
+    assert not np.asarray(answer)[np.isin(groups, (0, 2))].any()  # alone, or equal: exactly 0
+
+
+def test_groups_are_added_up_in_float32_at_least():
+    rewards = torch.ones(300, dtype=torch.bfloat16)
+    rewards[0] = 0
+    groups = torch.zeros(300, dtype=torch.int64)
+    assert float(batched.group_mean(rewards, groups)[0]) == pytest.approx(299 / 300)
+    assert batched.group_advantages(rewards, groups).dtype == torch.float32
+
+
+def test_jax_compiles_group_advantages():
+    jax = pytest.importorskip("jax")
+    rewards, groups = map(jax.numpy.asarray, scored("float32"))
+    compiled = jax.jit(partial(batched.group_advantages, count=len(SIZES)))(rewards, groups)
+    np.testing.assert_allclose(compiled, batched.group_advantages(rewards, groups), rtol=1e-4, atol=1e-5)
 
 
 def test_arguments_are_left_as_they_were(library):
