@@ -20,7 +20,7 @@ from rlspec.properties.processes import (
     tasks,
 )
 from rlspec.reference import moments
-from rlspec.reference.critics import generalized, generalized_bias, n_step, n_step_bias
+from rlspec.reference.critics import explained_variance, generalized, generalized_bias, n_step, n_step_bias
 from rlspec.reference.decision_process import (
     TabularMDP,
     action_values,
@@ -514,3 +514,28 @@ def test_a_compatible_critic_of_features_gives_the_gradient_though_it_is_no_adva
 def test_the_natural_direction_solves_its_equation_whatever_the_features(task, data):
     given = moments.process(task.mdp, task.pi, features_of(data, task))
     assert (fisher_of_features(given) @ natural_direction(given)).tolist() == gradient_of_features(given).tolist()
+
+
+def covariance(numbers, others):
+    """Half the mean of (x_i - x_j) (y_i - y_j) over all pairs, which needs no mean."""
+    both = list(zip(map(Fraction, numbers), map(Fraction, others), strict=True))
+    return sum((x - z) * (y - w) for x, y in both for z, w in both) / (2 * len(both) ** 2)
+
+
+@clause("CRIT-18", examples=60)
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=6), st.integers(-9, 9))
+def test_the_explained_variance_is_what_the_values_take_off_the_spread_of_the_returns(pairs, constant):
+    values, returns = map(list, zip(*pairs, strict=True))
+    assume(len(set(returns)) > 1)
+    explained, spread = explained_variance(values, returns), covariance(returns, returns)
+    residuals = [target - value for value, target in pairs]
+    assert explained == 1 - covariance(residuals, residuals) / spread
+    assert explained <= 1
+    assert (explained == 1) == (len(set(residuals)) == 1)
+    assert explained_variance([constant] * len(values), returns) == 0
+    assert explained_variance([value + constant for value in values], returns) == explained
+    assert explained_variance([-constant * target for target in returns], returns) == 1 - (1 + constant) ** 2
+    if len(set(values)) > 1:
+        slope = covariance(values, returns) / covariance(values, values)
+        best = explained_variance([slope * value for value in values], returns)
+        assert best == slope * covariance(values, returns) / spread >= explained

@@ -9,7 +9,7 @@ from operator import sub
 
 from .advantages import gae
 from .decision_process import TabularMDP, occupancy
-from .linear_algebra import Matrix, Number, Vector, dot
+from .linear_algebra import Matrix, Number, Vector, dot, quotient
 from .policy_gradient import Gradient, Weights, credited, discounted
 from .returns import n_step_return, require_steps
 
@@ -75,3 +75,20 @@ def _along(critic: Matrix, states: Sequence[int]) -> tuple[list[Number], list[Nu
     values = [row[state] for row, state in zip(critic, states, strict=True)]
     never = [False] * len(values)
     return values, [*values[1:], 0], [*never[1:], True], never
+
+
+def explained_variance(values: Vector, returns: Vector) -> Number:
+    """1 - Var(G - V) / Var(G) over the steps of a batch (CRIT-18).
+
+    values, returns: V and G of each step, not all returns being equal.
+
+    >>> explained_variance([2, 2, 3, 5], [1, 2, 3, 6])
+    Fraction(6, 7)
+    """
+    residuals = [target - value for value, target in zip(values, returns, strict=True)]
+    return 1 - quotient(_spread(residuals), _spread(returns))
+
+
+def _spread(numbers: Vector) -> Number:
+    """The squared number of numbers times their variance."""
+    return len(numbers) * sum(number * number for number in numbers) - sum(numbers) ** 2

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .audit import Excerpt, Finding, audit
+from .audit import Finding, audit
+from .excerpt import Excerpt
 from .properties.checking import Call, show
 from .recorded import NotRead, Seen, load
 from .report import called
@@ -71,9 +72,13 @@ def block(finding: Finding) -> Iterator[str]:
     if finding.alike:
         open_ones = [f"{name} = {' or '.join(_alternatives(finding, name))}" for name in finding.alike]
         yield from _wrapped(f"not told apart by what was recorded: {', '.join(open_ones)}")
-    if finding.hidden:
-        precisions = ", ".join(dict.fromkeys(call.precision for call in finding.calls))
-        yield from _wrapped(f"not told apart in {precisions} on what was recorded: {', '.join(finding.hidden)}")
+    if finding.hidden.changes:
+        yield from _wrapped(f"not told apart in {precisions} on what was recorded: {', '.join(finding.hidden.changes)}")
+    if finding.hidden.nearest:
+        yield from _wrapped(
+            f"but the answers are {finding.hidden.times:.0f} times nearer to what {finding.hidden.nearest} gives than to "
+            "what is right, in root mean square, where rounding has no preference"
+        )
     if finding.unseen:
         yield from _wrapped(f"not seen, so not judged: {'; '.join(finding.unseen)}")
 
@@ -137,7 +142,8 @@ def as_json(findings: Sequence[Finding], calls: Sequence[Seen]) -> str:
                 "faults": [fault.slug for fault in finding.faults],
                 "conventions": finding.chosen,
                 "alike": finding.alike,
-                "not told apart": finding.hidden,
+                "not told apart": finding.hidden.changes,
+                "nearer": finding.hidden.nearest,
                 "not seen": finding.unseen,
             }
             for finding in findings

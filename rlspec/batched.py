@@ -289,8 +289,8 @@ def group_advantages(
 ) -> Array:
     """A_i = (r_i - b_i) / D for each sample (GRP-1), [N]; exactly 0 in a group of equal rewards, or of one (GRP-9).
 
-    rewards, groups, count: as of `group_mean`.  baseline: "mean" or "leave-one-out".  scale: "std" or "none".  std, eps:
-    choices of GRP-12 and GRP-13.
+    rewards, groups, count: as of `group_mean`.  baseline: "mean" or "leave-one-out".  scale: "std" or "none".
+    std, eps: choices of GRP-12 and GRP-13.
     Rounding, with n members, a spread of R, and s for D: c (2 n + 9) u (1 + |A|) R / s, where c = 1, or 2 for
     leave-one-out.  How it is derived: each reward is first taken less another one of its group, by which equal ones are
     0 and others at most R, rounded to u R; a sum of n numbers in any order is off by n - 1 times u times the sum of

@@ -1,7 +1,7 @@
 """What is right for real batches, and how far rounding in a run's own number types may take an answer from it.
 
-The reference is generic in its number type.  On balls (Arb, Johansson 2017) of hundreds of bits it says what is right; on
-numbers that know their errors (rlspec/rounded.py), from the same exact arguments, what rounding may do to that.
+The reference is generic in its number type.  On balls (Arb, Johansson 2017) of hundreds of bits it says what is right;
+on numbers that know their errors (rlspec/rounded.py), from the same exact arguments, what rounding may do to that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -73,8 +73,7 @@ ANSWERS: dict[str, tuple[Answer, tuple[str, ...]]] = {
        for name in ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss")},
     **{name: (getattr(preference, name), ("functions",)) for name in ("dpo_loss", "orpo_loss", "simpo_loss")},
 }  # fmt: skip
-"""The operations that can be audited: the reference's function over a batch, and the arguments that it takes exp and log
-from."""
+"""The operations that can be audited: the reference's function over a batch, and what it takes exp and log from."""
 
 BALLS = {"exp": exponential_of, "log": arb.log, "functions": arb}
 """Where balls have their exponentials and logarithms."""
@@ -170,9 +169,9 @@ SURROGATES = {"ppo_loss": "token", "grpo_loss": "token", "dr_grpo_loss": "token"
 def _ties(operation: str, arguments: Arguments, chosen: Mapping[str, str], types: Types) -> list[Any]:
     """How much further the gradient may be off where a ratio is so near the clip that its products may be equal.
 
-    The derivative of min(r A, clip(r) A) is r A / n on one side of the clip and 0 on the other.  Where both products are
-    rounded to the same number, libraries that halve the derivative between two equal numbers answer half of it, whatever
-    the sign of A; the reference, which compares the ratio with the limit on one side only, is not open there.
+    The derivative of min(r A, clip(r) A) is r A / n on one side of the clip and 0 on the other.  Where both products
+    are rounded to the same number, libraries that halve the derivative between two equal numbers answer half of it,
+    whatever the sign of A; the reference, which compares the ratio with one of the limits only, is not open there.
     """
     given = dict(zip(OPERATIONS[operation].parameters, arguments, strict=True))
     level = SURROGATES.get(operation) or (given["ratio"] if given.get("clip") == "pessimistic" else "none")

@@ -1,11 +1,11 @@
 """Numbers that know how far rounding may have taken them: running error analysis in a run's own number types.
 
-A number has its value in float64, a bound on its error, and the bits of its type.  Each operation adds what rounding its
-result may do to what its operands' errors do to it (Wilkinson 1963, chapter 1; Higham 2002, section 3.3), to first order
-where that is a product of errors.  Two numbers of different types meet in the finer one, or in float32 if one is
-bfloat16 and the other float16; a Python number takes the type of the array that it meets.  A sum of a few numbers is
-rounded after each addition; in a longer one each further addition is made in float32 at least, and the sum is rounded
-when it is used, as PyTorch, JAX and NumPy add float16, and PyTorch and JAX bfloat16.
+A number has its value in float64, a bound on its error, and the bits of its type.  Each operation adds what rounding
+its result may do to what its operands' errors do to it (Wilkinson 1963, chapter 1; Higham 2002, section 3.3).  Two
+numbers of different types meet in the finer one, bfloat16 and float16 in float32; a Python number
+takes the type of the array that it meets.  A sum of a few numbers is rounded after each addition; in a longer one each
+further addition is made in float32 at least, and the sum is rounded when it is used, as PyTorch and JAX add numbers of
+16 bits.
 
 Where errors leave open how a comparison goes, it is decided by the values, or in the way that is asked for.
 """
@@ -154,7 +154,7 @@ class Rounded:
     __hash__ = None  # type: ignore[assignment]
 
     def sqrt(self) -> "Rounded":
-        """The root.  |sqrt(x + e) - sqrt(x)| <= e / sqrt(x), and <= sqrt(e)."""
+        """The root; an error e in x moves it by e / sqrt(x) at most, and by sqrt(e)."""
         root = sqrt(max(self.value, 0.0))
         return self._made(root, self.bits, min(self.used / root, sqrt(self.used)) if root else sqrt(self.used))
 

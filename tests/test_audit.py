@@ -8,7 +8,8 @@ import pytest
 
 import rlspec
 from rlspec.__main__ import main
-from rlspec.audit import Finding, explains, of_operation
+from rlspec.answers import explains
+from rlspec.audit import Finding, of_operation
 from rlspec.audited import as_adapter, mistake
 from rlspec.bounds import ANSWERS, right, slack
 from rlspec.candidates import reference, torch_autograd

@@ -4,6 +4,7 @@ A theorem asks no candidate, so that no fault can show its power.
 """
 
 from dataclasses import replace
+from fractions import Fraction
 from functools import wraps
 from unittest.mock import patch
 
@@ -60,6 +61,13 @@ def doubled(function):
 def one_step_late(values):
     """Weights with a critic whose values are those of the step before."""
     return lambda critic, number: values([critic[0], *critic[:-1]], number)
+
+
+def off_by_the_mean(values, returns):
+    """An explained variance that takes the mean square of what is left for its variance."""
+    squares = sum((target - value) ** 2 for value, target in zip(values, returns, strict=True))
+    mean = Fraction(sum(returns), len(returns))
+    return 1 - squares / sum((target - mean) ** 2 for target in returns)
 
 
 def with_own_ratio_alone(policy, behaviour):
@@ -155,6 +163,7 @@ WRONG = [
     ("variance_is_a_parabola", critics, "in_baseline", at_the_values),
     ("variance_is_a_parabola", moments, "_earlier", never_again),
     ("best_constant_is_the_mean", critics, "in_baseline", at_the_values),
+    ("explained_variance_is", critics, "explained_variance", off_by_the_mean),
     ("variance_of_the_whole_return", critics, "best_constant", critics.expected_return),
     ("rewards_weighed_by_the_ratios", policy_gradients, "per_decision", with_own_ratio_alone),
     ("returns_weighed_by_the_ratio", policy_gradients, "whole_trajectory", with_own_ratio_alone),

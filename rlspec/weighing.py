@@ -1,0 +1,83 @@
+"""Gradients that are right but for a factor of each part of the batch: parts that were averaged by themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from .answers import Chosen, misses, right_of
+from .recorded import Seen
+
+SCATTER = 4
+"""So many times nearer to one another are factors of one part of the batch than those of different parts, at least."""
+
+
+def weights(call: Seen, taken: Chosen) -> str:
+    """In words, by what a gradient is multiplied, if that is one factor for each part of the batch."""
+    for name, off, allowed in misses(call, taken):
+        answer, exact = call.results[name].astype(float), right_of(call, taken)[name]
+        if not answer.ndim or not name or not (off > allowed).any() or not np.isfinite(answer).all():
+            continue
+        tables = [table if table.ndim == 2 else table[:, None] for table in (answer, exact, allowed)]
+        for axis, what in ((1, "row"), (0, "step"))[: answer.ndim]:
+            factors = _factors(*tables, axis=axis)
+            runs = _runs(factors) if factors else []
+            if 1 < len(runs) <= len(factors or []) // 2 and _apart(runs):
+                parts = ", ".join(_part(run, what) for run in runs)
+                return (f"{name} is right but for a factor of each part of the batch, {parts}: parts were averaged "
+                        "by themselves, and then not weighed by how much they have")  # fmt: skip
+    return ""
+
+
+Factor = tuple[float, float]
+"""What right numbers are multiplied by, and how far rounding may have taken that."""
+
+
+def _factors(answer: np.ndarray, exact: np.ndarray, allowed: np.ndarray, axis: int) -> list[Factor] | None:
+    """What right numbers are multiplied by along the other axis, if it is one factor all along this one."""
+    squares = (exact * exact).sum(axis=axis)
+    if not squares.all() or not np.isfinite(squares).all() or not np.isfinite(allowed).all():
+        return None
+    factors = (answer * exact).sum(axis=axis) / squares
+    errors = (allowed * np.abs(exact)).sum(axis=axis) / squares * np.maximum(np.abs(factors), 1)
+    off = np.abs(answer - np.expand_dims(factors, axis) * exact)
+    room = allowed * np.maximum(np.abs(np.expand_dims(factors, axis)), 1) + np.expand_dims(errors, axis) * np.abs(exact)
+    return list(zip(factors.tolist(), errors.tolist(), strict=True)) if (off <= room).all() else None
+
+
+@dataclass
+class Run:
+    """Places from and to which a factor is the same but for rounding, and what it is at each of them."""
+
+    first: int
+    factors: list[Factor]
+
+    @property
+    def best(self) -> Factor:
+        """The factor where it is known best."""
+        return min(self.factors, key=lambda factor: factor[1])
+
+
+def _runs(factors: Sequence[Factor]) -> list[Run]:
+    """The places one after another, as long as the factor is the same but for rounding."""
+    runs = [Run(0, [factors[0]])]
+    for place, (factor, error) in enumerate(factors[1:], 1):
+        known, its_error = runs[-1].best
+        if abs(factor - known) <= error + its_error:
+            runs[-1].factors.append((factor, error))
+        else:
+            runs.append(Run(place, [(factor, error)]))
+    return runs
+
+
+def _apart(runs: Sequence[Run]) -> bool:
+    """Whether factors in a run are much nearer to one another than those of different runs are."""
+    numbers = [[factor for factor, _ in run.factors] for run in runs]
+    return SCATTER * max(map(np.ptp, numbers)) <= min(abs(run.best[0] - after.best[0]) for run, after in pairwise(runs))
+
+
+def _part(run: Run, what: str) -> str:
+    factor, error = run.best
+    said, last = f"{factor:.{4 if error < 1e-3 else 2}g}", run.first + len(run.factors) - 1
+    return f"{said} for {what} {run.first}" if last == run.first else f"{said} for {what}s {run.first} to {last}"
