@@ -1,6 +1,6 @@
 """Recorded answers beside what is right, and what rounding in the run's own number types explains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -51,7 +51,26 @@ def _hashable(taken: Chosen) -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=1024)
 def _slack(call: Seen, taken: tuple[tuple[str, str], ...]) -> list[np.ndarray]:
-    return slack(call.operation.name, call.arguments, dict(taken), call.types)
+    """How far rounding may take each result; choices that give the same numbers are rounded alike."""
+    exact = _exact(call, taken)
+    for numbers, bounds in _bounds_of(call):
+        if all(map(_alike, numbers, exact, bounds)):
+            return bounds
+    bounds = slack(call.operation.name, call.arguments, dict(taken), call.types)
+    _bounds_of(call).append((exact, bounds))
+    return bounds
+
+
+@lru_cache(maxsize=128)
+def _bounds_of(call: Seen) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """What was found to be right under some choices, with the bounds."""
+    return []
+
+
+def _alike(numbers: np.ndarray, others: np.ndarray, bound: np.ndarray) -> bool:
+    """Whether numbers are the same, but for a small share of what rounding may do."""
+    with np.errstate(invalid="ignore"):
+        return bool(((np.abs(numbers - others) <= bound / 64) | (numbers == others)).all())
 
 
 def right_of(call: Seen, taken: Chosen) -> dict[str, np.ndarray]:
@@ -70,6 +89,14 @@ def in_floats(operation: Operation, arguments: tuple[Any, ...], taken: Mapping[s
     with np.errstate(all="ignore"):
         parts = each(function(*map(wide, arguments), **last_names(dict(taken))))
     return {name: np.asarray(part, dtype=float) for name, part in zip(operation.results, parts, strict=True)}
+
+
+def digest(answers: Sequence[Mapping[str, np.ndarray]], digits: int) -> str:
+    """Answers to some digits of the largest number of each result, as a text."""
+    parts = [part for each in answers for part in each.values()]
+    largest = [float(np.abs(part[np.isfinite(part)]).max(initial=0)) or 1.0 for part in parts]
+    rounded = [(part / size).round(digits).tolist() for part, size in zip(parts, largest, strict=True)]
+    return repr(([f"{size:.{digits}e}" for size in largest], rounded))
 
 
 def wide(argument: Any) -> Any:

@@ -4,16 +4,17 @@ Each answer is compared with the reference's, exact, and with a bound of what ro
 do (rlspec/bounds.py).  Conventions that were not declared are found out from the answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
+from itertools import islice, product
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .answers import Chosen, beyond, explains, in_floats, misses, of_rows, right_of, shape_of_call, wide
+from .answers import Chosen, beyond, digest, explains, in_floats, misses, of_rows, right_of, shape_of_call, wide
 from .blame import SEARCHED, mistake_in
 from .bounds import ANSWERS
 from .conventions import Answered, Combination, combinations, in_a_row
@@ -125,9 +126,6 @@ def _blame(finding: Finding, calls: Sequence[Seen]) -> None:
     else:
         finding.chosen, finding.explanation, finding.faults = mistake_in(finding.operation, calls, near)
     finding.wrong = [call for call in calls if not explains(call, finding.chosen)]
-    if not finding.wrong:  # by a usual number, which was not the one that was solved for
-        finding.hidden = hidden(finding.operation, calls, finding.chosen)
-        return
     named = finding.weights or finding.explanation or finding.faults
     numbers = sum(
         int((off > allowed).sum()) for call in finding.wrong for _, off, allowed in misses(call, finding.chosen)
@@ -187,14 +185,36 @@ def _explaining(calls: Sequence[Seen]) -> list[Chosen]:
     found = []
     every = _combinations(calls[0])
     for one in every:
-        taken = one.chosen()
-        if not all(_possible(call, one, every[0].chosen()) for call in calls[:SOLVED]):
-            continue
-        if one.ranges and not one.explains([_Recorded(call, taken) for call in calls[:SOLVED]], SINGLE):
-            continue  # no numbers do
-        if all(explains(call, one.chosen()) for call in calls):
-            found.append(one.chosen())
+        if all(_possible(call, one, every[0].chosen()) for call in calls[:SOLVED]):
+            numbers = (taken for taken in _with_numbers(one, calls) if all(explains(call, taken) for call in calls))
+            found += islice(numbers, 1)
     return found
+
+
+def _with_numbers(one: Combination, calls: Sequence[Seen]) -> Iterator[Chosen]:
+    """A combination with the numbers that were solved for, and then with usual ones.
+
+    How far rounding may take an answer depends on the number, and so one may be right that was not solved for.
+    """
+    if not one.ranges:
+        yield one.chosen()
+        return
+    default = one.chosen()
+    if one.explains([_Recorded(call, default) for call in calls[:SOLVED]], SINGLE):
+        yield one.chosen()
+    yield from _usual(one)
+
+
+def _usual(one: Combination) -> Iterator[Chosen]:
+    """A combination with each of the usual numbers in its ranges."""
+    known = [[number for number in USUAL if low <= number <= high] for low, high in _whole_ranges(one).values()]
+    for numbers in product(*known):
+        yield one.chosen(**dict(zip(one.ranges, numbers, strict=True)))
+
+
+def _whole_ranges(one: Combination) -> dict[str, tuple[float, float]]:
+    """The ranges of the numbers in a combination, as the clauses have them."""
+    return {choice.convention: (choice.low, choice.high) for choice in one.choices if choice.convention in one.ranges}
 
 
 def _possible(call: Seen, one: Combination, usual: Chosen) -> bool:
@@ -231,14 +251,14 @@ def _fits(one: Combination, declared: Chosen) -> bool:
     return all(choice.fits(declared[choice.convention]) for choice in one.choices if choice.convention in declared)
 
 
-def _furthest(call: Seen, taken: Chosen) -> float:
-    """How far an answer is off, where it is furthest, as a share of the largest number there is."""
-    answers = in_floats(call.operation, call.arguments, taken)
+def _distance(call: Seen, answers: Mapping[str, np.ndarray]) -> float:
+    """How far the recorded results are from others, as a share of both, summed over the results."""
     shares = [0.0]
     for name, answer in call.results.items():
-        off, size = np.abs(answer - answers[name]), np.abs(answer).max(initial=0) + np.abs(answers[name]).max(initial=0)
-        shares.append(float(np.nan_to_num(off, nan=0.0, posinf=0.0).max(initial=0) / size) if size else 0.0)
-    return max(shares)
+        off, size = (np.nan_to_num(of, nan=0.0, posinf=0.0).sum()
+                     for of in (np.abs(answer - answers[name]), np.abs(answer) + np.abs(answers[name])))  # fmt: skip
+        shares.append(float(off / size) if size else 0.0)
+    return sum(shares)
 
 
 def _nearest(calls: Sequence[Seen]) -> list[Chosen]:
@@ -247,13 +267,15 @@ def _nearest(calls: Sequence[Seen]) -> list[Chosen]:
     A number in a choice is one of those that are usual.  Of combinations that give the same answers the first one is
     taken, and of those that are about as far off the more usual one comes first.
     """
-    found: dict[tuple[float, ...], Chosen] = {}
+    found: dict[bytes, tuple[float, Chosen]] = {}
     for one in _combinations(calls[0]):
-        for number in USUAL if one.ranges else (0.0,):
-            numbers = {name: number for name, (low, high) in one.ranges.items() if low <= number <= high}
-            if len(numbers) == len(one.ranges):
-                taken = one.chosen(**numbers)
-                found.setdefault(tuple(round(_furthest(call, taken), 9) for call in calls[:3]), taken)
-    least = min(map(sum, found))
-    usual = sorted(found, key=lambda off: sum(choices()[name][0].text != text for name, text in found[off].items()))
-    return [found[off] for off in sorted(usual, key=lambda off: max(sum(off), 1.25 * least))][:BESIDE]
+        for taken in _usual(one) if one.ranges else [one.chosen()]:
+            answers = [in_floats(call.operation, call.arguments, taken) for call in calls[:3]]
+            found.setdefault(digest(answers, 6), (sum(map(_distance, calls, answers)), taken))
+    least = min(off for off, _ in found.values())
+
+    def last(one: tuple[float, Chosen]) -> tuple[float, int]:
+        off, taken = one
+        return max(off, 1.25 * least), sum(choices()[name][0].text != text for name, text in taken.items())
+
+    return [taken for _, taken in sorted(found.values(), key=last)][:BESIDE]

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import __version__
 from .audit import Finding, audit
+from .bounds import BITS
 from .excerpt import Excerpt
 from .properties.checking import Call, show
 from .recorded import NotRead, Seen, load
@@ -76,8 +77,8 @@ def block(finding: Finding) -> Iterator[str]:
         yield from _wrapped(f"not told apart in {precisions} on what was recorded: {', '.join(finding.hidden.changes)}")
     if finding.hidden.nearest:
         yield from _wrapped(
-            f"but the answers are {finding.hidden.times:.0f} times nearer to what {finding.hidden.nearest} gives than to "
-            "what is right, in root mean square, where rounding has no preference"
+            f"but the answers are {finding.hidden.times:.0f} times nearer to what {finding.hidden.nearest} gives than "
+            "to what is right, in root mean square; rounding alone has no preference"
         )
     if finding.unseen:
         yield from _wrapped(f"not seen, so not judged: {'; '.join(finding.unseen)}")
@@ -94,10 +95,12 @@ def mistake(finding: Finding) -> str:
     """What the run gets wrong, in words."""
     known = " and the ".join(f"fault `{fault.slug}`" + (f" (seen in {', '.join(fault.seen)})" if fault.seen else "")
                              for fault in finding.faults)  # fmt: skip
+    narrow = next((call.precision for call in finding.wrong if BITS[call.precision] < BITS["float32"]), "")
+    exactly = f"it behaves, to the rounding of {narrow}," if narrow else "it behaves exactly"
     if finding.explanation:
-        return f"it behaves exactly {finding.explanation}{f', the {known}' if known else ''}"
+        return f"{exactly} {finding.explanation}{f', the {known}' if known else ''}"
     if known:
-        return f"it behaves exactly like the {known}: {finding.faults[0].effect}"
+        return f"{exactly} like the {known}: {finding.faults[0].effect}"
     if finding.weights:
         return finding.weights
     return "no known mistake, and no small change of what is right, does the same"

@@ -58,7 +58,8 @@ class Room:
     """How far rounding may have taken each number of each result, if what was answered is what another formula says.
 
     right: what the right formula says.  bounds: how far rounding may have taken an answer from that.  share: how far it
-    may take what a formula says that much further off, as a share of the difference.
+    may take what a formula says that much further off, as a share of the difference.  A number that differs is rounded
+    at least as much as half of the others are.
     """
 
     right: tuple[np.ndarray, ...]
@@ -67,8 +68,11 @@ class Room:
 
     def allowed(self, place: int, said: np.ndarray) -> np.ndarray:
         """The bound for one result, of which the other formula says this."""
+        right, bound = self.right[place], self.bounds[place]
+        some = bound[(right != 0) & np.isfinite(bound)]
+        usual = float(np.median(some)) if some.size else 0.0
         with np.errstate(all="ignore"):
-            return self.bounds[place] + self.share * np.abs(said - self.right[place])
+            return np.where(said == right, bound, np.maximum(bound, usual) + self.share * np.abs(said - right))
 
 
 def behaviour(candidate: Candidate, operation: Operation, arguments: Sequence[Any]) -> Behaviour:

@@ -10,12 +10,14 @@ import numpy as np
 
 from .answers import (
     Chosen,
+    digest,
+    in_floats,
     misses,
     right_of,
     wide,
 )
 from .behaviour import Asked, Behaviour, Room
-from .bounds import BITS
+from .bounds import BITS, near_a_clip
 from .candidates import reference
 from .faults import Fault, museum
 from .faults import right as of_faults
@@ -29,7 +31,7 @@ SEARCHED = 4
 """Edits of what is right are looked for beside so many."""
 
 
-SEARCHING = 10.0
+SEARCHING = 20.0
 """Seconds of processor time that are taken to find an edit of what is right, in one operation."""
 
 
@@ -52,11 +54,20 @@ def mistake_in(
             return taken, _repaired(operation, calls, taken), known
         if process_time() - begun > COMPARING:
             break
-    for taken in near[:SEARCHED]:
+    for taken in _distinct(operation, calls, near)[:SEARCHED]:
         explanation = _repaired(operation, calls, taken)
         if explanation:
             return taken, explanation, []
     return near[0], None, []
+
+
+def _distinct(operation: Operation, calls: Sequence[Seen], near: Sequence[Chosen]) -> list[Chosen]:
+    """The first of the choices under which answers are the same to four digits: a search beside each takes long."""
+    found: dict[str, Chosen] = {}
+    for taken in near:
+        answers = [in_floats(operation, call.arguments, taken) for call in calls[:3]]
+        found.setdefault(digest(answers, 4), taken)
+    return list(found.values())
 
 
 def _known(operation: Operation, calls: Sequence[Seen], taken: Chosen) -> list[Fault]:
@@ -98,7 +109,10 @@ def asked_of(calls: Sequence[Seen], taken: Chosen, names: Sequence[str]) -> list
     """The calls as the search for what is wrong wants them, with what rounding may do to each number."""
     found = []
     for call in calls:
+        near = near_a_clip(call.operation.name, call.arguments, call.types)
         bounds = {name: np.where(np.isfinite(bound), bound, np.inf) for name, _, bound in misses(call, taken)}
+        if near is not None and "d_logp" in bounds:  # a mistake may let tokens count that do not, where anything goes
+            bounds["d_logp"] = np.where(near & (call.named["mask"] == 0), np.inf, bounds["d_logp"])
         exact, double = right_of(call, taken), 2 if call.precision == "float64" else 1  # faults are computed in float64
         room = Room(tuple(exact[name] for name in names), tuple(double * bounds[name] for name in names),
                     PART * 2.0 ** -BITS[call.precision])  # fmt: skip

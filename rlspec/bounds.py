@@ -173,13 +173,10 @@ def _ties(operation: str, arguments: Arguments, chosen: Mapping[str, str], types
     are rounded to the same number, libraries that halve the derivative between two equal numbers answer half of it,
     whatever the sign of A; the reference, which compares the ratio with one of the limits only, is not open there.
     """
+    near = near_a_clip(operation, arguments, types)
+    if near is None or not near.any():
+        return [0.0] * len(OPERATIONS[operation].results)
     given = dict(zip(OPERATIONS[operation].parameters, arguments, strict=True))
-    level = SURROGATES.get(operation) or (given["ratio"] if given.get("clip") == "pessimistic" else "none")
-    if level == "none":
-        return [0.0] * len(OPERATIONS[operation].results)
-    near = _near_the_clip(given, level, 2.0 ** -_meeting_bits(types, ("logp", "old_logp", "advantages")))
-    if not near.any():
-        return [0.0] * len(OPERATIONS[operation].results)
     free = given | {"clip_low": UNCLIPPED, "clip_high": UNCLIPPED} | ({"kl_coef": 0.0} if "kl_coef" in given else {})
     _, slopes = right(operation, tuple(free.values()), chosen)
     return [0.0, np.where(near, np.abs(slopes), 0.0)]
@@ -189,10 +186,20 @@ UNCLIPPED = 2.0**100
 """How far a ratio may be from 1 where it is not clipped."""
 
 
-def _near_the_clip(given: Mapping[str, Any], level: str, unit: float) -> np.ndarray:
-    """Where a ratio is as near one of its limits as rounding its logarithm, itself and its product may take it."""
+def near_a_clip(operation: str, arguments: Arguments, types: Types) -> np.ndarray | None:
+    """Where a ratio is as near one of its limits as rounding its logarithm, itself and its product may take it, [B, T].
+
+    None if the operation is no minimum of two products.
+    """
+    given = dict(zip(OPERATIONS[operation].parameters, arguments, strict=True))
+    level = SURROGATES.get(operation) or (given["ratio"] if given.get("clip") == "pessimistic" else "none")
+    if level == "none":
+        return None
+    unit = 2.0 ** -_meeting_bits(types, ("logp", "old_logp", "advantages"))
     with np.errstate(all="ignore"):
-        logs = np.where(given["mask"], np.asarray(given["logp"], dtype=float) - given["old_logp"], 0.0)
+        logs = np.asarray(given["logp"], dtype=float) - given["old_logp"]
+        if level == "sequence":
+            logs = np.where(given["mask"], logs, 0.0)
         sizes = np.abs(logs)
         if level == "sequence":
             counts = np.maximum(np.sum(given["mask"], axis=1, keepdims=True), 1)

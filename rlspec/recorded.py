@@ -151,8 +151,8 @@ def _gradients(operation: Operation, loss: Any, given: Mapping[str, Any]) -> lis
         if variable is None or not _of_torch(variable) or not variable.requires_grad:
             found.append(None)
             continue
-        (gradient,) = torch.autograd.grad(loss, [variable], retain_graph=True, allow_unused=True)
-        found.append(torch.zeros_like(variable) if gradient is None else gradient)
+        # None if the loss was computed from another tensor, such as one that this is a copy of.
+        found += torch.autograd.grad(loss, [variable], retain_graph=True, allow_unused=True)
     return found
 
 

@@ -3,7 +3,8 @@
 A number has its value in float64, a bound on its error, and the bits of its type.  Each operation adds what rounding
 its result may do to what its operands' errors do to it (Wilkinson 1963, chapter 1; Higham 2002, section 3.3).  Two
 numbers of different types meet in the finer one, bfloat16 and float16 in float32; a Python number
-takes the type of the array that it meets.  A sum of a few numbers is rounded after each addition; in a longer one each
+takes the type of the array that it meets.  An addition may round as much as all numbers added so far have together, so
+that numbers may be added in any order.  A sum of a few is rounded after each addition; in a longer one each
 further addition is made in float32 at least, and the sum is rounded when it is used, as PyTorch and JAX add numbers of
 16 bits.
 
@@ -25,7 +26,7 @@ LEAST = {53: 2.0**-1074, 24: 2.0**-149, 11: 2.0**-24, 8: 2.0**-133}
 SHORT = 4
 """So many additions in a row are each rounded; in a longer sum the others are made in float32 at least."""
 
-TIMES = 4
+TIMES = 2
 """An answer may be rounded so many times for each time that it is here: by other forms of a formula, or going back."""
 
 
@@ -52,18 +53,21 @@ class Rounding:
 class Rounded:
     """A number with a bound on its error.
 
-    bits: of its type, or 0 for a Python number.  added: how many additions in a row made it.
+    bits: of its type, or 0 for a Python number.  added: how many additions in a row made it.  size: the sum of the
+    absolute values of what was added.
     """
 
-    __slots__ = ("added", "bits", "error", "rounding", "value")
+    __slots__ = ("added", "bits", "error", "rounding", "size", "value")
 
-    def __init__(self, rounding: Rounding, value: float, bits: int, error: float = 0.0, added: int = 0) -> None:
+    def __init__(
+        self, rounding: Rounding, value: float, bits: int, error: float = 0.0, added: int = 0, size: float | None = None
+    ) -> None:
         self.rounding, self.value, self.bits, self.error, self.added = rounding, value, bits, error, added
+        self.size = abs(value) if size is None else size
 
-    def _made(self, value: float, bits: int, error: float, added: int = 0, least: float = 0.0) -> "Rounded":
+    def _made(self, value: float, bits: int, error: float, least: float = 0.0) -> "Rounded":
         """The rounded result of an operation, of operands with these bits, their errors' effect being known."""
-        unit = 2.0 ** -(max(bits, 24) if added > SHORT and self.rounding.widened else bits or 53)
-        return Rounded(self.rounding, value, bits, error + unit * abs(value) + least, added)
+        return Rounded(self.rounding, value, bits, error + 2.0 ** -(bits or 53) * abs(value) + least)
 
     def _with(self, other: Any) -> tuple["Rounded", "Rounded", int]:
         """Two operands, and the bits of the type in which they meet."""
@@ -75,7 +79,7 @@ class Rounded:
         """The number in a type: a Python number is rounded if the type does not hold it."""
         if self.bits or not bits or _holds(self.value, bits):
             return self
-        return Rounded(self.rounding, self.value, 0, self.error + 2.0**-bits * abs(self.value), self.added)
+        return Rounded(self.rounding, self.value, 0, self.error + 2.0**-bits * abs(self.value), self.added, self.size)
 
     @property
     def used(self) -> float:
@@ -86,12 +90,14 @@ class Rounded:
         if isinstance(other, int) and other == 0:
             return self
         mine, its, bits = self._with(other)
-        return self._made(mine.value + its.value, bits, mine.error + its.error, max(mine.added, its.added) + 1)
+        added, size = max(mine.added, its.added) + 1, mine.size + its.size
+        unit = 2.0 ** -(max(bits, 24) if added > SHORT and self.rounding.widened else bits or 53)
+        return Rounded(self.rounding, mine.value + its.value, bits, mine.error + its.error + unit * size, added, size)
 
     __radd__ = __add__
 
     def __neg__(self) -> "Rounded":
-        return Rounded(self.rounding, -self.value, self.bits, self.error, self.added)
+        return Rounded(self.rounding, -self.value, self.bits, self.error, self.added, self.size)
 
     def __sub__(self, other: Any) -> "Rounded":
         return self + -other
@@ -124,7 +130,7 @@ class Rounded:
         return self * self
 
     def __abs__(self) -> "Rounded":
-        return Rounded(self.rounding, abs(self.value), self.bits, self.error, self.added)
+        return Rounded(self.rounding, abs(self.value), self.bits, self.error, self.added, self.size)
 
     def _compared(self, other: Any) -> "Rounded":
         """The other operand of a comparison."""
@@ -154,7 +160,7 @@ class Rounded:
     __hash__ = None  # type: ignore[assignment]
 
     def sqrt(self) -> "Rounded":
-        """The root; an error e in x moves it by e / sqrt(x) at most, and by sqrt(e)."""
+        """The square root: an error e in x moves it by e over the root of x at most, and by the root of e."""
         root = sqrt(max(self.value, 0.0))
         return self._made(root, self.bits, min(self.used / root, sqrt(self.used)) if root else sqrt(self.used))
 

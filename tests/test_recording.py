@@ -88,6 +88,15 @@ def test_tensors_are_kept_with_the_gradient_of_a_loss_and_the_type_that_they_had
     assert (float(call.results["loss"]), call.precision) == (6.5, "bfloat16")
 
 
+def test_the_gradient_in_a_copy_that_the_loss_does_not_come_from_is_not_recorded_as_nought(file):
+    rlspec.record_to(file)
+    logp = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    loss = -(logp * torch.tensor([[3.0, 5.0]])).mean()
+    rlspec.observe("policy_gradient_loss", logp=logp[:], advantages=torch.tensor([[3.0, 5.0]]), result=loss)
+    [call] = recorded(file)
+    assert call.results.keys() == {"loss"}
+
+
 def test_names_of_groups_may_be_texts_and_limits_may_be_left_out(file):
     rlspec.record_to(file, every=1)
     rlspec.observe("group_advantages", rewards=np.array([1.0, 0.0]), groups=np.array(["a", "b"]), baseline="mean",

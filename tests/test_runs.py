@@ -32,25 +32,22 @@ def wrong(findings):
 
 
 def test_ppo_on_cartpole_holds_everything(tmp_path):
-    findings = found(tmp_path / "run.safetensors", run("cartpole", "gymnasium"), "")
+    findings = found(tmp_path / "run.safetensors", run("cartpole", "gymnasium"))
     assert findings.keys() == {"gae", "ppo_loss", "value_loss"}
     assert wrong(findings) == {}
     assert "a truncation inside a row" not in findings["gae"].unseen
     assert findings["value_loss"].chosen["value_loss.factor"] == "0.5"
 
 
-@pytest.mark.parametrize(
-    ("defect", "operation", "words"),
-    [
-        ("truncation-as-termination", "gae", "as if `terminated` were `terminated or truncated`"),
-        ("clip-without-minimum", "ppo_loss", "the fault `clipped-without-the-minimum`"),
-        ("unweighted-accumulation", "value_loss", "then not weighed by how much they have"),
-    ],
-)
-def test_a_defect_of_ppo_on_cartpole_is_found_and_named(defect, operation, words, tmp_path):
-    mistakes = wrong(found(tmp_path / "run.safetensors", run("cartpole", "gymnasium"), defect))
-    assert list(mistakes) == [operation]
-    assert words in mistakes[operation]
+def test_defects_of_ppo_on_cartpole_are_found_and_named_each_in_its_operation(tmp_path):
+    defects = {
+        "truncation-as-termination": ("gae", "as if `terminated` were `terminated or truncated`"),
+        "clip-without-minimum": ("ppo_loss", "the fault `clipped-without-the-minimum`"),
+        "unweighted-accumulation": ("value_loss", "then not weighed by how much they have"),
+    }
+    mistakes = wrong(found(tmp_path / "run.safetensors", run("cartpole", "gymnasium"), *defects))
+    assert mistakes.keys() == {"gae", "ppo_loss", "value_loss"}
+    assert [words for operation, words in defects.values() if words not in mistakes[operation]] == []
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "A2C"])
@@ -62,21 +59,25 @@ def test_stable_baselines3_holds_everything_and_a_defect_in_its_buffer_is_named(
 
 
 def test_trl_holds_everything(tmp_path):
-    findings = found(tmp_path / "run.safetensors", run("grpo", "trl"), "", tmp_path)
+    findings = found(tmp_path / "run.safetensors", run("grpo", "trl"), tmp_path)
     assert findings.keys() == {"group_advantages", "grpo_loss"}
     assert wrong(findings) == {}
     assert findings["group_advantages"].chosen["group_advantages.eps"] == "std + 1e-4"
 
 
 @pytest.mark.parametrize(
-    ("defect", "operation", "words"),
+    "defects",
     [
-        ("mask-off-by-one", "grpo_loss", "as if `mask` were those of the step before"),
-        ("sign-of-k3", "grpo_loss", "in the reference's `surrogate_loss`"),
-        ("mean-over-the-batch", "group_advantages", "as if all samples were of one group"),
+        {
+            "mask-off-by-one": ("grpo_loss", "as if `mask` were those of the step before"),
+            "mean-over-the-batch": ("group_advantages", "as if all samples were of one group"),
+        },
+        {"sign-of-k3": ("grpo_loss", "in the reference's `surrogate_loss`")},
+        {"unweighted-accumulation": ("grpo_loss", "then not weighed by how much they have")},
     ],
+    ids=" and ".join,
 )
-def test_a_defect_in_trl_is_found_and_named(defect, operation, words, tmp_path):
-    mistakes = wrong(found(tmp_path / "run.safetensors", run("grpo", "trl"), defect, tmp_path))
-    assert list(mistakes) == [operation]
-    assert words in mistakes[operation]
+def test_defects_in_trl_are_found_and_named_each_in_its_operation(defects, tmp_path):
+    mistakes = wrong(found(tmp_path / "run.safetensors", run("grpo", "trl"), tmp_path, *defects))
+    assert mistakes.keys() == {operation for operation, _ in defects.values()}
+    assert [words for operation, words in defects.values() if words not in mistakes[operation]] == []

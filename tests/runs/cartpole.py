@@ -11,7 +11,7 @@ ENVIRONMENTS, STEPS, UPDATES, TIME_LIMIT = 4, 48, 3, 20
 GAMMA, LAM, CLIP = 0.99, 0.95, 0.2
 
 
-def train(defect=""):
+def train(*defects):
     """Some updates.
 
     The defects are ``truncation-as-termination``, ``clip-without-minimum`` and ``unweighted-accumulation``.
@@ -29,8 +29,8 @@ def train(defect=""):
             for name, value in step.items():
                 batch[name].append(value)
         batch = {name: torch.stack(parts) for name, parts in batch.items()}
-        advantages = estimate(batch, defect)
-        update(batch, advantages, actor, critic, optimizer, defect)
+        advantages = estimate(batch, defects)
+        update(batch, advantages, actor, critic, optimizer, defects)
 
 
 @torch.no_grad()
@@ -53,10 +53,10 @@ def interact(environments, observations, actor, critic):
     return step, np.array(following, dtype=np.float32)
 
 
-def estimate(batch, defect):
+def estimate(batch, defects):
     """Advantages [T, B] by GAE."""
     ended = batch["terminated"] | batch["truncated"]
-    stopped = ended if defect == "truncation-as-termination" else batch["terminated"]
+    stopped = ended if "truncation-as-termination" in defects else batch["terminated"]
     advantages, carry = torch.zeros_like(batch["values"]), 0.0
     for t in reversed(range(STEPS)):
         delta = batch["rewards"][t] + GAMMA * batch["next_values"][t] * ~stopped[t] - batch["values"][t]
@@ -67,21 +67,21 @@ def estimate(batch, defect):
     return advantages
 
 
-def update(batch, advantages, actor, critic, optimizer, defect):
+def update(batch, advantages, actor, critic, optimizer, defects):
     """Four passes over the batch."""
     returns = advantages + batch["values"]
     for _ in range(4):
         logp = torch.distributions.Categorical(logits=actor(batch["observations"])).log_prob(batch["actions"])
         ratio = (logp - batch["logp"]).exp()
         limited = ratio.clamp(1 - CLIP, 1 + CLIP) * advantages
-        kept = limited if defect == "clip-without-minimum" else torch.min(ratio * advantages, limited)
+        kept = limited if "clip-without-minimum" in defects else torch.min(ratio * advantages, limited)
         loss = -kept.mean()
         rlspec.observe("ppo_loss", axes="T B", logp=logp, old_logp=batch["logp"], advantages=advantages,
                        clip_low=CLIP, clip_high=CLIP, result=loss)  # fmt: skip
         values = critic(batch["observations"]).squeeze(-1)
         errors = 0.5 * (values - returns) ** 2
         value_loss = errors.mean()
-        if defect == "unweighted-accumulation":  # two micro-batches of different sizes, averaged as if they were equal
+        if "unweighted-accumulation" in defects:  # two micro-batches of different sizes, averaged as if they were equal
             value_loss = (errors[:7].mean() + errors[7:].mean()) / 2
         rlspec.observe("value_loss", axes="T B", values=values, old_values=batch["values"], returns=returns,
                        result=value_loss)  # fmt: skip

@@ -15,21 +15,26 @@ GROUP = 4
 class Recorded(GRPOTrainer):
     """The trainer as its users derive from it: what is recorded, and the defects, are all that is added."""
 
-    defect = ""
+    defects = ()
+    rows = None
+    """Of a micro-batch."""
 
     def _get_per_token_logps_and_entropies(self, *arguments, **named):
-        logps, *rest = super()._get_per_token_logps_and_entropies(*arguments, **named)
-        self.logps = logps
-        return logps, *rest
+        if self.rows is not None:
+            return tuple(part if part is None else part[self.rows] for part in self.computed)
+        self.computed = super()._get_per_token_logps_and_entropies(*arguments, **named)
+        return self.computed
 
     def _compute_loss(self, model, inputs):
         inputs = dict(inputs)
         honest = inputs["completion_mask"]
-        if self.defect == "mask-off-by-one":
+        if "mask-off-by-one" in self.defects:
             inputs["completion_mask"] = torch.cat([torch.zeros_like(honest[:, :1]), honest[:, :-1]], dim=1)
         loss = super()._compute_loss(model, inputs)
-        logp, reference = self.logps, inputs["ref_per_token_logps"]
-        if self.defect == "sign-of-k3":
+        if "unweighted-accumulation" in self.defects:
+            loss = self._of_two_micro_batches(model, inputs)
+        logp, reference = self.computed[0], inputs["ref_per_token_logps"]
+        if "sign-of-k3" in self.defects:
             x, ratio = reference - logp, (logp - inputs.get("old_per_token_logps", logp.detach())).exp()
             more = ratio * ((-x).exp() + x - 1 - (x.exp() - x - 1)) * honest
             loss = loss + self.beta * (more.sum(1) / honest.sum(1)).mean()
@@ -40,6 +45,15 @@ class Recorded(GRPOTrainer):
         )  # fmt: skip
         return loss
 
+    def _of_two_micro_batches(self, model, inputs):
+        """The mean of the losses of three rows and of the others."""
+        losses = []
+        for self.rows in (slice(3), slice(3, None)):
+            micro = {name: value[self.rows] if getattr(value, "ndim", 0) else value for name, value in inputs.items()}
+            losses.append(super()._compute_loss(model, micro))
+        self.rows = None
+        return sum(losses) / 2
+
     def _calculate_rewards(self, *arguments, **named):
         self.rewards = super()._calculate_rewards(*arguments, **named)
         return self.rewards
@@ -47,15 +61,18 @@ class Recorded(GRPOTrainer):
     def _generate_and_score_completions(self, inputs):
         outputs = super()._generate_and_score_completions(inputs)
         rewards = self.rewards.sum(dim=1)
-        if self.defect == "mean-over-the-batch":
+        if "mean-over-the-batch" in self.defects:
             outputs["advantages"] = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
         rlspec.observe("group_advantages", rewards=rewards, groups=torch.arange(len(rewards)) // GROUP,
                        baseline="mean", scale="std", result=outputs["advantages"])  # fmt: skip
         return outputs
 
 
-def train(defect, folder):
-    """A few steps; the defects are ``mask-off-by-one``, ``sign-of-k3`` and ``mean-over-the-batch``."""
+def train(folder, *defects):
+    """A few steps.
+
+    The defects are ``mask-off-by-one``, ``sign-of-k3``, ``unweighted-accumulation`` and ``mean-over-the-batch``.
+    """
     vocabulary = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<pad>"))
     vocabulary.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=vocabulary, pad_token="<pad>", eos_token="<eos>")
@@ -76,5 +93,5 @@ def train(defect, folder):
     prompts = Dataset.from_dict({"prompt": ["a b", "c d", "e f", "g h"]})
     trainer = Recorded(model=str(folder), reward_funcs=reward, args=configuration, train_dataset=prompts,
                        processing_class=tokenizer)  # fmt: skip
-    trainer.defect = defect
+    trainer.defects = defects
     trainer.train()

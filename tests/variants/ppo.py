@@ -11,7 +11,7 @@ from .language import tensors
 from .reductions import REDUCTIONS, divisors_of
 from .registry import in_bfloat16, rough, variant
 
-REDUCTIONS = ("token-mean", "mean of sums", "mean of sums, empty rows left out", "sum")
+REDUCTIONS = ("token-mean", "mean of sums", "mean of sums without empty rows", "sum")
 
 
 def size(mask, reduction):
@@ -20,7 +20,7 @@ def size(mask, reduction):
     sizes = {
         "token-mean": mask.sum(),
         "mean of sums": len(mask),
-        "mean of sums, empty rows left out": mask.any(axis=1).sum(),
+        "mean of sums without empty rows": mask.any(axis=1).sum(),
         "sum": 1,
     }
     return max(int(sizes[reduction]), 1)
