@@ -182,7 +182,7 @@ def _right_parts(call: Seen, **taken: str) -> list[np.ndarray]:
 
 def _explaining(calls: Sequence[Seen]) -> list[Chosen]:
     """The combinations of choices that explain all answers, what was declared and the defaults first."""
-    found = []
+    found: list[Chosen] = []
     every = _combinations(calls[0])
     for one in every:
         if all(_possible(call, one, every[0].chosen()) for call in calls[:SOLVED]):
@@ -267,7 +267,7 @@ def _nearest(calls: Sequence[Seen]) -> list[Chosen]:
     A number in a choice is one of those that are usual.  Of combinations that give the same answers the first one is
     taken, and of those that are about as far off the more usual one comes first.
     """
-    found: dict[bytes, tuple[float, Chosen]] = {}
+    found: dict[str, tuple[float, Chosen]] = {}
     for one in _combinations(calls[0]):
         for taken in _usual(one) if one.ranges else [one.chosen()]:
             answers = [in_floats(call.operation, call.arguments, taken) for call in calls[:3]]

@@ -11,11 +11,11 @@ import numpy as np
 
 from . import __version__
 from .audit import Finding, audit
-from .bounds import BITS
 from .excerpt import Excerpt
 from .properties.checking import Call, show
 from .recorded import NotRead, Seen, load
 from .report import called
+from .rounded import BITS
 from .run_summary import summary
 from .spec.clauses import choices
 from .worked import worked

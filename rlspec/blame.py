@@ -17,7 +17,7 @@ from .answers import (
     wide,
 )
 from .behaviour import Asked, Behaviour, Room
-from .bounds import BITS, near_a_clip
+from .bounds import near_a_clip
 from .candidates import reference
 from .faults import Fault, museum
 from .faults import right as of_faults
@@ -25,6 +25,7 @@ from .properties.checking import each
 from .properties.questions.question import last_names
 from .recorded import Seen
 from .repair import Deadline, Explanation, Repair
+from .rounded import BITS
 from .spec.operations import Operation
 
 SEARCHED = 4

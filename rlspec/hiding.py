@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy as np
 from .answers import Chosen
 from .behaviour import Asked
 from .blame import asked_of, by_name, faults_of, names_of, within
-from .bounds import BITS, WHOLE, slack
+from .bounds import WHOLE, slack
 from .candidates import reference
 from .faults import right as of_faults
 from .properties.questions.question import last_names
 from .recorded import Seen
+from .rounded import BITS
 from .spec.operations import Operation
 
 CHANGES = (0.9, 1.1, 0.95, 1.05, 0.99, 1.01)
@@ -75,8 +77,8 @@ def _changes(operation: Operation, honest: Callable[..., Any]) -> Iterator[Chang
     for place, (name, axes) in enumerate(operation.axes.items()):
         if not axes and name not in WHOLE:
             yield [f"`{name}` squared"], [_with_another(honest, place, lambda x: x * x)]
-            yield ([f"`{name}` times {share:g}" for share in CHANGES],
-                   [_with_another(honest, place, lambda x, share=share: share * x) for share in CHANGES])  # fmt: skip
+            words = [f"`{name}` times {share:g}" for share in CHANGES]
+            yield words, [_with_another(honest, place, partial(mul, share)) for share in CHANGES]
 
 
 def _with_another(honest: Callable[..., Any], place: int, change: Callable[[Any], Any]) -> Callable[..., Any]:
