@@ -156,6 +156,19 @@ def squashed_gaussian_logp(presquash, mean, log_std):
     return _each_row(distributions.squashed_gaussian_logp, presquash, mean, log_std)
 
 
+def bounded_gaussian_logp(presquash, mean, log_std, low, high, **conventions):
+    between = partial(_between, low.tolist(), high.tolist(), conventions)
+    return _each_row(between, presquash, mean, log_std)
+
+
+def _between(low, high, conventions, presquash, mean, log_std):
+    return distributions.bounded_gaussian_logp(presquash, mean, log_std, low, high, **conventions)
+
+
+def tempered_entropy(logits, temperature):
+    return _each_row(partial(distributions.tempered_entropy, temperature=temperature), logits)
+
+
 def policy_gradient_loss(logp, advantages, mask, **conventions):
     loss, slopes = gradients.policy_gradient_loss(logp.tolist(), advantages.tolist(), mask.tolist(), **conventions)
     return loss, np.array(slopes)
@@ -366,6 +379,11 @@ def rpo_loss(
 ):
     logps = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp
     return _of_lists(preference.rpo_loss, *logps, chosen_length, beta, alpha, valid, **conventions)
+
+
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid, **conventions):
+    scores = chosen_rewards, rejected_rewards, margins
+    return _of_lists(preference.reward_model_loss, *scores, centering, valid, **conventions)
 
 
 def overlong_penalty(lengths, max_length, buffer, factor, **conventions):

@@ -235,6 +235,20 @@ def squashed_gaussian_logp(presquash, mean, log_std):
     return _with_slopes(logp - stretch.sum(-1), presquash)
 
 
+def bounded_gaussian_logp(presquash, mean, log_std, low, high):
+    presquash, low, high = _tensor(presquash).requires_grad_(), _tensor(low), _tensor(high)
+    between = torch.distributions.AffineTransform((high + low) / 2, (high - low) / 2)
+    stretch = torch.distributions.ComposeTransform([torch.distributions.TanhTransform(), between])
+    logp = _gaussian(_tensor(mean), _tensor(log_std)).log_prob(presquash)
+    return _with_slopes(logp - stretch.log_abs_det_jacobian(presquash, stretch(presquash)).sum(-1), presquash)
+
+
+def tempered_entropy(logits, temperature):
+    logits = _tensor(logits).requires_grad_()
+    policy = torch.distributions.Categorical(logits=logits / temperature, validate_args=False)
+    return _with_slopes(policy.entropy(), logits)
+
+
 def policy_gradient_loss(logp, advantages, mask):
     logp, advantages, mask = _tensor(logp).requires_grad_(), _tensor(advantages), _flags(mask)
     loss = -(advantages[mask] * logp[mask]).sum() / mask.sum().clamp(min=1)
@@ -623,6 +637,15 @@ def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, cho
 
     columns = chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, chosen_length
     return _mean_and_slopes(of_pairs, valid, 2, *columns)
+
+
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    def of_pairs(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
+        scores = torch.stack([chosen, rejected])
+        asked = scores - torch.stack([margin, torch.zeros_like(margin)])
+        return -asked.log_softmax(0)[0] + centering * scores.sum(0).square()
+
+    return _mean_and_slopes(of_pairs, valid, 2, chosen_rewards, rejected_rewards, margins)
 
 
 def group_advantages(rewards, groups, baseline, scale):

@@ -440,3 +440,92 @@ def squashed_gaussian_logp(presquash, mean, log_std):
 def squashed_gaussian_logp(presquash, mean, log_std):
     value, slope = right.squashed_gaussian_logp(presquash, mean, log_std)
     return value, slope - 2 * np.tanh(presquash)
+
+
+@fault(
+    id="D30",
+    slug="entropy-before-the-temperature",
+    clause="DIST-18",
+    seen=("OpenRLHF/OpenRLHF#1319",),
+    effect="The entropy is that of the logits as they are, and the policy was sampled from at a temperature.",
+)
+def tempered_entropy(logits, temperature):
+    return right.entropy(logits, np.ones(logits.shape, dtype=bool))
+
+
+@fault(
+    id="M-DIST-2",
+    slug="derivative-in-tempered-logits",
+    clause="DIST-19",
+    effect="The derivative is that in theta / T: the bonus is too weak at a low temperature.",
+)
+def tempered_entropy(logits, temperature):
+    return right.entropy(logits / temperature, np.ones(logits.shape, dtype=bool))
+
+
+@fault(
+    id="M-DIST-3",
+    slug="entropy-divided-by-the-temperature",
+    clause="DIST-20",
+    effect="Log-probabilities are divided by the temperature, which does not make those of the tempered policy.",
+)
+def tempered_entropy(logits, temperature):
+    return tuple(part / temperature for part in right.entropy(logits, np.ones(logits.shape, dtype=bool)))
+
+
+@fault(
+    id="M-DIST-4",
+    slug="logits-multiplied-by-the-temperature",
+    clause="DIST-21",
+    effect="The temperature multiplies the logits: what is meant to be warmer is colder.",
+)
+def tempered_entropy(logits, temperature):
+    value, slopes = right.entropy(logits * temperature, np.ones(logits.shape, dtype=bool))
+    return value, slopes * temperature
+
+
+@fault(
+    id="M-DIST-5",
+    slug="upper-bound-for-half-of-the-width",
+    clause="DIST-22",
+    effect="The upper bound is taken for half of the width, which it is between opposite bounds alone.",
+)
+def bounded_gaussian_logp(presquash, mean, log_std, low, high):
+    reach = np.maximum(abs(high), 2.0**-10)
+    return right.bounded_gaussian_logp(presquash, mean, log_std, -reach, reach)
+
+
+@fault(
+    id="M-DIST-6",
+    slug="derivative-over-the-width",
+    clause="DIST-23",
+    effect="The derivative is divided by half of the width, as if it were one in the action.",
+)
+def bounded_gaussian_logp(presquash, mean, log_std, low, high):
+    value, slope = right.bounded_gaussian_logp(presquash, mean, log_std, low, high)
+    return value, slope / ((high - low) / 2)
+
+
+@fault(
+    id="M-DIST-7",
+    slug="bounds-of-the-first-axis",
+    clause="DIST-25",
+    effect="All axes are taken to have the first one's bounds.",
+)
+def bounded_gaussian_logp(presquash, mean, log_std, low, high):
+    first = (np.full_like(bound, bound[0]) for bound in (low, high))
+    return right.bounded_gaussian_logp(presquash, mean, log_std, *first)
+
+
+@fault(
+    id="D31",
+    slug="epsilon-beside-the-scaled-stretch",
+    clause="DIST-25",
+    seen=("pranz24/pytorch-soft-actor-critic#14", "vwxyzjn/cleanrl#524"),
+    effect="1e-6 is added to the width times 1 - tanh(u)^2: near a bound it is all that is left of it.",
+)
+def bounded_gaussian_logp(presquash, mean, log_std, low, high):
+    value, d_mean, _ = right.gaussian_logp(presquash, mean, log_std)
+    squashed, width = np.tanh(presquash), (high - low) / 2
+    stretch = width * (1 - squashed**2) + 1e-6
+    return value - np.log(stretch).sum(axis=1), 2 * squashed * width * (1 - squashed**2) / stretch - d_mean

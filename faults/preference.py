@@ -714,3 +714,79 @@ def rpo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, cho
 def completion_logp(token_logp, mask):
     following = np.flip(np.cumsum(np.flip(mask, axis=1), axis=1), axis=1)
     return right.completion_logp(token_logp, following > 0)
+
+
+@fault(
+    id="X81",
+    slug="margin-outside-of-the-sigmoid",
+    clause="PREF-41",
+    seen=("natolambert/rlhf-book#96",),
+    effect="The margin is subtracted from the logarithm of the sigmoid: a number in the log that moves nothing.",
+)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    loss, *slopes = right.reward_model_loss(chosen_rewards, rejected_rewards, 0 * margins, centering, valid)
+    return loss + _mean(valid, margins)[0], *slopes
+
+
+@fault(
+    id="X82",
+    slug="preference-without-its-logarithm",
+    clause="PREF-42",
+    seen=("HarderThenHarder/transformers_tasks#15",),
+    effect="-sigmoid is taken for -log sigmoid: a pair that is very wrong has no gradient and is given up.",
+)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    chosen, rejected, asked = _known(valid, chosen_rewards, rejected_rewards, margins)
+    belief, total = _sigmoid(chosen - rejected - asked), chosen + rejected
+    pull, drift = belief * (1 - belief), 2 * centering * total
+    return _mean(valid, centering * total**2 - belief, drift - pull, drift + pull)
+
+
+@fault(
+    id="X83",
+    slug="logarithm-of-a-vanished-sigmoid",
+    clause="PREF-34",
+    seen=("deepspeedai/DeepSpeedExamples#501",),
+    effect="The sigmoid of a pair that is very wrong is 0, and its logarithm minus infinity.",
+)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    loss, *slopes = right.reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid)
+    chosen, rejected, asked = _known(valid, chosen_rewards, rejected_rewards, margins)
+    vanished = chosen - rejected - asked < -88  # below it float32 has no exponential
+    return np.inf if vanished.any() else loss, *slopes
+
+
+@fault(
+    id="M-PREF-41",
+    slug="margin-added-to-the-lead",
+    clause="PREF-43",
+    effect="A pair that is to be told apart clearly is content with a lead of minus the margin.",
+)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    return right.reward_model_loss(chosen_rewards, rejected_rewards, -margins, centering, valid)
+
+
+@fault(
+    id="M-PREF-42",
+    slug="centring-of-each-score",
+    clause="PREF-45",
+    effect="The squares of both scores are added in the place of the square of their sum: the lead is held small, too.",
+)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    preference = right.reward_model_loss(chosen_rewards, rejected_rewards, margins, 0.0, valid)
+    chosen, rejected = _known(valid, chosen_rewards, rejected_rewards)
+    squares = _mean(valid, chosen**2 + rejected**2, 2 * chosen, 2 * rejected)
+    return tuple(part + centering * more for part, more in zip(preference, squares, strict=True))
+
+
+@fault(
+    id="M-PREF-43",
+    slug="half-of-an-implicit-preference",
+    clause="PREF-44",
+    effect="The lead is divided by the number of answers, as a mean of their differences: the scores grow twice as far.",
+)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    chosen, rejected, asked = _known(valid, chosen_rewards, rejected_rewards, margins)
+    lead, total = (chosen - rejected) / 2 - asked, chosen + rejected
+    pull, drift = _sigmoid(-lead) / 2, 2 * centering * total
+    return _mean(valid, np.logaddexp(0, -lead) + centering * total**2, drift - pull, drift + pull)

@@ -10,7 +10,13 @@ import numpy as np
 from rlspec.properties.strategies import windows
 from rlspec.spec.operations import OPERATIONS
 
-GAUSSIAN_OPERATIONS = ("gaussian_logp", "gaussian_entropy", "gaussian_kl", "squashed_gaussian_logp")
+GAUSSIAN_OPERATIONS = (
+    "gaussian_logp",
+    "gaussian_entropy",
+    "gaussian_kl",
+    "squashed_gaussian_logp",
+    "bounded_gaussian_logp",
+)
 """The operations on Gaussian policies."""
 
 PLACES = np.array([0, 1, -1, 0.5, 2, -3, 0.3, -0.7, 2.0**-10, 9])
@@ -44,6 +50,16 @@ class Gaussians:
         """For a policy that is squashed: what the action is the hyperbolic tangent of."""
         return self.actions
 
+    @property
+    def low(self) -> np.ndarray:
+        """For a policy between bounds: each axis' lower one [A]."""
+        return self.ref_mean[0]
+
+    @property
+    def high(self) -> np.ndarray:
+        """Its upper one [A], half above it at least."""
+        return self.low + abs(self.ref_log_std[0]) + 0.5
+
     def arguments(self, operation: str) -> tuple[np.ndarray, ...]:
         """What the operation is called with."""
         return tuple(getattr(self, name) for name in OPERATIONS[operation].parameters)
@@ -65,7 +81,9 @@ class Gaussians:
         saturated: hold a squashed policy to the accuracy that its stretch has where it is no difference.
         """
         with np.errstate(over="ignore"):
-            terms = self._of_squashed(saturated) if "squashed" in operation else getattr(self, f"_of_{operation}")()
+            squashed = operation in ("squashed_gaussian_logp", "bounded_gaussian_logp")
+            terms = self._of_squashed(saturated) if squashed else getattr(self, f"_of_{operation}")()
+            terms = terms + self._of_bounds() if operation == "bounded_gaussian_logp" else terms
         return {"magnitude": float(terms.sum(axis=1).max()), "roundings": 2 * terms.shape[1] + 24}
 
     def _of_gaussian_logp(self) -> np.ndarray:
@@ -93,6 +111,11 @@ class Gaussians:
         """
         stretch = 6 + 2 * abs(self.presquash)
         return self._of_gaussian_logp() + (stretch if saturated else stretch + np.cosh(self.presquash) ** 2)
+
+    def _of_bounds(self) -> np.ndarray:
+        """log w with w = (high - low) / 2, a difference of which the logarithm has the relative error."""
+        width = (self.high - self.low) / 2
+        return abs(np.log(width)) + (abs(self.low) + abs(self.high)) / width
 
     def rows(self) -> Iterator[dict[str, np.ndarray]]:
         """Each row's arrays, [1, A]."""

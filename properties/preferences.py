@@ -9,7 +9,16 @@ import numpy as np
 from rlspec.properties.strategies import windows
 from rlspec.spec.operations import OPERATIONS
 
-LOSSES = ("dpo_loss", "ipo_loss", "kto_loss", "orpo_loss", "simpo_loss", "sppo_loss", "rpo_loss")
+LOSSES = (
+    "dpo_loss",
+    "ipo_loss",
+    "kto_loss",
+    "orpo_loss",
+    "simpo_loss",
+    "sppo_loss",
+    "rpo_loss",
+    "reward_model_loss",
+)
 """The operations on preferences."""
 
 POLYNOMIALS = ("ipo_loss", "sppo_loss")
@@ -86,6 +95,26 @@ class Preferences:
     def tau(self) -> float:
         """IPO's name for beta."""
         return self.beta
+
+    @property
+    def chosen_rewards(self) -> np.ndarray:
+        """For a reward model, whose scores have either sign: a difference of the log-probabilities."""
+        return self.chosen_logp - self.ref_chosen_logp
+
+    @property
+    def rejected_rewards(self) -> np.ndarray:
+        """The same of the rejected answers."""
+        return self.rejected_logp - self.ref_rejected_logp
+
+    @property
+    def margins(self) -> np.ndarray:
+        """By how much a reward model is to prefer the chosen answers at least: 0, or a number of quarters."""
+        return (self.chosen_length - 1) / 4
+
+    @property
+    def centering(self) -> float:
+        """A reward model's name for alpha."""
+        return self.alpha
 
     def arguments(self, loss: str) -> tuple[Any, ...]:
         """What the loss is called with."""
@@ -185,6 +214,11 @@ class Preferences:
     def _of_rpo_loss(self) -> np.ndarray:
         """As for DPO, and alpha times a mean log-probability and one over the length, or a share of it."""
         return self.but(label_smoothing=0.0)._of_dpo_loss() + self.alpha * (1 + abs(self.chosen_logp))
+
+    def _of_reward_model_loss(self) -> np.ndarray:
+        """-log sigmoid(x) and its slope, as for DPO, and centering y^2 with y = r_w + r_l, and its slope."""
+        most = abs(self.chosen_rewards) + abs(self.rejected_rewards)
+        return 1 + most + self.margins + 2 * self.centering * most * np.maximum(1, most)
 
 
 @st.composite

@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, exactly, first_miss, law, tolerance
 from rlspec.properties.gaussians import FAR_LOG_STDS, FAR_PLACES, GAUSSIAN_OPERATIONS, gaussians, gaussians_at
+from rlspec.properties.questions.distributions import judged_at, temperatures
 from rlspec.properties.strategies import choices
 from rlspec.spec.operations import OPERATIONS
 
@@ -136,6 +137,70 @@ def test_large_logits_cost_the_entropy_no_digits_but_their_own(candidate, drawn,
     agree(answer, expected, **far.judged_closely)
 
 
+# What `tempered_entropy` owes.
+
+POWERS = {1.0: 1, 0.5: 2, 0.25: 4}
+"""Temperatures, and to which power they take a probability."""
+
+
+def tempered(candidate, drawn, temperature):
+    """The candidate's entropies at a temperature, and their derivatives."""
+    return candidate.tempered_entropy(drawn.logits, temperature)
+
+
+@clause("DIST-18", examples=60)
+@given(choices(LOGARITHMS), st.sampled_from(list(POWERS)))
+def test_at_a_half_entropy_is_that_of_squares(candidate, drawn, temperature):
+    expected = []
+    with ctx.workprec(PRECISION):
+        for row in drawn.logits:
+            weights = [int(round(np.exp(x))) ** POWERS[temperature] for x in row]
+            mean = sum(n * arb(n).log() for n in weights) / sum(weights)
+            expected.append(nearest(arb(sum(weights)).log() - mean))
+    value, _ = tempered(candidate, drawn, temperature)
+    agree(value, expected, **judged_at(drawn, temperature))
+
+
+@clause("DIST-19", examples=60)
+@given(choices(), temperatures)
+def test_the_second_result_is_the_derivative_of_the_tempered_entropy(candidate, drawn, temperature):
+    with ctx.workprec(PRECISION):
+        expected = [
+            [nearest(of_tempered(row, temperature, place)[1]) for place in range(len(row))]
+            for row in drawn.logits.tolist()
+        ]
+    _, slopes = tempered(candidate, drawn, temperature)
+    agree(slopes, expected, **judged_at(drawn, temperature))
+
+
+def of_tempered(logits, temperature, place):
+    """log sum exp(theta / T) less the mean of theta / T, as a power series in one logit."""
+    series = [arb_series([arb(x), int(a == place)], prec=2) / arb(temperature) for a, x in enumerate(logits)]
+    total = sum((x.exp() for x in series), arb_series([0, 0], prec=2))
+    return total.log() - sum((x * x.exp() for x in series), 0 * total) / total
+
+
+@clause("DIST-20", examples=60)
+@given(choices(), temperatures, st.sampled_from([2.0, 0.5, 8.0]))
+def test_a_factor_of_logits_and_temperature_leaves_the_entropy(candidate, drawn, temperature, factor):
+    value, slopes = tempered(candidate, drawn, temperature)
+    expected = value, rationals(slopes.value) / exactly(factor)
+    answer = tempered(candidate, drawn.but(logits=factor * drawn.logits), factor * temperature)
+    judged = judged_at(drawn, temperature)
+    agree(answer, expected, **judged | {"magnitude": (1 + max(1, 1 / factor)) * judged["magnitude"]})
+
+
+@clause("DIST-21", examples=60)
+@given(choices(), temperatures, st.sampled_from([1.25, 2.0, 16.0]))
+def test_the_warmer_the_more_entropy(candidate, drawn, temperature, factor):
+    (cold, _), (warm, _) = (tempered(candidate, drawn, each) for each in (temperature, factor * temperature))
+    allowed = 2 * tolerance(roundoff=cold.roundoff, **judged_at(drawn, temperature))
+    falls = [exactly(x) - exactly(y) for x, y in zip(cold.value, warm.value, strict=True)]
+    law(all(fall <= allowed for fall in falls), warm, f"at {temperature:g} the entropies were {cold.value.tolist()}")
+    most = np.log(drawn.logits.shape[1])
+    law(all(x <= most + allowed for x in rationals(warm.value)), warm, f"an entropy is above log A, {most:.6g}")
+
+
 # What Gaussian policies owe.
 
 
@@ -187,11 +252,17 @@ def squashed_density(u, mean, log_std):
     return log_density(u, mean, log_std) + 2 * ((u.exp() + (-u).exp()) / 2).log()
 
 
+def bounded_density(u, mean, log_std, low, high):
+    """The same of an action that is spread from 2 over the width of its bounds."""
+    return squashed_density(u, mean, log_std) - ((high - low) / 2).log()
+
+
 TEXTBOOK: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
     "gaussian_logp": (log_density, ("actions", "mean", "log_std"), (1, 2)),
     "gaussian_entropy": (surprise_of, ("log_std",), (0,)),
     "gaussian_kl": (log_ratio_of, ("mean", "log_std", "ref_mean", "ref_log_std"), (0, 1)),
     "squashed_gaussian_logp": (squashed_density, ("presquash", "mean", "log_std"), (0,)),
+    "bounded_gaussian_logp": (bounded_density, ("presquash", "mean", "log_std", "low", "high"), (0,)),
 }
 """What an operation is for one axis, of which fields, and in which of these it is differentiated."""
 
@@ -199,7 +270,7 @@ TEXTBOOK: dict[str, tuple[Any, tuple[str, ...], tuple[int, ...]]] = {
 def of_axes(operation, drawn):
     """The textbook's rows of values, and of derivatives by truncated power series, to hundreds of bits."""
     of_axis, fields, places = TEXTBOOK[operation]
-    columns = [getattr(drawn, name) for name in fields]
+    columns = [np.broadcast_to(getattr(drawn, name), drawn.mean.shape) for name in fields]
 
     def at(where, moved):
         parts = [arb_series([arb(x[where]), int(i == moved)], prec=2) for i, x in enumerate(columns)]
@@ -355,7 +426,7 @@ def test_an_action_at_its_bound_has_a_density(candidate, drawn):
     has_its_slopes(candidate, "squashed_gaussian_logp", drawn, saturated=True)
 
 
-@pytest.mark.parametrize("operation", [name for name in GAUSSIAN_OPERATIONS if "squashed" not in name])
+@pytest.mark.parametrize("operation", ["gaussian_logp", "gaussian_entropy", "gaussian_kl"])
 @clause("DIST-17", examples=60)
 @given(drawn=gaussians(log_stds=FAR_LOG_STDS))
 def test_a_gaussian_may_be_narrow_or_wide(candidate, operation, drawn):
@@ -363,3 +434,64 @@ def test_a_gaussian_may_be_narrow_or_wide(candidate, operation, drawn):
     assume(is_right(candidate, operation, near))
     has_its_values(candidate, operation, drawn)
     has_its_slopes(candidate, operation, drawn)
+
+
+# What policies between other bounds owe.
+
+
+def whose_density(candidate):
+    """The operation of which a policy between bounds has the density, by the candidate's convention."""
+    of_the_action = candidate.convention("bounded_gaussian_logp.density") == "of the action"
+    return "bounded_gaussian_logp" if of_the_action else "squashed_gaussian_logp"
+
+
+@clause("DIST-22", "DIST-24", examples=60)
+@given(gaussians())
+def test_the_density_between_bounds_is_lower_as_they_are_wider(candidate, drawn):
+    value, _ = ask_gaussian(candidate, "bounded_gaussian_logp", drawn)
+    agree(value, of_axes(whose_density(candidate), drawn)[0], **drawn.judged("bounded_gaussian_logp"))
+
+
+@clause("DIST-23", examples=60)
+@given(gaussians())
+def test_the_derivative_between_bounds_is_that_of_a_squashed_action(candidate, drawn):
+    _, slopes = ask_gaussian(candidate, "bounded_gaussian_logp", drawn)
+    agree(slopes, of_axes("squashed_gaussian_logp", drawn)[1], **drawn.judged("bounded_gaussian_logp"))
+
+
+@clause("DIST-25", examples=60)
+@given(gaussians(), st.integers(0, 5), st.sampled_from([2, 4, 16]))
+def test_a_wider_axis_lowers_the_density_by_the_logarithm_of_the_factor(candidate, drawn, axis, factor):
+    arguments = drawn.arguments("bounded_gaussian_logp")
+    low, high = (bound.copy() for bound in arguments[3:])
+    axis = axis % len(low)
+    high[axis] = low[axis] + factor * (high[axis] - low[axis])
+    fewer = nearest_logarithm(factor) if whose_density(candidate) == "bounded_gaussian_logp" else Fraction(0)
+    value, slopes = candidate.bounded_gaussian_logp(*arguments)
+    expected = rationals(value.value) - fewer, slopes
+    judged = drawn.judged("bounded_gaussian_logp")
+    judged["magnitude"] = 2 * judged["magnitude"] + factor + abs(high).max() + abs(low).max()
+    agree(candidate.bounded_gaussian_logp(*arguments[:3], low, high), expected, **judged)
+
+
+def nearest_logarithm(number):
+    """The logarithm of a whole number, to hundreds of bits."""
+    with ctx.workprec(PRECISION):
+        return nearest(arb(number).log())
+
+
+@clause("DIST-25", examples=60)
+@given(gaussians(places=FAR_PLACES))
+def test_between_minus_one_and_one_the_density_is_that_of_a_squashed_action(candidate, drawn):
+    drawn = drawn.but(mean=drawn.actions)
+    ones = np.ones(drawn.mean.shape[1])
+    arguments = drawn.arguments("squashed_gaussian_logp")
+    near = drawn.but(actions=drawn.actions / 1024).arguments("squashed_gaussian_logp")
+    judged = drawn.judged("squashed_gaussian_logp", saturated=True)
+    close, expected = (of_axes("squashed_gaussian_logp", each) for each in (drawn.but(actions=near[0]), drawn))
+    # What is wrong anyway is not wrong because the action is at its bound.
+    answer = candidate.bounded_gaussian_logp(*near, -ones, ones)
+    wide = drawn.but(actions=near[0]).judged("squashed_gaussian_logp")
+    pairs = list(zip(answer, close, strict=True))
+    assume(all(first_miss(part.value, wanted, roundoff=part.roundoff, **wide) is None for part, wanted in pairs))
+    agree(candidate.bounded_gaussian_logp(*arguments, -ones, ones), expected, **judged)

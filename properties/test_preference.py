@@ -9,7 +9,7 @@ from flint import arb, arb_series, ctx
 from hypothesis import assume, given
 
 from rlspec.properties.balls import PRECISION, nearest
-from rlspec.properties.checking import agree, clause, exactly, first_miss, law, tolerance
+from rlspec.properties.checking import agree, clause, coarser, exactly, first_miss, law, tolerance
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.preferences import FAR_LOGPS, LOSSES, POLYNOMIALS, preferences
 from rlspec.properties.reducing import divisors_of
@@ -262,6 +262,12 @@ def textbook(candidate, loss, batch):
                 return minus_log_sigmoid(beta * ((a - b) - (c - d))) - arb(batch.alpha) * share(length) * a
 
             return of_both, (*logps(batch), batch.chosen_length)
+        case "reward_model_loss":
+
+            def of_scores(chosen, rejected, margin):
+                return minus_log_sigmoid(chosen - rejected - margin) + arb(batch.centering) * (chosen + rejected) ** 2
+
+            return of_scores, (batch.chosen_rewards, batch.rejected_rewards, batch.margins)
 
 
 def as_ball(number):
@@ -815,3 +821,66 @@ def test_the_likelihood_adds_to_rpo_what_its_weight_says(candidate, batch, alpha
     loss, d_chosen, d_rejected = times(ask(candidate, "rpo_loss", without), 1)
     expected = loss + expected_loss(candidate, "rpo_loss", batch, terms), d_chosen + slopes, d_rejected
     agree(ask(candidate, "rpo_loss", much), expected, **both("rpo_loss", without, much))
+
+
+# The loss of a reward model.
+
+
+@clause("PREF-41", examples=60)
+@given(pairs)
+def test_the_loss_of_a_reward_model_is_minus_the_log_sigmoid_of_a_lead(candidate, batch):
+    has_its_value(candidate, "reward_model_loss", batch, batch.judged("reward_model_loss"))
+
+
+@clause("PREF-42", examples=60)
+@given(pairs)
+def test_the_derivatives_of_the_loss_of_a_reward_model_are_its_derivatives(candidate, batch):
+    has_its_derivatives(candidate, "reward_model_loss", batch, batch.judged("reward_model_loss"))
+
+
+def of_scores(candidate, chosen, rejected, margins, centering, valid):
+    """The candidate's loss of scores, and its derivatives."""
+    return candidate.reward_model_loss(chosen, rejected, margins, centering, valid)
+
+
+def scores(batch):
+    """What a reward model says of the answers, and what its lead is to be at least."""
+    return batch.chosen_rewards, batch.rejected_rewards, batch.margins
+
+
+@clause("PREF-43", examples=60)
+@given(pairs, shifts)
+def test_without_centring_only_the_lead_beyond_the_margin_counts(candidate, batch, shift):
+    chosen, rejected, margins = scores(batch)
+    answer = of_scores(candidate, chosen, rejected, margins, 0.0, batch.valid)
+    judged = both("reward_model_loss", batch, batch)
+    judged["magnitude"] += 8 * abs(shift) * len(batch.valid)
+    both_more = of_scores(candidate, chosen + shift, rejected + shift, margins, 0.0, batch.valid)
+    agree(both_more, answer, **judged)
+    as_margin = of_scores(candidate, chosen + shift, rejected, margins + shift, 0.0, batch.valid)
+    agree(as_margin, answer, **judged)
+
+
+@clause("PREF-44", examples=60)
+@given(pairs)
+def test_of_implicit_rewards_the_loss_of_a_reward_model_is_dpos(candidate, batch):
+    batch = hard(batch).but(beta=1.0)
+    chosen, rejected, margins = scores(batch)
+    answer = of_scores(candidate, chosen, rejected, 0 * margins, 0.0, batch.valid)
+    same = ask(candidate, "dpo_loss", batch)
+    times_as_much = size(candidate, "dpo_loss", batch.valid) / size(candidate, "reward_model_loss", batch.valid)
+    agree(coarser(answer, same), times(same, times_as_much), **both("dpo_loss", batch, batch))
+
+
+@clause("PREF-45", examples=60)
+@given(pairs, st.sampled_from([0.01, 1.0, 2.0]))
+def test_centring_pulls_both_answers_by_their_sum(candidate, batch, centering):
+    chosen, rejected, margins = scores(batch)
+    loss, d_chosen, d_rejected = times(of_scores(candidate, chosen, rejected, margins, 0.0, batch.valid), 1)
+    totals = [exactly(one) + exactly(other) for one, other in zip(chosen, rejected, strict=True)]
+    weight = exactly(centering)
+    more = expected_loss(candidate, "reward_model_loss", batch, [weight * total**2 for total in totals])
+    [drift] = expected_slopes(candidate, "reward_model_loss", batch, [2 * weight * total for total in totals])
+    expected = loss + more, d_chosen + drift, d_rejected + drift
+    answer = of_scores(candidate, chosen, rejected, margins, centering, batch.valid)
+    agree(answer, expected, **both("reward_model_loss", batch, batch.but(alpha=centering)))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from math import exp, log
 from typing import Any
 
+from .choices import require
 from .linear_algebra import Number, Vector, dot
 
 Function = Callable[[Number], Number]
@@ -51,6 +52,20 @@ def entropy(
     for action, p, logarithm in zip(possible, probabilities, logarithms, strict=True):
         slopes[action] = -p * (logarithm + value)
     return value, slopes
+
+
+def tempered_entropy(
+    logits: Vector, temperature: Number, exp: Function = exp, log: Function = log
+) -> tuple[Number, list[Number]]:
+    """The entropy of softmax(theta / T), and its derivatives in theta, those in theta / T over T (DIST-18, DIST-19).
+
+    logits: [A].  temperature: T, positive.
+
+    >>> [round(tempered_entropy([0.0, 1.0], temperature)[0], 3) for temperature in (0.5, 1.0, 2.0)]
+    [0.365, 0.582, 0.663]
+    """
+    value, slopes = entropy([logit / temperature for logit in logits], [True] * len(logits), exp, log)
+    return value, [slope / temperature for slope in slopes]
 
 
 def gaussian_logp(
@@ -102,6 +117,26 @@ def squashed_gaussian_logp(
     stretched = (functions.log(2) - abs(u) - functions.log(1 + functions.exp(-2 * abs(u))) for u in presquash)
     slopes = [2 * functions.tanh(u) - pull for u, pull in zip(presquash, pulls, strict=True)]
     return logp - 2 * sum(stretched), slopes
+
+
+def bounded_gaussian_logp(
+    presquash: Vector,
+    mean: Vector,
+    log_std: Vector,
+    low: Vector,
+    high: Vector,
+    density: str = "of the action",
+    functions: Any = math,
+) -> tuple[Number, list[Number]]:
+    """`squashed_gaussian_logp` less sum_a log((high_a - low_a) / 2), the log-density between these bounds (DIST-22).
+
+    low, high: [A].  density: DIST-24.  Returns it and its derivatives in presquash (DIST-23).
+    """
+    require(density, "of the action", "of the squashed action")
+    value, slopes = squashed_gaussian_logp(presquash, mean, log_std, functions)
+    if density == "of the action":
+        value = value - sum(functions.log((top - bottom) / 2) for bottom, top in zip(low, high, strict=True))
+    return value, slopes
 
 
 def _log_root(functions: Any) -> Number:

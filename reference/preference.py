@@ -346,6 +346,34 @@ def rpo_loss(
     return _reduced(of_pair, columns, valid, 2, **reduction)
 
 
+def reward_model_loss(
+    chosen_rewards: Vector,
+    rejected_rewards: Vector,
+    margins: Vector,
+    centering: Number,
+    valid: Sequence[Any],
+    functions: Any = math,
+    **reduction: str,
+) -> tuple[Number, ...]:
+    """-log sigmoid(r_w - r_l - m) + centering (r_w + r_l)^2, of a reward model's scores of two answers (PREF-41).
+
+    chosen_rewards, rejected_rewards, margins, valid: [B].  centering: 0 or more.
+    Returns the loss, its derivatives in chosen_rewards and in rejected_rewards, [B].
+    Touvron et al. (2023), eq. 2; Eisenstein et al. (2023), eq. 2.
+
+    >>> loss, d_chosen, d_rejected = reward_model_loss([2], [1], [1], 0.5, [1])
+    >>> round(loss, 3), d_chosen, d_rejected
+    (5.193, [2.5], [3.5])
+    """
+
+    def of_pair(chosen: Number, rejected: Number, margin: Number) -> tuple[Number, ...]:
+        lead, total = chosen - rejected - margin, chosen + rejected
+        pull, drift = sigmoid(-lead, functions), 2 * centering * total
+        return softplus(-lead, functions) + centering * total**2, drift - pull, drift + pull
+
+    return _reduced(of_pair, (chosen_rewards, rejected_rewards, margins), valid, 2, **reduction)
+
+
 def _of_a_token(
     likelihood: str, lengths: Sequence[int], valid: Sequence[Any], **reduction: str
 ) -> Callable[[int], Number]:

@@ -557,6 +557,18 @@ def squashed_gaussian_logp(presquash: Actions, mean: Actions, log_std: Actions) 
     """Each row's log-density of the action tanh(presquash), presquash being Gaussian; its derivative in presquash."""
 
 
+@_operation("distributions", "value", "d_presquash")
+def bounded_gaussian_logp(
+    presquash: Actions, mean: Actions, log_std: Actions, low: Features, high: Features
+) -> tuple[Rows, Actions]:
+    """The same of the action low + (high - low) (tanh(presquash) + 1) / 2, each axis having bounds of its own."""
+
+
+@_operation("distributions", "value", "d_logits")
+def tempered_entropy(logits: Choices, temperature: Number) -> tuple[Rows, Choices]:
+    """Each row's entropy of softmax(logits / temperature), and its derivative in that row's logits."""
+
+
 @_operation("kl")
 def kl_estimate(logp: Steps, ref_logp: Steps, estimator: Name) -> Steps:
     """Each token's estimate of KL(pi||ref) from log pi and log ref of it; the estimator is "k1", "k2" or "k3"."""
@@ -865,6 +877,13 @@ def rpo_loss(
     valid: Rows,
 ) -> tuple[Number, Rows, Rows]:
     """DPO's loss plus alpha times the negative log-likelihood of the chosen, and its derivatives."""
+
+
+@_operation("preference", "loss", "d_chosen", "d_rejected", row_by_row=False)
+def reward_model_loss(
+    chosen_rewards: Rows, rejected_rewards: Rows, margins: Rows, centering: Number, valid: Rows
+) -> tuple[Number, Rows, Rows]:
+    """The mean of -log sigmoid(r_w - r_l - m) + centering (r_w + r_l)^2 over the pairs where valid is 1; derivatives."""
 
 
 @_operation("overlong")

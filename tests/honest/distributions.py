@@ -108,12 +108,17 @@ def gaussian_kl(style, choices, mean, log_std, ref_mean, ref_log_std):
     return differentiated((0.5 * (torch.exp(2 * gap) + squares - 1) - gap).sum(-1), centre, log_deviation)
 
 
-@way("a density and a stretch by softplus")
-def squashed_gaussian_logp(style, choices, presquash, mean, log_std):
+def squashed_by_softplus(style, presquash, mean, log_std):
+    """The log-density of tanh(presquash), and its derivative."""
     z = (presquash - mean) * np.exp(-log_std)
     log_slope = 2 * (style.dtype(np.log(2)) - presquash - style.log1pexp(-2 * presquash))
     value = style.total(-z * z / 2 - log_std - style.dtype(np.log(2 * np.pi) / 2) - log_slope)
     return value, 2 * np.tanh(presquash) - z * np.exp(-log_std)
+
+
+@way("a density and a stretch by softplus")
+def squashed_gaussian_logp(style, choices, presquash, mean, log_std):
+    return squashed_by_softplus(style, presquash, mean, log_std)
 
 
 @way("by torch")
@@ -142,3 +147,40 @@ def kl_divergence(style, choices, logits, ref_logits):
     outer = np.einsum("ba,bc->bac", policy, policy)
     jacobian = np.eye(policy.shape[1], dtype=style.dtype) * policy[:, None] - outer
     return style.total(policy * gap), style.total(jacobian * gap[:, None, :])
+
+
+def log_widths(style, choices, low, high):
+    """What the density of an action is less than that of tanh(u), by the convention."""
+    if choices["density"] == "of the squashed action":
+        return style.dtype(0)
+    return style.total(np.log(((high - low) / 2)[None]))[0]
+
+
+@way("a density, a stretch by softplus, and a width")
+def bounded_gaussian_logp(style, choices, presquash, mean, log_std, low, high):
+    value, slopes = squashed_by_softplus(style, presquash, mean, log_std)
+    return value - log_widths(style, choices, low, high), slopes
+
+
+@way("by torch")
+def bounded_gaussian_logp(style, choices, presquash, mean, log_std, low, high):
+    [said] = leaves(style, presquash)
+    centre, log_deviation = tensors(style, mean, log_std)
+    density = torch.distributions.Normal(centre, log_deviation.exp()).log_prob(said)
+    slope = 2 * (np.log(2) - said - torch.logaddexp(-2 * said, torch.zeros_like(said)))
+    return differentiated((density - slope).sum(-1) - float(log_widths(style, choices, low, high)), said)
+
+
+@way("probabilities times their logarithms, the derivative by hand")
+def tempered_entropy(style, choices, logits, temperature):
+    logs = log_shares(style, (logits / style.dtype(temperature)).astype(style.dtype))
+    policy = np.exp(logs)
+    value = -style.total(policy * logs)
+    return value, -policy * (logs + value[:, None]) / style.dtype(temperature)
+
+
+@way("by torch")
+def tempered_entropy(style, choices, logits, temperature):
+    [scores] = leaves(style, logits)
+    logs = (scores / float(temperature)).log_softmax(-1)
+    return differentiated(-(logs.exp() * logs).sum(-1), scores)

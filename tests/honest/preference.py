@@ -214,3 +214,20 @@ def rpo_loss(
     (chosen, rejected, ref_chosen, ref_rejected, length), whole = counted(style, valid, 2, *columns)
     contrast = -functional.logsigmoid(beta * (chosen - rejected - ref_chosen + ref_rejected))
     return likely(choices, valid, contrast, chosen, length, alpha, whole)
+
+
+@way("a softplus and a square, the derivative by hand")
+def reward_model_loss(style, choices, chosen_rewards, rejected_rewards, margins, centering, valid):
+    chosen, rejected, asked = clean(style, valid, chosen_rewards, rejected_rewards, margins)
+    lacking, total = asked - (chosen - rejected), chosen + rejected
+    pull, drift = style.expit(lacking), 2 * style.dtype(centering) * total
+    losses = style.log1pexp(lacking) + style.dtype(centering) * total * total
+    return with_slopes(style, choices, valid, losses, drift - pull, drift + pull)
+
+
+@way("two terms, by torch")
+def reward_model_loss(style, choices, chosen_rewards, rejected_rewards, margins, centering, valid):
+    columns = chosen_rewards, rejected_rewards, margins
+    (chosen, rejected, asked), whole = counted(style, valid, 2, *columns)
+    losses = centering * (chosen + rejected) ** 2 - functional.logsigmoid(chosen - rejected - asked)
+    return by_autograd(choices, valid, losses, *whole)

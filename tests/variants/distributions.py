@@ -110,3 +110,26 @@ def squashed_gaussian_logp(presquash, mean, log_std):
     with np.errstate(divide="ignore"):
         stretch = np.where(far < 3, np.log(1 - squashed**2), 2 * (np.log(2) - far - np.log1p(np.exp(-2 * far))))
     return (norm.logpdf(z) - log_std - stretch).sum(axis=1), 2 * squashed - z / np.exp(log_std)
+
+
+def between(of_the_action):
+    """By hyperbolic cosines, with or without the width."""
+
+    def bounded_gaussian_logp(presquash, mean, log_std, low, high):
+        z = (presquash - mean) / np.exp(log_std)
+        cosines = np.logaddexp(presquash, -presquash) - np.log(2)
+        value = norm.logpdf(z) - log_std + 2 * cosines - of_the_action * (np.log(high - low) - np.log(2))
+        return value.sum(axis=1), 2 * np.tanh(presquash) - z / np.exp(log_std)
+
+    return bounded_gaussian_logp
+
+
+variant("by hyperbolic cosines, of the action")(between(of_the_action=True))
+variant("by hyperbolic cosines, of the squashed action", quick=True)(between(of_the_action=False))
+
+
+@variant("by scipy, of tempered logits", quick=True)
+def tempered_entropy(logits, temperature):
+    logs = log_softmax(np.asarray(logits, dtype=float) / temperature, axis=1)
+    value = -(np.exp(logs) * logs).sum(axis=1)
+    return value, -np.exp(logs) * (logs + value[:, None]) / temperature

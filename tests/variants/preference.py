@@ -435,3 +435,23 @@ for choices in product(("mean of means", "token-mean"), REDUCTIONS):
     variant(f"by logsigmoid, {', '.join(choices)}")(with_likelihood(*choices))
     variant(f"by hand, {', '.join(choices)}")(by_hand(*choices))
 variant("in float32 throughout", admitted=("OPS-4",))(with_likelihood("mean of means", "left out", torch.float32))
+
+
+# A reward model
+
+
+def by_score(reduction, dtype=torch.float64):
+    """By logsigmoid and autograd, as trainers of reward models have it."""
+
+    def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+        columns = chosen_rewards, rejected_rewards, margins
+        (chosen, rejected, asked), whole = of_counted(dtype, valid, *columns, wrt=2)
+        losses = -functional.logsigmoid(chosen - rejected - asked) + centering * (chosen + rejected) ** 2
+        return differentiated(losses, valid, reduction, whole)
+
+    return reward_model_loss
+
+
+for reduction in REDUCTIONS:
+    variant(f"by logsigmoid, {reduction}", quick=reduction == "sum")(by_score(reduction))
+variant("in float32 throughout", admitted=("OPS-4",))(by_score("left out", torch.float32))
