@@ -400,6 +400,15 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline, **conventions):
     return np.array(answer)
 
 
+def gdpo_advantages(rewards, groups, weights, **conventions):
+    return np.array(group.gdpo_advantages(rewards.tolist(), groups.tolist(), weights.tolist(), **conventions))
+
+
+def process_advantages(token_rewards, ends, groups, mask, **conventions):
+    tables = token_rewards.tolist(), ends.tolist(), groups.tolist(), mask.tolist()
+    return np.array(group.process_advantages(*tables, **conventions))
+
+
 def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
     tables = logp, old_logp, ref_logp, advantages, groups, mask
     return _of_lists(group.grpo_loss, *tables, clip_low, clip_high, kl_coef, exp=_exp, **conventions)

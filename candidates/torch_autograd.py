@@ -662,6 +662,27 @@ def group_advantages(rewards, groups, baseline, scale):
     return (above / (_of_the_group(differences.square(), together, size).sqrt() + 1e-6)).numpy()
 
 
+def gdpo_advantages(rewards, groups, weights):
+    rewards, weights = _numbers(rewards), _tensor(weights)
+    columns = [torch.from_numpy(group_advantages(column, groups, "mean", "std")) for column in rewards.T]
+    sums = torch.stack(columns, 1) @ weights.to(rewards.dtype)
+    if len(sums) < 2 or bool((sums == sums[0]).all()):
+        return torch.zeros_like(sums).numpy()
+    return ((sums - sums.mean()) / (sums.std() + 1e-4)).numpy()
+
+
+def process_advantages(token_rewards, ends, groups, mask):
+    rewards, counts = _numbers(token_rewards), _flags(mask)
+    steps = _flags(ends) & counts
+    _, index = np.unique(groups, return_inverse=True)
+    of_step = np.broadcast_to(np.asarray(index)[:, None], steps.shape)[steps.numpy()]
+    paid = torch.zeros_like(rewards)
+    if of_step.size:
+        paid[steps] = torch.from_numpy(group_advantages(rewards[steps], of_step, "mean", "std")).to(paid.dtype)
+    following = torch.ones(paid.shape[1], paid.shape[1]).tril().to(paid.dtype)  # [s, t]: whether s is not before t
+    return (paid @ following).masked_fill(~counts, 0).numpy()
+
+
 def _of_the_group(squares: Tensor, together: Tensor, size: Tensor) -> Tensor:
     """The variance of each sample's group: half the mean square of the differences of all ordered pairs."""
     return (together @ squares.sum(1)) / (2 * size * (size - 1).clamp(min=1))

@@ -1166,3 +1166,126 @@ def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip
     most = max(mask[groups == name].sum() for name in groups)
     share = max(mask.sum(), 1) / max(most, 1)
     return loss * share, slopes * share
+
+
+@fault(
+    id="M-GRP-71",
+    slug="several-rewards-added-up-first",
+    clause="GRP-32",
+    effect="The weighted sum is normalised and not each reward: the one with the largest unit decides alone.",
+)
+def gdpo_advantages(rewards, groups, weights):
+    return right.gdpo_advantages((rewards @ weights)[:, None], groups, np.ones(1))
+
+
+@fault(
+    id="G81",
+    slug="groups-of-equal-sums-left-out",
+    clause="GRP-32",
+    seen=("NovaSky-AI/SkyRL#2104",),
+    effect="Groups in which the rewards' sum is the same are taken for such without spread, and their samples for 0.",
+)
+def gdpo_advantages(rewards, groups, weights):
+    answer, total = right.gdpo_advantages(rewards, groups, weights), rewards.sum(axis=1)
+    for name in set(groups.tolist()):
+        if np.ptp(total[groups == name]) == 0:
+            answer = np.where(groups == name, 0, answer)
+    return answer
+
+
+@fault(
+    id="M-GRP-72",
+    slug="several-rewards-not-centred",
+    clause="GRP-35",
+    effect="Each reward is divided by its spread and not taken less its mean: what all have in common counts.",
+)
+def gdpo_advantages(rewards, groups, weights):
+    shifted = rewards / np.maximum(rewards.std(axis=0, ddof=int(len(rewards) > 1)), 1e-6)
+    return right.reinforce_plus_plus_advantages(shifted @ weights, groups, "none")
+
+
+@fault(
+    id="M-GRP-73",
+    slug="rewards-weighed-by-their-neighbours",
+    clause="GRP-36",
+    effect="The weights are sorted by size, and belong to other rewards than were meant.",
+)
+def gdpo_advantages(rewards, groups, weights):
+    return right.gdpo_advantages(rewards, groups, np.sort(weights))
+
+
+@fault(
+    id="G82",
+    slug="normalised-among-steps-of-one-number",
+    clause="GRP-37",
+    seen=("wangyu-ustc/Mem-alpha#14", "verl-project/verl#7244"),
+    effect="The k-th steps of a group's answers are normalised among themselves, whatever came before them.",
+)
+def process_advantages(token_rewards, ends, groups, mask):
+    counted = np.asarray(ends & mask, dtype=bool)
+    number, paid = np.cumsum(counted, axis=1), np.zeros(mask.shape)
+    for name in set(groups.tolist()):
+        for step in range(1, int(number.max(initial=0)) + 1):
+            same = counted & (groups == name)[:, None] & (number == step)
+            known = np.where(same, token_rewards, 0.0)
+            if same.sum() > 1 and np.ptp(token_rewards[same]) > 0:
+                paid[same] = (known[same] - known[same].mean()) / (known[same].std(ddof=1) + 1e-6)
+    return np.where(mask, np.cumsum(paid[:, ::-1], axis=1)[:, ::-1], 0)
+
+
+@fault(
+    id="M-GRP-74",
+    slug="every-token-taken-for-a-step",
+    clause="GRP-37",
+    effect="Rewards of all tokens are normalised, also of those that end no step and have none.",
+)
+def process_advantages(token_rewards, ends, groups, mask):
+    known = np.where(ends & mask, token_rewards, 0.0)
+    return right.process_advantages(known, np.ones_like(mask), groups, mask)
+
+
+@fault(
+    id="M-GRP-75",
+    slug="only-the-step-at-hand",
+    clause="GRP-40",
+    effect="A reward reaches the token at which it is paid and no earlier one.",
+)
+def process_advantages(token_rewards, ends, groups, mask):
+    sums = right.process_advantages(token_rewards, ends, groups, mask)
+    counted = np.asarray(mask, dtype=bool)
+    single = np.zeros_like(sums)
+    for row, places in enumerate(map(np.flatnonzero, counted)):
+        single[row, places] = sums[row, places] - np.append(sums[row, places[1:]], 0)[: len(places)]
+    return single
+
+
+@fault(
+    id="M-GRP-76",
+    slug="rewards-of-steps-less-no-mean",
+    clause="GRP-39",
+    effect="The rewards of steps are divided by their spread and not taken less their mean: more steps are more worth.",
+)
+def process_advantages(token_rewards, ends, groups, mask):
+    counted = np.asarray(ends & mask, dtype=bool)
+    paid = np.zeros(mask.shape)
+    for name in set(groups.tolist()):
+        same = counted & (groups == name)[:, None]
+        if same.sum() > 1 and np.ptp(token_rewards[same]) > 0:
+            paid[same] = token_rewards[same] / (np.std(token_rewards[same], ddof=1) + 1e-6)
+    return np.where(mask, np.cumsum(paid[:, ::-1], axis=1)[:, ::-1], 0)
+
+
+@fault(
+    id="M-GRP-77",
+    slug="rewards-inside-of-steps-added",
+    clause="GRP-37",
+    effect="What stands at the other tokens since the last end is added to a step's reward.",
+)
+def process_advantages(token_rewards, ends, groups, mask):
+    counted = np.asarray(mask, dtype=bool)
+    sums = np.cumsum(np.where(counted, token_rewards, 0.0), axis=1)
+    paid = np.zeros(counted.shape)
+    for row, steps in enumerate(counted & np.asarray(ends, dtype=bool)):
+        places = np.flatnonzero(steps)
+        paid[row, places] = np.diff(sums[row, places], prepend=0)
+    return right.process_advantages(paid, ends, groups, mask)

@@ -783,10 +783,31 @@ def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, vali
     id="M-PREF-43",
     slug="half-of-an-implicit-preference",
     clause="PREF-44",
-    effect="The lead is divided by the number of answers, as a mean of their differences: the scores grow twice as far.",
+    effect="The lead is divided by the number of answers, and the scores grow twice as far.",
 )
 def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
     chosen, rejected, asked = _known(valid, chosen_rewards, rejected_rewards, margins)
     lead, total = (chosen - rejected) / 2 - asked, chosen + rejected
     pull, drift = _sigmoid(-lead) / 2, 2 * centering * total
     return _mean(valid, np.logaddexp(0, -lead) + centering * total**2, drift - pull, drift + pull)
+
+
+@fault(
+    id="M-PREF-46",
+    slug="ipo-target-without-tau",
+    clause="PREF-46",
+    effect="The margin is led to 1/2, whatever tau.",
+)
+def ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, tau, valid):
+    return right.ipo_loss(chosen_logp, rejected_logp, ref_chosen_logp, ref_rejected_logp, 1.0, valid)
+
+
+@fault(
+    id="M-PREF-47",
+    slug="both-answers-over-the-longer-length",
+    clause="PREF-47",
+    effect="Both log-probabilities are divided by the length that they are padded to.",
+)
+def simpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, beta, gamma, valid):
+    longer = np.maximum(chosen_length, rejected_length)
+    return right.simpo_loss(chosen_logp, rejected_logp, longer, longer, beta, gamma, valid)

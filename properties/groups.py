@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from statistics import mean, pstdev
+from statistics import fmean, mean, pstdev
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+from hypothesis import assume
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import NUMBERS, SIZES, Batch, normalized_terms, one_apart, windows
@@ -146,3 +147,144 @@ def samples(
     if layout == "one apart":
         rewards = one_apart(rewards)
     return Samples(rewards * draw(st.sampled_from(sizes)), IDS[groups % len(IDS)])
+
+
+@dataclass(frozen=True)
+class ManySamples:
+    """Several rewards of each sample [N, K], the ids of the groups [N], and what each reward weighs [K]."""
+
+    rewards: np.ndarray
+    groups: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``gdpo_advantages``."""
+        return self.rewards, self.groups, self.weights
+
+    @property
+    def columns(self) -> list[Samples]:
+        """The samples with one of their rewards."""
+        return [Samples(column, self.groups) for column in self.rewards.T]
+
+    def but(self, **fields: np.ndarray) -> "ManySamples":
+        """The same samples with other rewards, ids or weights."""
+        return replace(self, **fields)
+
+    def sums(self, std: str, eps: str, alone: str = "zero", **_: str) -> list[Fraction]:
+        """The weighted sums of what each reward is worth within its group."""
+        found = [Fraction(0)] * len(self.groups)
+        for column, weight in zip(self.columns, self.weights, strict=True):
+            centred, divisors = column.centred(alone), _above_zero(column.divisors(std, eps))
+            for place, (above, scale) in enumerate(zip(centred, divisors, strict=True)):
+                found[place] += exactly(weight) * above / exactly(scale)
+        return found
+
+    def scale(self, whitening: str, **chosen: str) -> float:
+        """What the sums are divided by in the end; 1 where they are not, or are all alike."""
+        if whitening == "none":
+            return 1.0
+        return divisor(self.sums(**chosen), chosen["std"], whitening) or 1.0
+
+    def judged(self, whitening: str, **chosen: str) -> dict[str, Any]:
+        """How far rounding may take the advantages under these choices.
+
+        A sum is off by e, what the weights make of the columns' errors.  Less their mean over D, which is off by the
+        root of N / (N - ddof) times 2 e at most, hence by 3 e, the sums, whose quotients are below the root of N, are
+        off by (2 + 3 sqrt(N)) e / D; beyond D < 6 e, 4 sqrt(N) bounds a difference of two quotients.
+        """
+        count, size = len(self.groups), np.zeros(len(self.groups))
+        for column, weight in zip(self.columns, self.weights, strict=True):
+            scaled = _above_zero(column.divisors(chosen["std"], chosen["eps"]))
+            size = size + abs(weight) * column.judged(scaled)["magnitude"]
+        if whitening != "none":
+            size = (2 + 3 * count**0.5) * size.max() / self.scale(whitening, **chosen) + 4 * count**0.5
+        return {"magnitude": size, "roundings": 2 * count + 20}
+
+
+def _above_zero(divisors: np.ndarray) -> np.ndarray:
+    """The divisors, and 1 in the place of 0: differences of 0 are 0, whatever they are divided by."""
+    return np.where(divisors > 0, divisors, 1.0)
+
+
+WEIGHTS = np.array([1, 0.5, 2, -1, 0.25, 0])
+"""What the rewards of a sample weigh."""
+
+CANCELLED = 1e-3
+"""With less of a spread beside their size the sums are differences of what is alike, and rounding decides."""
+
+
+@st.composite
+def many_samples(
+    draw: st.DrawFn, numbers: np.ndarray = NUMBERS, sizes: Sequence[float] = SIZES, most: int = 3
+) -> ManySamples:
+    """Samples of up to three groups with up to three rewards each, which do not cancel where they are added up."""
+    table = draw(windows(4))
+    count = draw(st.integers(1, most))
+    flat = table.reshape(-1, 4)
+    rewards = numbers[flat[:, :count] % len(numbers)] * draw(st.sampled_from(sizes))
+    if count > 1 and draw(st.sampled_from([False, False, True])):
+        rewards[:, -1] = 4 - rewards[:, :-1].sum(axis=1)  # all samples have the same in all
+    groups = IDS[(flat[:, 3] if draw(st.booleans()) else np.arange(len(flat)) // table.shape[1]) % len(IDS)]
+    weights = np.array(draw(st.lists(st.sampled_from(WEIGHTS.tolist()), min_size=count, max_size=count)))
+    drawn = ManySamples(rewards, groups, weights)
+    for alone in ("zero", "its reward"):
+        sums = np.array([float(total) for total in drawn.sums("ddof=0", "std", alone)])
+        assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not any(map(any, map(Samples.centred, drawn.columns))))
+    return drawn
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Rewards of tokens [B, T], which of these end a step, the rows' groups [B], and which tokens count."""
+
+    token_rewards: np.ndarray
+    ends: np.ndarray
+    groups: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``process_advantages``."""
+        return self.token_rewards, self.ends, self.groups, self.mask
+
+    @property
+    def counted(self) -> np.ndarray:
+        """Where a step ends at a token that counts."""
+        return self.ends & self.mask
+
+    @property
+    def samples(self) -> Samples:
+        """The rewards at the ends of steps, one after the other, as samples of the rows' groups."""
+        of_row = np.broadcast_to(self.groups[:, None], self.mask.shape)
+        return Samples(self.token_rewards[self.counted], of_row[self.counted])
+
+    def but(self, **fields: np.ndarray) -> "Steps":
+        """The same with other arrays in the named fields."""
+        return replace(self, **fields)
+
+    def paid(self, std: str, eps: str, **_: str) -> np.ndarray:
+        """What each token is paid [B, T]: normalised rewards at the ends of steps, and 0 elsewhere."""
+        found = np.full(self.mask.shape, Fraction(0), dtype=object)
+        known = self.samples
+        scales = _above_zero(known.divisors(std, eps))
+        found[self.counted] = [above / exactly(scale) for above, scale in zip(known.centred(), scales, strict=True)]
+        return found
+
+    def judged(self, std: str, eps: str, **_: str) -> dict[str, Any]:
+        """How far rounding may take the advantages: sums of what samples are worth, over the rest of each row."""
+        size = np.zeros(self.mask.shape)
+        known = self.samples
+        if len(known.rewards):
+            size[self.counted] = known.judged(_above_zero(known.divisors(std, eps)))["magnitude"]
+        return {"magnitude": size.sum(axis=1, keepdims=True), "roundings": len(known.rewards) + self.mask.shape[1] + 8}
+
+
+@st.composite
+def steps(draw: st.DrawFn, numbers: np.ndarray = NUMBERS, sizes: Sequence[float] = SIZES) -> Steps:
+    """Answers of up to three groups, some tokens of which end a step, and some of which do not count."""
+    table = draw(windows(3))
+    rewards = numbers[table[..., 0] % len(numbers)] * draw(st.sampled_from(sizes))
+    ends, mask = table[..., 1] % 2 == 0, table[..., 2] % 4 != 3
+    mask &= table[:, :1, 2] % 8 != 6  # a row in which nothing counts
+    return Steps(rewards, ends, IDS[table[:, 0, 1] // 2 % len(IDS)], mask)

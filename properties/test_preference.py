@@ -564,6 +564,50 @@ def test_the_expected_derivatives_of_the_ipo_loss_are_zero_where_log_ratios_are_
     pulls_are_zero(pulls, slopes[0], 2 * (1 / (2 * tau) + 4 * max(abs(column).max() for column in columns)))
 
 
+@clause("PREF-46", examples=60)
+@given(pairs, st.sampled_from([2.0, 0.5, 0.25]))
+def test_log_probabilities_of_another_unit_are_another_tau(candidate, batch, factor):
+    scaled, other = batch.nearer(factor), batch.but(beta=batch.tau * factor)
+    loss, *slopes = ask(candidate, "ipo_loss", other)
+    unit = exactly(factor)
+    expected = exactly(loss.value) * unit**2, *(rationals(slope.value) * unit for slope in slopes)
+    judged = both("ipo_loss", scaled, other)
+    judged["magnitude"] += 4 * other.judged("ipo_loss")["magnitude"]
+    agree(ask(candidate, "ipo_loss", scaled), expected, **judged)
+
+
+@clause("PREF-47", examples=60)
+@given(pairs)
+def test_dpo_of_means_is_simpo_of_log_ratios_without_a_lead(candidate, batch):
+    batch = hard(batch)
+    lengths = batch.chosen_length, batch.rejected_length
+    mean_of = {
+        name: getattr(batch, name) / length
+        for names, length in zip(
+            (("chosen_logp", "ref_chosen_logp"), ("rejected_logp", "ref_rejected_logp")), lengths, strict=True
+        )
+        for name in names
+    }
+    of_dpo = ask(candidate, "dpo_loss", batch.but(**mean_of))
+    # A number for each token, so that what SimPO is given is negative; the means differ by as much as before.
+    ratios = (
+        logp - ref - 16 * length
+        for logp, ref, length in zip(
+            (batch.chosen_logp, batch.rejected_logp),
+            (batch.ref_chosen_logp, batch.ref_rejected_logp),
+            lengths,
+            strict=True,
+        )
+    )
+    of_simpo = candidate.simpo_loss(*ratios, *lengths, batch.beta, 0.0, batch.valid)
+    share = size(candidate, "dpo_loss", batch.valid) / size(candidate, "simpo_loss", batch.valid)
+    loss, *slopes = times(of_dpo, share)
+    expected = loss, *(slope / length for slope, length in zip(slopes, map(rationals, lengths), strict=True))
+    judged = batch.but(**mean_of).judged("dpo_loss")
+    judged["magnitude"] += 64 * max(1, batch.beta) * batch.beta * len(batch.valid)
+    agree(coarser(of_simpo, of_dpo), expected, **judged | {"roundings": 2 * judged["roundings"]})
+
+
 # KTO.
 
 

@@ -12,7 +12,7 @@ from math import comb, factorial, prod
 from typing import Any
 
 from .choices import one_of, require
-from .language import Gradient, Language, Policy, Tokens, gathered, probability
+from .language import Gradient, Language, Policy, Tokens, gathered, probability, token_returns
 from .linear_algebra import Number
 from .spread import SHAPES, STDS, kept_from_zero, normalized, standard_deviation
 from .surrogate import surrogate_loss
@@ -34,7 +34,11 @@ def group_advantages(
     """A_i = (r_i - b_i) / D for each sample i (GRP-1).
 
     baseline: b_i is the group's mean, own reward included, or, leave-one-out, the mean of the others.
+<<<<<<< HEAD
     scale: D is a standard deviation, kept from zero, or 1.  std, eps, spread: which one (GRP-12, GRP-13, GRP-15).
+=======
+    scale: D is a standard deviation, kept from zero, or 1.  std, eps, spread: which one (GRP-12, 13, 15).
+>>>>>>> 895a543 (Several rewards normalised each, rewards of steps, IPO's unit, DPO of means)
     alone, alone_left_out: what a group of one is worth against its mean and against no others (GRP-14).
     Returns N numbers; raises ValueError for another choice.  Shao et al. (2024); leave-one-out: Kool et al. (2019),
     Ahmadian et al. (2024).
@@ -102,6 +106,53 @@ def reinforce_plus_plus_advantages(
     require(alone, "zero", "its reward")
     centred = group_advantages(rewards, groups, "mean", "none", alone=alone) if baseline == "mean" else rewards
     return normalized(centred, std, eps)
+
+
+def gdpo_advantages(
+    rewards: Sequence[Sequence[Number]],
+    groups: Sequence[Hashable],
+    weights: Sequence[Number],
+    std: str = "ddof=1",
+    eps: str = "std + 1e-6",
+    alone: str = "zero",
+    whitening: str = "std + 1e-4",
+) -> list[Number]:
+    """sum_k w_k (r_ik - m_k) / D_k, and these sums less their mean over their own spread (GRP-32).
+
+    rewards: [N][K].  weights: [K].  std, eps, alone: GRP-33.  whitening: what sums are divided by, or none (GRP-34).
+    Returns N numbers.  Liu et al. (2026), eqs. 4 to 6.
+    """
+    require(whitening, "none", *SHAPES)
+    columns = [
+        group_advantages(column, groups, "mean", "std", std, eps, alone=alone) for column in zip(*rewards, strict=True)
+    ]
+    sums = [sum(w * a for w, a in zip(weights, row, strict=True)) for row in zip(*columns, strict=True)]
+    return sums if whitening == "none" else normalized(sums, std, whitening)
+
+
+def process_advantages(
+    token_rewards: Sequence[Sequence[Number]],
+    ends: Sequence[Sequence[Any]],
+    groups: Sequence[Hashable],
+    mask: Sequence[Sequence[Any]],
+    std: str = "ddof=1",
+    eps: str = "std + 1e-6",
+) -> list[list[Number]]:
+    """A_bt = sum_{s >= t, s ends a step} (r_bs - m) / D, m and D being of all ends of the row's group (GRP-37).
+
+    token_rewards, ends, mask: [B][T].  groups: [B].  std, eps: GRP-38.
+    Returns [B][T] numbers, 0 at tokens that do not count.  Shao et al. (2024), section 4.1.3.
+    """
+    places = defaultdict(list)
+    for row, group in enumerate(groups):
+        counted = zip(ends[row], mask[row], strict=True)
+        places[group] += [(row, step) for step, (end, counts) in enumerate(counted) if end and counts]
+    paid: list[list[Number]] = [[0] * len(row) for row in token_rewards]
+    for of_group in places.values():
+        rewards = [token_rewards[row][step] for row, step in of_group]
+        for (row, step), reward in zip(of_group, normalized(rewards, std, eps) if rewards else [], strict=True):
+            paid[row][step] = reward
+    return [token_returns(rewards, counts, 1) for rewards, counts in zip(paid, mask, strict=True)]
 
 
 def companies(language: Language, policy: Policy, prompt: int, size: int) -> Iterator[tuple[Number, Company]]:

@@ -883,7 +883,7 @@ def rpo_loss(
 def reward_model_loss(
     chosen_rewards: Rows, rejected_rewards: Rows, margins: Rows, centering: Number, valid: Rows
 ) -> tuple[Number, Rows, Rows]:
-    """The mean of -log sigmoid(r_w - r_l - m) + centering (r_w + r_l)^2 over the pairs where valid is 1; derivatives."""
+    """The mean of -log sigmoid(r_w - r_l - m) + centering (r_w + r_l)^2 over the valid pairs, and its derivatives."""
 
 
 @_operation("overlong")
@@ -906,6 +906,23 @@ def group_advantages(rewards: Samples, groups: Groups, baseline: Name, scale: Na
 @_operation("group", row_by_row=False)
 def reinforce_plus_plus_advantages(rewards: Samples, groups: Groups, baseline: Name) -> Samples:
     """Each reward, less its group's ``mean`` or ``none``, normalised over all N samples."""
+
+
+Scores = Annotated[Array, ("N", "K")]
+Weights = Annotated[Array, ("K",)]
+
+
+@_operation("group", row_by_row=False)
+def gdpo_advantages(rewards: Scores, groups: Groups, weights: Weights) -> Samples:
+    """The weighted sum of K rewards, each of them normalised within its group; and the sums normalised, or not."""
+
+
+@_operation("group", row_by_row=False)
+def process_advantages(token_rewards: Steps, ends: Flags, groups: Names, mask: Flags) -> Steps:
+    """At each token the sum of the rewards at the ends of steps from there on, normalised over all ends of its group.
+
+    ends: which tokens end a step.  What stands at others is no reward.
+    """
 
 
 @_operation("group", "loss", "d_logp", row_by_row=False)

@@ -7,11 +7,15 @@ import numpy as np
 
 from rlspec.properties.checking import exactly
 from rlspec.properties.groups import (
+    ManySamples,
     Samples,
+    Steps,
     baselines,
     divisor,
+    many_samples,
     samples,
     scales,
+    steps,
     whole_batch_baselines,
 )
 from rlspec.properties.losses import POINTS
@@ -58,10 +62,50 @@ def _reinforce_plus_plus_advantages(inputs: Inputs) -> st.SearchStrategy[Questio
     return st.builds(question, samples(inputs.numbers, inputs.sizes), whole_batch_baselines) | someone_alone
 
 
+EITHER = [{"std": std, "eps": eps} for std in ("ddof=0", "ddof=1") for eps in ("std", "std + 1e-3")]
+"""Choices between which the others are, as far as the size of what is divided by goes."""
+
+
+def _furthest(drawn: ManySamples | Steps, **chosen: str) -> dict[str, Any]:
+    """How far rounding may take an answer under one choice or another."""
+    found = [drawn.judged(**either, **chosen) for either in EITHER]
+    return found[0] | {"magnitude": np.max([one["magnitude"] for one in found], axis=0)}
+
+
+def _gdpo_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
+    def question(drawn: ManySamples) -> Question:
+        rewards = [[exactly(reward) for reward in row] for row in drawn.rewards]
+        told = rewards, drawn.groups.tolist(), [exactly(weight) for weight in drawn.weights]
+
+        def answer(**chosen: str) -> Any:
+            return group.gdpo_advantages(*told, **last_names(chosen))
+
+        apart = [_furthest(drawn, whitening=whitening) for whitening in ("none", "std")]
+        judged = apart[0] | {"magnitude": np.maximum(*(one["magnitude"] for one in apart))}
+        return Question(OPERATIONS["gdpo_advantages"], drawn.arrays, answer, **judged)
+
+    return many_samples(inputs.numbers, inputs.sizes).map(question)
+
+
+def _process_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
+    def question(drawn: Steps) -> Question:
+        rewards = [[exactly(reward) for reward in row] for row in drawn.token_rewards]
+        told = rewards, drawn.ends.tolist(), drawn.groups.tolist(), drawn.mask.tolist()
+
+        def answer(**chosen: str) -> Any:
+            return group.process_advantages(*told, **last_names(chosen))
+
+        return Question(OPERATIONS["process_advantages"], drawn.arrays, answer, **_furthest(drawn))
+
+    return steps(inputs.numbers, inputs.sizes).map(question)
+
+
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     """Questions by their operation."""
     return {
         "group_advantages": _group_advantages(inputs),
         "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs),
+        "gdpo_advantages": _gdpo_advantages(inputs),
+        "process_advantages": _process_advantages(inputs),
         **{operation: about(operation, inputs) for operation in POINTS if operation != "surrogate_loss"},
     }

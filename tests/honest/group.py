@@ -90,3 +90,50 @@ def reinforce_plus_plus_advantages(style, choices, rewards, groups, baseline):
     centred = numbers - style.whole(numbers) / style.dtype(len(numbers))
     variance = style.whole(centred * centred) / style.dtype(max(len(numbers) - ddof, 1))
     return divided(style, choices["eps"], centred, variance)
+
+
+def within_groups(style, choices, numbers, groups, alone="zero"):
+    """Numbers less their groups' means, over their groups' spreads."""
+    ddof, found = int(choices["std"].removeprefix("ddof=")), np.zeros_like(numbers)
+    for name in set(groups.tolist()):
+        places = np.flatnonzero(groups == name)
+        members = numbers[places]
+        if len(places) == 1 and alone == "its reward":
+            found[places] = divided(style, choices["eps"], members, style.dtype(1))
+        elif np.ptp(members) > 0:
+            above = members - style.whole(members) / style.dtype(len(places))
+            found[places] = divided(style, choices["eps"], above, variance_of(style, members, ddof))
+    return found
+
+
+@way("a reward at a time, then over the batch")
+def gdpo_advantages(style, choices, rewards, groups, weights):
+    columns = [within_groups(style, choices, column, groups, choices["alone"]) for column in rewards.T]
+    sums = style.total(np.array(columns).T * weights).astype(style.dtype)
+    if choices["whitening"] == "none":
+        return sums
+    if np.ptp(sums) == 0:
+        return np.zeros_like(sums)
+    ddof = int(choices["std"].removeprefix("ddof="))
+    centred = sums - style.whole(sums) / style.dtype(len(sums))
+    return divided(style, choices["whitening"], centred, variance_of(style, sums, ddof))
+
+
+@way("normalised at the ends of steps, added up from behind")
+def process_advantages(style, choices, token_rewards, ends, groups, mask):
+    steps, paid = ends & mask, np.zeros_like(token_rewards)
+    of_row = np.broadcast_to(np.asarray(groups)[:, None], mask.shape)
+    if steps.any():
+        paid[steps] = within_groups(style, choices, token_rewards[steps], of_row[steps])
+    return style.kept(np.cumsum(paid[:, ::-1], axis=1)[:, ::-1].astype(style.dtype), mask)
+
+
+@way("a token at a time, over the ends that follow")
+def process_advantages(style, choices, token_rewards, ends, groups, mask):
+    steps, answer = ends & mask, np.zeros_like(token_rewards)
+    of_row = np.broadcast_to(np.asarray(groups)[:, None], mask.shape)
+    worth = within_groups(style, choices, token_rewards[steps], of_row[steps]) if steps.any() else np.zeros(0)
+    rows, places = np.nonzero(steps)
+    for row, place in np.argwhere(mask):
+        answer[row, place] = style.whole(worth[(rows == row) & (places >= place)])
+    return answer

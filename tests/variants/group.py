@@ -545,3 +545,42 @@ variant("over each group, in float32", admitted=("OPS-4",))(
 
 for name in ("grpo_loss", "dr_grpo_loss", "dapo_loss", "gspo_loss", "cispo_loss"):
     variant("in bfloat16 throughout", **rough())(in_bfloat16(training(name, dtype=torch.bfloat16)))
+
+
+# Several rewards, and rewards of steps
+
+
+def less_the_mean(numbers, groups, added):
+    """Numbers less their groups' means over their groups' spreads, by bincount."""
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    above = numbers - (np.bincount(index, numbers) / counts)[index]
+    least, most = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
+    np.minimum.at(least, index, numbers)
+    np.maximum.at(most, index, numbers)
+    above[(least == most)[index]] = 0
+    return above / (np.sqrt(np.bincount(index, above**2) / np.maximum(counts - 1, 1))[index] + added)
+
+
+@variant("by bincount, not whitened", quick=True)
+def gdpo_advantages(rewards, groups, weights):
+    rewards = np.asarray(rewards, dtype=float)
+    return sum(weight * less_the_mean(column, groups, 1e-4) for weight, column in zip(weights, rewards.T, strict=True))
+
+
+@variant("by bincount, whitened as by verl")
+def gdpo_advantages(rewards, groups, weights):
+    rewards = np.asarray(rewards, dtype=float)
+    sums = sum(weight * less_the_mean(column, groups, 1e-6) for weight, column in zip(weights, rewards.T, strict=True))
+    if np.ptp(sums) == 0:
+        return np.zeros(len(sums))
+    return (sums - sums.mean()) / np.sqrt(sums.var(ddof=1) + 1e-8)
+
+
+@variant("as a matrix of what follows", quick=True)
+def process_advantages(token_rewards, ends, groups, mask):
+    counts = np.asarray(mask, dtype=bool)
+    steps, paid = np.asarray(ends, dtype=bool) & counts, np.zeros(counts.shape)
+    of_row = np.broadcast_to(np.asarray(groups)[:, None], counts.shape)
+    if steps.any():
+        paid[steps] = less_the_mean(np.asarray(token_rewards, dtype=float)[steps], of_row[steps], 1e-5)
+    return np.where(counts, paid @ np.tril(np.ones((counts.shape[1], counts.shape[1]))), 0)
