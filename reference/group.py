@@ -34,11 +34,7 @@ def group_advantages(
     """A_i = (r_i - b_i) / D for each sample i (GRP-1).
 
     baseline: b_i is the group's mean, own reward included, or, leave-one-out, the mean of the others.
-<<<<<<< HEAD
     scale: D is a standard deviation, kept from zero, or 1.  std, eps, spread: which one (GRP-12, GRP-13, GRP-15).
-=======
-    scale: D is a standard deviation, kept from zero, or 1.  std, eps, spread: which one (GRP-12, 13, 15).
->>>>>>> 895a543 (Several rewards normalised each, rewards of steps, IPO's unit, DPO of means)
     alone, alone_left_out: what a group of one is worth against its mean and against no others (GRP-14).
     Returns N numbers; raises ValueError for another choice.  Shao et al. (2024); leave-one-out: Kool et al. (2019),
     Ahmadian et al. (2024).
