@@ -116,7 +116,7 @@ def gdpo_advantages(
     """sum_k w_k (r_ik - m_k) / D_k, and these sums less their mean over their own spread (GRP-32).
 
     rewards: [N][K].  weights: [K].  std, eps, alone: GRP-33.  whitening: what sums are divided by, or none (GRP-34).
-    Returns N numbers.  Liu et al. (2026), eqs. 4 to 6.
+    Returns N numbers.  Liu et al. (2026).
     """
     require(whitening, "none", *SHAPES)
     columns = [
