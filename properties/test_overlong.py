@@ -11,7 +11,7 @@ from rlspec.properties.checking import agree, clause, exactly, law, tolerance, w
 from rlspec.properties.languages import in_line, speeches
 from rlspec.properties.questions.overlong import answered
 from rlspec.reference.group import companies, expected_gradient_of_groups, group_advantages
-from rlspec.reference.language import END, expectation, expected_gradient, score_gradient
+from rlspec.reference.language import END, expectation, expected_gradient, probability, score_gradient
 
 
 @clause("OVER-1", examples=60)
@@ -102,3 +102,34 @@ def test_groups_without_spread_may_be_left_out_and_the_step_grows(speech, size):
             chance for chance, company in companies(language, policy, prompt, size) if spread_out(prompt, company)
         )
         assert left == 1 - rate**size - (1 - rate) ** size
+
+
+@clause("OVER-8", examples=30)
+@given(speeches(on_policy=True), st.integers(1, 2), st.sampled_from([Fraction(0), Fraction(1, 2), Fraction(-1, 3)]))
+def test_what_follows_a_cut_may_be_left_to_a_value(speech, longest, error):
+    language, policy = speech.language, speech.policy
+
+    def value(prompt, begun):
+        return error + expected_rest(speech, prompt, begun)
+
+    def bootstrapped(prompt, tokens):
+        kept = min(len(tokens), longest)
+        known = speech.score(prompt, tokens) if len(tokens) <= longest else value(prompt, tokens[:longest])
+        return [known] * kept + [0] * (len(tokens) - kept)
+
+    def as_if(prompt, tokens):
+        return speech.score(prompt, tokens) + error * (len(tokens) > longest)
+
+    found = expected_gradient(language, policy, bootstrapped)
+    expected = score_gradient(language, policy, as_if)
+    for context, slopes in found.items():
+        assert len(context[1]) >= longest or slopes == expected[context]
+
+
+def expected_rest(speech, prompt, begun):
+    """The mean score of the answers to a prompt that begin with these tokens."""
+    rest = list(speech.language.completions(prompt, begun))
+    chances = [probability(speech.policy, prompt, tokens) for tokens in rest]
+    total = sum(chances)
+    worth = sum(p * speech.score(prompt, tokens) for p, tokens in zip(chances, rest, strict=True))
+    return worth / total if total > 0 else Fraction(0)

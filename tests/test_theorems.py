@@ -450,6 +450,7 @@ WRONG += [
      lambda *how, **more: top_of_rows(*how[:4], "bucket", **more)),
     ("a_part_in_the_score_and_none", turns, "expected_gradient", to_go_of_credit),
     ("cut_answer_that_is_masked", overlongs, "score_gradient", to_nothing),
+    ("follows_a_cut_may_be_left", overlongs, "expected_rest", lambda *_: 0),
     ("groups_without_spread_may", overlongs, "expectation", lambda *_: 0),
     ("from_a_turn_on_is_credit", turns, "turn_returns", lambda rewards, *_: rewards),
     ("later_turn_is_a_price", turns, "turn_returns", lambda rewards, *_: rewards),
