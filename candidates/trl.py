@@ -15,7 +15,8 @@ it.  The library's CISPO has no lower clip, and inputs are declined where one wo
 ``importance_weights`` are the ratios of `GRPOTrainer._generate_and_score_completions`, given answers, their sampler's
 log-probabilities, which it makes float32, and a tool mask; it has the levels ``token`` and ``sequence``, and no mode
 without any bound: bounds are None where a form has none.  What stands under the mask is multiplied by it, as losses do.
-``corrected_loss`` is ``bnpo`` with these ratios.
+``corrected_loss`` is ``bnpo`` with these ratios.  ``gdpo_advantages`` are the advantages of the same method, with
+``normalize_then_sum`` and groups of one size, one after the other, as it has them.
 
 ``distillation_divergence`` is `GKDTrainer.generalized_jsd_loss`, a row at a time.
 ``overlong_penalty`` is `get_soft_overlong_punishment`, whose factor is 1.
@@ -23,7 +24,7 @@ without any bound: bounds are None where a form has none.  What stands under the
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types
 ``sigmoid`` (``robust`` where labels are smoothed), ``ipo`` and ``sppo_hard``; ``kto_loss`` is
-`KTOTrainer._compute_loss`.  ``orpo_loss`` is `ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of
+`KTOTrainer._compute_loss`, ``reward_model_loss`` `RewardTrainer.compute_loss`.  ``orpo_loss`` is `ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of
 the chosen answers' tokens, which its forward pass takes from `torch.nn.CrossEntropyLoss`; ``simpo_loss`` is
 `CPOTrainer.get_batch_loss_metrics` with the loss type ``simpo`` and without that likelihood.  No trainer has a flag for
 a pair that does not count: the adapter hands over those that do, and declines a batch without any.
@@ -40,7 +41,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from trl import DPOTrainer, GRPOTrainer, KTOTrainer
+from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer
 from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
@@ -52,6 +53,7 @@ with warnings.catch_warnings(action="ignore"):  # experimental, they say
     from trl.experimental.orpo import ORPOTrainer
 
 NAME = f"trl {version('trl')}"
+CONVENTIONS = {"gdpo_advantages.precision": "float32"}  # n / (n - 1), of a number of rewards that is an integer
 
 
 def token_logp(logits, tokens, temperature):
@@ -143,15 +145,37 @@ def _ratios(logp, sampler_logp, mask, level, form, low, high):
     }
     if how["vllm_importance_sampling_clip_max"] is None:
         how |= {"vllm_importance_sampling_mode": f"{level}_mask"}
+    return _scored(logp, sampler_logp, mask, **how)["importance_sampling_ratio"]
+
+
+def gdpo_advantages(rewards, groups, weights):
+    size = int(np.count_nonzero(groups == groups[0]))
+    names = groups[::size]
+    if len(set(names.tolist())) * size != len(groups) or (np.repeat(names, size) != groups).any():
+        raise NotImplementedError("groups of one size, one after the other")
+    how = {
+        "num_generations": size,
+        "multi_objective_aggregation": "normalize_then_sum",
+        "reward_weights": torch.from_numpy(_array(weights)),
+        "reward_funcs": [None] * len(weights),
+        "reward_func_names": [f"reward {number}" for number in range(len(weights))],
+        "_calculate_rewards": lambda *_: torch.from_numpy(_array(rewards)),
+        "use_vllm": False,
+    }
+    nothing = np.zeros((len(groups), 1))
+    return _scored(nothing, nothing, np.ones((len(groups), 1), dtype=np.int64), **how)["advantages"].numpy()
+
+
+def _scored(logp, sampler_logp, mask, **how):
+    """What `GRPOTrainer._generate_and_score_completions` makes of answers with these log-probabilities."""
     answers = [[0] * mask.shape[1]] * len(mask)
     spoken: Any = [[0]] * len(mask), answers, mask.tolist(), answers, sampler_logp.tolist(), {}, None, None
-    trainer = SimpleNamespace(**_scoring(torch.from_numpy(logp), spoken), **how)
-    scored = GRPOTrainer._generate_and_score_completions(trainer, [{"prompt": ""}] * len(mask))
-    return scored["importance_sampling_ratio"]
+    trainer = SimpleNamespace(**{**_scoring(torch.from_numpy(logp), spoken), **how})
+    return GRPOTrainer._generate_and_score_completions(trainer, [{"prompt": ""}] * len(mask))
 
 
 def _scoring(logp, spoken):
-    """What `GRPOTrainer._generate_and_score_completions` reads of itself, with a reward of 0 for every answer."""
+    """What it reads of itself, with a reward of 0 for every answer."""
     rows = len(logp)
     nothing = {"environment_factories": None, "environments": None, "tools": None, "pad_to_multiple_of": None}
     forward = {
@@ -341,6 +365,17 @@ def _model(logp):
     nothing = torch.zeros_like(column).detach()
     outputs = {"log_probs": column, "entropy": nothing, "mean_logits": nothing, "is_top1": nothing.bool()}
     return lambda **_: SimpleNamespace(**outputs)
+
+
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid):
+    return _of_valid(_reward, valid, 2, chosen_rewards, rejected_rewards, margins, centering=centering)
+
+
+def _reward(chosen_rewards, rejected_rewards, margins, centering):
+    trainer = SimpleNamespace(**_trainer(SimpleNamespace(center_rewards_coefficient=centering)))
+    scores = torch.cat([chosen_rewards, rejected_rewards])[:, None]
+    inputs = {"attention_mask": torch.zeros(len(scores), 1, dtype=torch.int64), "margin": margins}
+    return RewardTrainer.compute_loss(trainer, lambda **_: SimpleNamespace(logits=scores), inputs)
 
 
 def orpo_loss(chosen_logp, rejected_logp, chosen_length, rejected_length, lam, valid):

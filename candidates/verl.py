@@ -30,7 +30,8 @@ a batch without a token, which is declined.  ``corrected_loss`` is ``vanilla`` w
 ``value_loss`` is `compute_value_loss`, with an infinite range where there is no clip.
 
 ``group_advantages`` is `compute_grpo_outcome_advantage` or `compute_rloo_outcome_advantage` of answers of one token.
-``reinforce_plus_plus_advantages`` is the estimator of that name, or the one with a baseline.  ``entropy`` is
+``reinforce_plus_plus_advantages`` is the estimator of that name, or the one with a baseline;
+``gdpo_advantages`` is `compute_gdpo_outcome_advantage`, which makes the rewards float32.  ``entropy`` is
 `entropy_from_logits`, which has no illegal action.
 
 Converted: every number to float64, group ids to an object array, masks to the library's integers or flags.
@@ -51,7 +52,10 @@ from verl.workers.config import ActorConfig
 from rlspec.torch import differentiated
 
 NAME = f"verl {version('verl')}"
-CONVENTIONS = {"normalize_advantages.precision": "float32"}  # n / (n - 1), of a number of tokens that is an integer
+CONVENTIONS = {
+    "normalize_advantages.precision": "float32",  # n / (n - 1), of a number of tokens that is an integer
+    "gdpo_advantages.precision": "float32",
+}
 
 
 def token_logp(logits, tokens, temperature):
@@ -318,6 +322,19 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
         return _of_answers_of_one_token(how, rewards, index=np.array(groups, dtype=object))
     how = core_algos.compute_reinforce_plus_plus_outcome_advantage
     return _of_answers_of_one_token(how, rewards, config=AlgoConfig(gamma=1.0))
+
+
+def gdpo_advantages(rewards, groups, weights):
+    if len(groups) == 1:
+        raise NotImplementedError("a batch of one token")
+    keys = [f"reward {number}" for number in range(len(weights))]
+    told = {
+        "index": np.array(groups, dtype=object),
+        "config": AlgoConfig(gdpo_reward_keys=keys, gdpo_reward_weights=np.array(weights).tolist()),
+        "non_tensor_batch": dict(zip(keys, np.array(rewards).T, strict=True)),
+        "batch": {"prompts": torch.zeros(len(groups), 0), "attention_mask": torch.ones(len(groups), 1).long()},
+    }
+    return _of_answers_of_one_token(core_algos.compute_gdpo_outcome_advantage, np.array(rewards)[:, 0], **told)
 
 
 def _of_answers_of_one_token(how, rewards, **told):
