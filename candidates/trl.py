@@ -24,10 +24,11 @@ without any bound: bounds are None where a form has none.  What stands under the
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types
 ``sigmoid`` (``robust`` where labels are smoothed), ``ipo`` and ``sppo_hard``; ``kto_loss`` is
-`KTOTrainer._compute_loss`, ``reward_model_loss`` `RewardTrainer.compute_loss`.  ``orpo_loss`` is `ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of
-the chosen answers' tokens, which its forward pass takes from `torch.nn.CrossEntropyLoss`; ``simpo_loss`` is
-`CPOTrainer.get_batch_loss_metrics` with the loss type ``simpo`` and without that likelihood.  No trainer has a flag for
-a pair that does not count: the adapter hands over those that do, and declines a batch without any.
+`KTOTrainer._compute_loss`, and ``reward_model_loss`` `RewardTrainer.compute_loss`.  ``orpo_loss`` is
+`ORPOTrainer.get_batch_loss_metrics`, given the negative log-likelihood of the chosen answers' tokens, which its forward
+pass takes from `torch.nn.CrossEntropyLoss`; ``simpo_loss`` is `CPOTrainer.get_batch_loss_metrics` with the loss type
+``simpo`` and without that likelihood.  No trainer has a flag for a pair that does not count: the adapter hands over
+those that do, and declines a batch without any.
 
 Converted: every number to float64; `ORPOTrainer` makes it float32.
 """

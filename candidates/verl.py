@@ -326,7 +326,7 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline):
 
 def gdpo_advantages(rewards, groups, weights):
     if len(groups) == 1:
-        raise NotImplementedError("a batch of one token")
+        raise NotImplementedError("whitening takes two tokens")
     keys = [f"reward {number}" for number in range(len(weights))]
     told = {
         "index": np.array(groups, dtype=object),
