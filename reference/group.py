@@ -139,7 +139,7 @@ def process_advantages(
     token_rewards, ends, mask: [B][T].  groups: [B].  std, eps: GRP-38.
     Returns [B][T] numbers, 0 at tokens that do not count.  Shao et al. (2024), section 4.1.3.
     """
-    places = defaultdict(list)
+    places: defaultdict[Hashable, list[tuple[int, int]]] = defaultdict(list)
     for row, group in enumerate(groups):
         counted = zip(ends[row], mask[row], strict=True)
         places[group] += [(row, step) for step, (end, counts) in enumerate(counted) if end and counts]
