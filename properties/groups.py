@@ -186,7 +186,7 @@ class ManySamples:
             return 1.0
         return divisor(self.sums(**chosen), chosen["std"], whitening) or 1.0
 
-    def judged(self, whitening: str, **chosen: str) -> dict[str, Any]:
+    def off_by(self, whitening: str, **chosen: str) -> dict[str, Any]:
         """How far rounding may take the advantages under these choices.
 
         A sum is off by e, what the weights make of the columns' errors.  Less their mean over D, which is off by the
@@ -271,7 +271,7 @@ class Steps:
         found[self.counted] = [above / exactly(scale) for above, scale in zip(known.centred(), scales, strict=True)]
         return found
 
-    def judged(self, std: str, eps: str, **_: str) -> dict[str, Any]:
+    def off_by(self, std: str, eps: str, **_: str) -> dict[str, Any]:
         """How far rounding may take the advantages: sums of what samples are worth, over the rest of each row."""
         size = np.zeros(self.mask.shape)
         known = self.samples

@@ -438,11 +438,14 @@ def test_a_gaussian_may_be_narrow_or_wide(candidate, operation, drawn):
 
 # What policies between other bounds owe.
 
+SQUASHED = "squashed_gaussian_logp"
+"""What they are compared with, and are not asked for."""
+
 
 def whose_density(candidate):
     """The operation of which a policy between bounds has the density, by the candidate's convention."""
     of_the_action = candidate.convention("bounded_gaussian_logp.density") == "of the action"
-    return "bounded_gaussian_logp" if of_the_action else "squashed_gaussian_logp"
+    return "bounded_gaussian_logp" if of_the_action else SQUASHED
 
 
 @clause("DIST-22", "DIST-24", examples=60)
@@ -456,7 +459,7 @@ def test_the_density_between_bounds_is_lower_as_they_are_wider(candidate, drawn)
 @given(gaussians())
 def test_the_derivative_between_bounds_is_that_of_a_squashed_action(candidate, drawn):
     _, slopes = ask_gaussian(candidate, "bounded_gaussian_logp", drawn)
-    agree(slopes, of_axes("squashed_gaussian_logp", drawn)[1], **drawn.judged("bounded_gaussian_logp"))
+    agree(slopes, of_axes(SQUASHED, drawn)[1], **drawn.judged("bounded_gaussian_logp"))
 
 
 @clause("DIST-25", examples=60)
@@ -485,13 +488,13 @@ def nearest_logarithm(number):
 def test_between_minus_one_and_one_the_density_is_that_of_a_squashed_action(candidate, drawn):
     drawn = drawn.but(mean=drawn.actions)
     ones = np.ones(drawn.mean.shape[1])
-    arguments = drawn.arguments("squashed_gaussian_logp")
-    near = drawn.but(actions=drawn.actions / 1024).arguments("squashed_gaussian_logp")
-    judged = drawn.judged("squashed_gaussian_logp", saturated=True)
-    close, expected = (of_axes("squashed_gaussian_logp", each) for each in (drawn.but(actions=near[0]), drawn))
+    arguments = drawn.arguments(SQUASHED)
+    near = drawn.but(actions=drawn.actions / 1024).arguments(SQUASHED)
+    judged = drawn.judged(SQUASHED, saturated=True)
+    close, expected = (of_axes(SQUASHED, each) for each in (drawn.but(actions=near[0]), drawn))
     # What is wrong anyway is not wrong because the action is at its bound.
     answer = candidate.bounded_gaussian_logp(*near, -ones, ones)
-    wide = drawn.but(actions=near[0]).judged("squashed_gaussian_logp")
+    wide = drawn.but(actions=near[0]).judged(SQUASHED)
     pairs = list(zip(answer, close, strict=True))
     assume(all(first_miss(part.value, wanted, roundoff=part.roundoff, **wide) is None for part, wanted in pairs))
     agree(candidate.bounded_gaussian_logp(*arguments, -ones, ones), expected, **judged)

@@ -511,19 +511,19 @@ def of_several(candidate, drawn):
         centre = mean(sums)
         scale = exactly(drawn.scale(**by))
         sums = [(total - centre) / scale for total in sums]
-    return sums, drawn.judged(**by)
+    return sums, drawn.off_by(**by)
 
 
 @clause("GRP-32", "GRP-33", "GRP-34", examples=60)
 @given(many_samples())
 def test_each_reward_is_normalised_before_the_sum(candidate, drawn):
-    expected, judged = of_several(candidate, drawn)
-    agree(candidate.gdpo_advantages(*drawn.arrays), expected, **judged)
+    expected, terms = of_several(candidate, drawn)
+    agree(candidate.gdpo_advantages(*drawn.arrays), expected, **terms)
 
 
-def twice(judged):
+def twice(terms):
     """The same magnitude for what is put together from two answers."""
-    return judged | {"magnitude": 2 * judged["magnitude"]}
+    return terms | {"magnitude": 2 * terms["magnitude"]}
 
 
 @clause("GRP-35", examples=60)
@@ -533,18 +533,18 @@ def test_a_number_added_to_one_of_the_rewards_of_a_group_changes_nothing(candida
     first, column = drawn.groups == drawn.groups[0], np.arange(drawn.rewards.shape[1]) == place % len(drawn.weights)
     moved = drawn.but(rewards=drawn.rewards + number * first[:, None] * column)
     same = candidate.gdpo_advantages(*drawn.arrays)
-    judged = [of_several(candidate, each)[1] for each in (drawn, moved)]
+    terms = [of_several(candidate, each)[1] for each in (drawn, moved)]
     # Adding rounds each reward once, and with it what it is divided by.
-    size = 4 * (judged[0]["magnitude"] + judged[1]["magnitude"])
-    agree(candidate.gdpo_advantages(*moved.arrays), same, **judged[0] | {"magnitude": size})
+    size = 4 * (terms[0]["magnitude"] + terms[1]["magnitude"])
+    agree(candidate.gdpo_advantages(*moved.arrays), same, **terms[0] | {"magnitude": size})
 
 
 @clause("GRP-36", examples=60)
 @given(many_samples())
 def test_rewards_in_another_order_with_their_weights_are_worth_the_same(candidate, drawn):
     turned = drawn.but(rewards=drawn.rewards[:, ::-1], weights=drawn.weights[::-1])
-    judged = twice(of_several(candidate, drawn)[1])
-    agree(candidate.gdpo_advantages(*turned.arrays), candidate.gdpo_advantages(*drawn.arrays), **judged)
+    terms = twice(of_several(candidate, drawn)[1])
+    agree(candidate.gdpo_advantages(*turned.arrays), candidate.gdpo_advantages(*drawn.arrays), **terms)
 
 
 @clause("GRP-37", "GRP-38", examples=60)
@@ -554,7 +554,7 @@ def test_a_token_is_credited_with_the_normalised_rewards_of_the_steps_that_end_f
     paid, columns = drawn.paid(**by), range(drawn.mask.shape[1])
     expected = np.array([[sum(row[step:], Fraction(0)) for step in columns] for row in paid], dtype=object)
     answer = candidate.process_advantages(*drawn.arrays)
-    agree(answer, np.where(drawn.mask, expected, 0), **drawn.judged(**by))
+    agree(answer, np.where(drawn.mask, expected, 0), **drawn.off_by(**by))
 
 
 @clause("GRP-37", examples=60)
@@ -563,20 +563,20 @@ def test_what_stands_at_other_tokens_than_the_ends_of_steps_is_no_reward(candida
     other = drawn.but(token_rewards=np.where(drawn.counted, drawn.token_rewards, junk))
     by = chosen(candidate, "process_advantages")
     same = candidate.process_advantages(*drawn.arrays)
-    agree(candidate.process_advantages(*other.arrays), same, **twice(drawn.judged(**by)))
+    agree(candidate.process_advantages(*other.arrays), same, **twice(drawn.off_by(**by)))
 
 
 @clause("GRP-39", examples=60)
 @given(steps())
 def test_the_advantages_of_first_tokens_add_up_to_zero_in_a_group(candidate, drawn):
     answer = candidate.process_advantages(*drawn.arrays)
-    judged = drawn.judged(**chosen(candidate, "process_advantages"))
+    terms = drawn.off_by(**chosen(candidate, "process_advantages"))
     first = drawn.mask.argmax(axis=1)
     for name in set(drawn.groups.tolist()):
         rows = [row for row in np.flatnonzero(drawn.groups == name) if drawn.mask[row].any()]
         total = sum((exactly(answer.value[row, first[row]]) for row in rows), Fraction(0))
-        size = sum(judged["magnitude"][row, 0] for row in rows)
-        allowed = tolerance(magnitude=size, roundings=judged["roundings"], roundoff=answer.roundoff)
+        size = sum(terms["magnitude"][row, 0] for row in rows)
+        allowed = tolerance(magnitude=size, roundings=terms["roundings"], roundoff=answer.roundoff)
         law(abs(total) <= allowed, answer, f"in group {name} the first tokens' advantages add up to {float(total):.3g}")
 
 
@@ -590,7 +590,7 @@ def test_with_one_step_for_each_answer_all_of_its_tokens_have_its_advantage(cand
     by = chosen(candidate, "process_advantages")
     worth = drawn.paid(**by).sum(axis=1)
     expected = np.where(drawn.mask, worth[:, None], 0)
-    agree(candidate.process_advantages(*drawn.arrays), expected, **drawn.judged(**by))
+    agree(candidate.process_advantages(*drawn.arrays), expected, **drawn.off_by(**by))
 
 
 # What the losses are: points of one loss, whose laws are those of `surrogate_loss`.

@@ -68,7 +68,7 @@ EITHER = [{"std": std, "eps": eps} for std in ("ddof=0", "ddof=1") for eps in ("
 
 def _furthest(drawn: ManySamples | Steps, **chosen: str) -> dict[str, Any]:
     """How far rounding may take an answer under one choice or another."""
-    found = [drawn.judged(**either, **chosen) for either in EITHER]
+    found = [drawn.off_by(**either, **chosen) for either in EITHER]
     return found[0] | {"magnitude": np.max([one["magnitude"] for one in found], axis=0)}
 
 
