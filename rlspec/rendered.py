@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from .drawn import picture, strips
+from .lines import sentence
 from .loading import one_line
 from .options import drawn_in_words
 from .reproduction import script
@@ -52,7 +53,7 @@ def environment() -> Environment:
         "scalars": scalars,
         "sign": SIGNS.__getitem__,
     }
-    made.filters |= {"breakable": breakable, "prose": prose, "marked": marked}
+    made.filters |= {"breakable": breakable, "sentence": sentence, "prose": prose, "marked": marked}
     made.filters |= {"script": script, "title": title, "called": called, "code": code}
     made.globals |= {"verdict_names": WORST_FIRST, "plural": {"holds": "hold"}, "drawn_in_words": drawn_in_words}
     return made

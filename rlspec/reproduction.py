@@ -1,5 +1,6 @@
 """A failure as a script of plain NumPy, and again on a candidate."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,16 +33,18 @@ def script(one: Violation, record: Record) -> str:
     said = said.replace("\\", "/").replace('"""', "'''")
     lines = wrap(f'"""{said}', WIDTH, break_long_words=False, break_on_hyphens=False)
     lines[-1] += '"""' if not lines[-1].endswith('"') else ' """'
-    lines += ["import numpy as np", "from numpy import inf, nan", "", *_import(one.operation, record), ""]
-    lines += [f"{name} = {_python(value)}" for name, value in given.items()]
+    body = [f"{name} = {_python(value)}" for name, value in given.items()]
+    if "expected" in one.found:
+        body += [f"expected, recorded = np.array({one.found['expected']}), np.array({one.found.get('actual')})"]
+    used = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", "\n".join(body))]
+    lines += ["import numpy as np", *([f"from numpy import {', '.join(used)}"] if used else [])]
+    lines += [*_import(one.operation, record), "", *body]
     lines += [f"actual = {one.operation}({', '.join(given)})"]
     results = [*OPERATIONS[one.operation].results]
     if result := one.found.get("result"):
         lines[-1] += f"[{results.index(result)}]  # {result}"
     if "expected" not in one.found:
         return "\n".join([*lines, 'print("it answered", actual)', ""])
-    lines += [f"expected = np.array({one.found['expected']})"]
-    lines += [f"recorded = np.array({one.found.get('actual')})"]
     lines += ['print("expected", expected, "and got", actual)']
     lines += ["off = np.max(abs(np.asarray(actual, float) - expected))"]
     lines += ['assert off < np.max(abs(recorded - expected)) / 2, f"still wrong by {off}"']
@@ -134,11 +137,21 @@ def _python(value: Any) -> str:
     """An argument as Python writes it, from its form in JSON."""
     if not isinstance(value, Mapping):
         return value if value in ("nan", "inf", "-inf") else repr(value)
-    kind, data = value["dtype"], value["data"]
-    entries = repr(data) if kind == "str" else f"[{', '.join(map(_entry, data))}]"
-    shape = tuple(value["shape"])
-    reshaped = f".reshape{shape}" if len(shape) > 1 or 0 in shape else ""
-    return f"np.array({entries}, {'str' if kind == 'str' else repr(kind)}){reshaped}"
+    kind, shape = value["dtype"], tuple(value["shape"])
+    entries = [repr(entry) for entry in value["data"]] if kind == "str" else [*map(_entry, value["data"])]
+    plain = kind if kind in ("float64", "int64", "bool", "str") and 0 not in shape else ""
+    nested = _nested(entries, shape) if 0 not in shape else "[]"
+    reshaped = f".reshape{shape}" if 0 in shape else ""
+    return f"np.array({nested}{'' if plain else f', {kind!r}'}){reshaped}"
+
+
+def _nested(entries: Sequence[str], shape: tuple[int, ...]) -> str:
+    """The entries of an array in brackets, by its shape."""
+    if not shape:
+        return entries[0]
+    size = len(entries) // shape[0]
+    rows = (_nested(entries[row * size : (row + 1) * size], shape[1:]) for row in range(shape[0]))
+    return f"[{', '.join(rows)}]"
 
 
 def _entry(entry: Any) -> str:

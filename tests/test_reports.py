@@ -11,13 +11,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 import rlspec
 from rlspec import rendered
 from rlspec.drawn import nested, strips
+from rlspec.reproduction import script
 from rlspec.run_record import NotARecord, Record
 from rlspec.sarif import badge
+from rlspec.wire import encoded
 
 SCHEMA = json.loads(Path(rlspec.__file__).with_name("record.schema.json").read_text(encoding="utf-8"))
 
@@ -239,7 +242,7 @@ def test_the_badge_says_it_in_a_word(folder, record):
 def test_a_failure_is_a_script_of_plain_numpy(folder, record):
     printed = run(folder, "reproduce", "v é.json", "ADV-3", "--script").stdout
     code = [line for line in printed.splitlines() if line and not line.startswith(("#", '"""'))]
-    assert len(code) < 25
+    assert len(code) < 17
     alone = "import sys; sys.modules['rlspec'] = sys.modules['hypothesis'] = None\n" + printed
     wrong = subprocess.run([sys.executable, "-c", alone], cwd=folder, capture_output=True, text=True, check=False)
     assert "AssertionError: still wrong by 1.0" in wrong.stderr
@@ -250,6 +253,27 @@ def test_a_failure_is_a_script_of_plain_numpy(folder, record):
     mended.write_text(ADAPTER, encoding="utf-8")
     assert (right.returncode, right.stderr) == (0, "")
     assert (now.returncode, "the recorded call is answered [[1]]" in now.stdout) == (0, True)
+
+
+def test_a_script_writes_arrays_as_they_were(record):
+    said = json.loads(record.as_json())
+    arrays = {
+        "rewards": np.array([[0.0, np.inf], [np.nan, -1.5]]),
+        "values": np.zeros((2, 0)),
+        "next_values": np.array([[1, 2]], dtype=np.float32),
+        "terminated": np.array([[True, False]]),
+        "groups": np.array(["a", "b'c"]),
+        "counts": np.array([[[1], [2]]]),
+        "whole": np.array(3.0),
+    }
+    said["clauses"]["ADV-3"]["inputs"] = {name: encoded(array) for name, array in arrays.items()}
+    [one] = Record(said).violations()
+    wanted = ("import numpy", "from numpy", *(f"{name} =" for name in arrays))
+    names = {}
+    exec("\n".join(line for line in script(one, record).splitlines() if line.startswith(wanted)), names)
+    for name, array in arrays.items():
+        assert names[name].dtype == array.dtype
+        np.testing.assert_array_equal(names[name], array)
 
 
 def test_a_stored_failure_is_asked_again(folder):
