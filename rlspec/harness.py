@@ -262,11 +262,13 @@ class Trial:
         recorded = self.recorded.verdicts if self.recorded else {}
         return differences(recorded, {id: verdict.verdict for id, verdict in verdicts.items()})
 
-    def begin_exploring(self, seconds: float) -> "Clock":
-        """The clock that shares out the seconds among the properties of this process, from the first one on."""
+    def until(self) -> float:
+        """The time at which the next property of this process is to end, where all of them together have some time."""
+        if self.run.explore_seconds is None:
+            return inf
         if self.clock is None:
-            self.clock = Clock(seconds, ceil(len(self.asked) / self.briefing.processes))
-        return self.clock
+            self.clock = Clock(self.run.explore_seconds, ceil(len(self.asked) / self.briefing.processes))
+        return self.clock.share()
 
     def stale(self) -> dict[str, str]:
         """The operations and mistakes among the known failures that are none any more, with a sentence for each."""
@@ -471,7 +473,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     with ExitStack() as while_it_runs:
         while_it_runs.callback(trial.doing, Doing())
         while_it_runs.enter_context(same_everywhere())
-        while_it_runs.enter_context(kept(test, charitable(test)))
+        while_it_runs.enter_context(kept(test, charitable(test), trial.until()))
         if trial.run.explores and trial.run.seed is not None:
             examples = trial.run.explore or WITHOUT_END
             named = trial.about["name"]
@@ -490,9 +492,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not trial.run.explores:
         replay(pyfuncitem.obj, pyfuncitem.name, arguments, known)
         return True
-    seconds = trial.run.explore_seconds
-    until = trial.begin_exploring(seconds).share() if seconds else inf
-    explore(pyfuncitem.obj, pyfuncitem.name, arguments, known, until)
+    explore(pyfuncitem.obj, pyfuncitem.name, arguments, known)
     return True
 
 

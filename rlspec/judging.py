@@ -78,7 +78,7 @@ class Judge:
             case Unsatisfiable() | Stopped() if reason:
                 return found("declined", reason)
             case Stopped():
-                return found("untested", str(error))
+                return found("untested", str(error) or NOTHING_JUDGED)
             case Unsatisfiable():
                 return found("untested", NOTHING_JUDGED)
             case Violation():

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from hypothesis.errors import Flaky, UnsatisfiedAssumption
 
 from .properties.checking import Violation
 
@@ -179,27 +180,48 @@ def _interruptible(seconds: float) -> bool:
 
 
 @contextmanager
-def kept(test: Any, check: Callable[..., None]) -> Iterator[None]:
+def kept(test: Any, check: Callable[..., None], until: float = math.inf) -> Iterator[None]:
     """While it lasts, a Stopped that leaves the property says how many inputs it judged and what had violated it.
 
-    test: the property as Hypothesis made it.  check: its body.
+    Hypothesis takes a property for flaky that is stopped where it went on to draw on the same input before; it is
+    stopped then as well.
+
+    test: the property as Hypothesis made it.  check: its body.  until: the time, by ``time.monotonic``, after which the
+    property is stopped if nothing has violated it.
     """
-    judged, charge = 0, None
+    judged, charge, end = 0, None, None
+
+    def stop_in_time() -> None:
+        """Where the body has drawn what it draws."""
+        nonlocal end
+        if charge is None and time.monotonic() > until:
+            end = Stopped("")
+            raise end
 
     @wraps(check)
     def watched(*arguments: Any, **named: Any) -> None:
-        nonlocal judged, charge
+        nonlocal judged, charge, end
         try:
             check(*arguments, **named)
         except Violation as violation:
             charge = violation
             raise
+        except Stopped as stopped:
+            end = stopped
+            raise
+        except UnsatisfiedAssumption:
+            stop_in_time()
+            raise
         judged += 1
+        stop_in_time()
 
     try:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(test.hypothesis, "inner_test", watched)
             yield
-    except Stopped as stopped:
+    except (Stopped, Flaky) as error:
+        stopped = error if isinstance(error, Stopped) else end
+        if stopped is None:
+            raise
         stopped.judged, stopped.charge = judged, stopped.charge or charge
-        raise
+        raise stopped from None

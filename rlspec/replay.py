@@ -10,11 +10,8 @@ come those with which a failure was recorded.
 """
 
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import wraps
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -27,7 +24,6 @@ from hypothesis.internal.conjecture.data import ConjectureData
 
 from .corpus import Stored, inputs
 from .drawing import KEY, SEED, SETTINGS
-from .limits import Stopped
 from .plain import Stale
 from .properties.checking import Violation
 
@@ -72,36 +68,14 @@ def ask_again(test: Any, arguments: dict[str, Any], known: Iterable[Stored]) -> 
             raise
 
 
-def explore(
-    test: Any,
-    name: str,
-    arguments: dict[str, Any],
-    known: Sequence[Stored] = (),
-    until: float = inf,
-) -> None:
+def explore(test: Any, name: str, arguments: dict[str, Any], known: Sequence[Stored] = ()) -> None:
     """Run a property on what it draws.
 
-    known: as for ``replay``.  until: the time, by ``time.monotonic``, at which it ends if it has found nothing.
-    Raises what the property raises, and Stopped at that time; a Violation says if no stored input shows one.
+    known: as for ``replay``.  Raises what the property raises; a Violation says if no stored input shows one.
     """
     ask_again(test, arguments, known)
-    check, found = test.hypothesis.inner_test, False
-
-    @wraps(check)
-    def watched(**named: Any) -> None:
-        nonlocal found
-        if not found and time.monotonic() > until:
-            raise Stopped("")
-        try:
-            check(**named)
-        except Violation:
-            found = True
-            raise
-
     try:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(test.hypothesis, "inner_test", watched)
-            test(**arguments)
+        test(**arguments)
     except Violation as violation:
         violation.lacking = not _caught(test, name, arguments)
         raise

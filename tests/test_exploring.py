@@ -7,6 +7,8 @@ import time
 from threading import Thread
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from rlspec import limits
@@ -121,9 +123,41 @@ def test_a_time_ends_the_exploration_of_all_properties_together(tmp_path, jobs):
 
 
 def test_theorems_end_in_time_too(tmp_path):
-    command = [sys.executable, "-m", "rlspec", "check", "reference", "--jobs=0", "--explore=2s", "-k", "test_returns"]
+    select = "test_returns or (gae and test_operations)"  # some of which draw in their bodies
+    command = [sys.executable, "-m", "rlspec", "check", "reference", "--jobs=0", "--explore=4s", "-k", select]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
     assert answer.returncode == 0, answer.stdout
+
+
+def test_a_property_that_is_stopped_where_it_drew_before_is_stopped_and_not_flaky():
+    ended = []
+
+    @settings(database=None, max_examples=1000, suppress_health_check=[*HealthCheck])
+    @given(st.data())
+    def test(data):
+        data.draw(st.booleans())
+        if len(ended) > 20:
+            raise limits.Stopped("enough")
+        ended.append(data.draw(st.integers()))
+
+    with pytest.raises(limits.Stopped, match="enough") as stopped, limits.kept(test, test.hypothesis.inner_test):
+        test()
+    assert stopped.value.judged == 21
+
+
+def test_time_is_up_only_after_what_the_body_draws():
+    @settings(database=None, max_examples=10**9, suppress_health_check=[*HealthCheck], derandomize=True)
+    @given(st.booleans(), st.data())
+    def test(first, data):
+        second = data.draw(st.integers())
+        assume(second % 2)
+
+    begun = time.monotonic()
+    with pytest.raises(limits.Stopped) as stopped, limits.kept(test, test.hypothesis.inner_test, begun + 0.5):
+        test()
+    assert 0.5 < time.monotonic() - begun < 20
+    assert stopped.value.judged > 0
+    assert stopped.value.charge is None
 
 
 def test_what_one_property_leaves_the_following_ones_have(monkeypatch):
