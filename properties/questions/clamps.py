@@ -4,7 +4,7 @@ Beside a term of the size exp(x) rounding hides whatever is smaller than that by
 counts as exp(C) at most is told by one whose logarithm is little larger than C: that is what the steps are for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 import numpy as np
@@ -71,7 +71,7 @@ def _importance_weights() -> Iterator[Question]:
     yield correction.question("importance_weights", _weighed(rows), "judged")
 
 
-_OF = {
+_OF: dict[str, Callable[[], Iterator[Question]]] = {
     "ppo_loss": _ppo_losses,
     "corrected_loss": _corrected_losses,
     "importance_weights": _importance_weights,
