@@ -20,8 +20,11 @@ EVERY = 0.2
 
 @contextmanager
 def the_terminal() -> Iterator[TextIO | None]:
-    """The standard error, if it is a terminal, whatever is thrown away meanwhile; None if it is not."""
-    if not sys.stderr.isatty():
+    """The standard error, if it is a terminal, whatever is thrown away meanwhile; None if it is not.
+
+    A job of CI may have a terminal, which ends in a log: there the variable CI is set.
+    """
+    if not sys.stderr.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
         yield None
         return
     with os.fdopen(os.dup(2), "w", encoding="utf-8") as terminal:

@@ -42,20 +42,24 @@ def test_times_are_said_as_people_say_them():
     assert time_left(30, 120, 10.0) == "about 30 s left"
 
 
-def on_a_terminal(folder, *arguments):
+def on_a_terminal(folder, *arguments, **variables):
     """What is written to the terminal, which is the standard error, by a command that is run there; and its output."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    finished = run(folder, *arguments, stderr=theirs)
+    os.set_blocking(ours, False)
+    finished = run(folder, *arguments, stderr=theirs, **variables)
     os.close(theirs)
-    written = os.read(ours, 100_000).decode()
+    try:
+        written = os.read(ours, 100_000).decode()
+    except OSError:  # nothing was
+        written = ""
     os.close(ours)
     return written, finished.stdout
 
 
-def run(folder, *arguments, stderr=subprocess.PIPE):
+def run(folder, *arguments, stderr=subprocess.PIPE, **variables):
     (folder / "adapter.py").write_text(SUMS)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "CI": "", "TERM": "xterm", **variables}
     command = [sys.executable, "-m", "rlspec", *arguments]
     return subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
@@ -65,6 +69,11 @@ def run(folder, *arguments, stderr=subprocess.PIPE):
 def test_where_there_is_no_terminal_nothing_is_said(tmp_path):
     assert run(tmp_path, *CHECK).stderr == ""
     assert run(tmp_path, "ledger", "bandit").stderr == ""
+
+
+def test_a_terminal_whose_lines_go_into_a_log_is_none(tmp_path):
+    for variables in ({"CI": "true"}, {"TERM": "dumb"}):
+        assert on_a_terminal(tmp_path, "ledger", "bandit", **variables)[0] == ""
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
