@@ -37,6 +37,10 @@ WAITING = 4
 """How many times the budget the calls of a property may last, if they wait more than they compute."""
 
 
+TRIES = 10
+"""So many inputs are tried, if none of them can be judged, before the time that a property has ends it."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds of processor time that the calls of a property may take in all, and seconds that one call may last."""
@@ -189,12 +193,13 @@ def kept(test: Any, check: Callable[..., None], until: float = math.inf) -> Iter
     test: the property as Hypothesis made it.  check: its body.  until: the time, by ``time.monotonic``, after which the
     property is stopped if nothing has violated it.
     """
-    judged, charge, end = 0, None, None
+    judged, tried, charge, end = 0, 0, None, None
 
     def stop_in_time() -> None:
         """Where the body has drawn what it draws."""
-        nonlocal end
-        if charge is None and time.monotonic() > until:
+        nonlocal tried, end
+        tried += 1
+        if charge is None and time.monotonic() > until and (judged or tried >= TRIES):
             end = Stopped("")
             raise end
 

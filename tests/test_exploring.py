@@ -160,6 +160,21 @@ def test_time_is_up_only_after_what_the_body_draws():
     assert stopped.value.charge is None
 
 
+@pytest.mark.parametrize(("wanted", "tries", "judged"), [(1, 1, 1), (5, 5, 1), (1000, limits.TRIES, 0)])
+def test_a_property_that_has_no_time_judges_one_input_if_it_can(wanted, tries, judged):
+    asked = []
+
+    @settings(database=None, max_examples=10**9, suppress_health_check=[*HealthCheck], derandomize=True)
+    @given(st.integers())
+    def test(number):
+        asked.append(number)
+        assume(len(asked) == wanted)
+
+    with pytest.raises(limits.Stopped) as stopped, limits.kept(test, test.hypothesis.inner_test, 0.0):
+        test()
+    assert (len(asked), stopped.value.judged) == (tries, judged)
+
+
 def test_what_one_property_leaves_the_following_ones_have(monkeypatch):
     now = iter([0.0, 0.0, 1.0, 7.0, 9.5])
     monkeypatch.setattr(limits.time, "monotonic", lambda: next(now))
