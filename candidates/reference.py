@@ -292,6 +292,10 @@ def sequence_logp(logits, tokens, completion_mask):
     return _row_by_row(language.sequence_logp, (logits, tokens, completion_mask))
 
 
+def packed_logp(logits, tokens, segments):
+    return _row_by_row(language.packed_logp, (logits, tokens, segments)).astype(float)
+
+
 def completion_mask(tokens, prompt_length, eos, pad):
     return _row_by_row(language.completion_mask, (tokens, prompt_length), eos, pad)
 

@@ -433,6 +433,16 @@ def sequence_logp(logits, tokens, completion_mask):
     return -surprise.masked_fill(~counts[:, 1:], 0).sum(1).numpy()
 
 
+def packed_logp(logits, tokens, segments):
+    """Labels that are ignored where a sequence begins."""
+    logits, tokens, segments = _tensor(logits), torch.from_numpy(np.array(tokens)), np.asarray(segments)
+    found = torch.zeros(tokens.shape, dtype=logits.dtype)
+    if tokens.shape[1] > 1:
+        labels = tokens[:, 1:].long().masked_fill(torch.from_numpy(segments[:, 1:] != segments[:, :-1]), -100)
+        found[:, 1:] = -_cross_entropy(logits[:, :-1], labels)
+    return found.numpy()
+
+
 def completion_mask(tokens, prompt_length, eos, pad):
     tokens, begins = (torch.from_numpy(np.array(array)) for array in (tokens, prompt_length))
     answered = torch.arange(tokens.shape[1]) >= begins[:, None]

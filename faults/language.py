@@ -137,6 +137,39 @@ def sequence_logp(logits, tokens, completion_mask):
 
 
 @fault(
+    id="D32",
+    slug="labels-rolled-over-packed-sequences",
+    clause="LANG-32",
+    seen=("volcengine/verl#6475", "meta-pytorch/torchtune#2613"),
+    effect="Labels are rolled along the row: a sequence's last logits predict the first token of the next one.",
+)
+def packed_logp(logits, tokens, segments):
+    after = right.token_logp(logits, np.roll(tokens, -1, axis=1), 1.0)
+    return np.roll(after, 1, axis=1)
+
+
+@fault(
+    id="M-LANG-44",
+    slug="last-tokens-of-packed-sequences-lost",
+    clause="LANG-33",
+    effect="The last token of each sequence is left out, as if its place had no label.",
+)
+def packed_logp(logits, tokens, segments):
+    last = np.pad(segments[:, 1:] != segments[:, :-1], ((0, 0), (0, 1)), constant_values=True)
+    return np.where(last, 0, right.packed_logp(logits, tokens, segments))
+
+
+@fault(
+    id="M-LANG-45",
+    slug="only-the-row-has-a-beginning",
+    clause="LANG-34",
+    effect="The row's first token has no prediction, and the other sequences' first tokens have another one's.",
+)
+def packed_logp(logits, tokens, segments):
+    return right.packed_logp(logits, tokens, np.zeros_like(segments))
+
+
+@fault(
     id="X21",
     slug="padding-in-the-log-probability",
     clause="OPS-10",

@@ -18,6 +18,7 @@ from rlspec.properties.questions.language import (
     exponential,
     rewards_judged,
     scored_completions,
+    segments_of,
     sum_judged,
 )
 from rlspec.properties.strategies import (
@@ -387,6 +388,51 @@ def test_the_first_token_never_counts(candidate, drawn):
     answer = candidate.sequence_logp(*drawn.but(mask=drawn.mask | first).arrays)
     without = candidate.sequence_logp(*drawn.but(mask=drawn.mask & ~first).arrays)
     agree(answer, without, **drawn.judged(sequence=True))
+
+
+# Several sequences in a row.
+
+
+@clause("LANG-32", examples=60)
+@given(whole_utterances)
+def test_a_packed_token_is_predicted_by_the_one_before_it_if_that_is_of_its_sequence(candidate, drawn):
+    segments = segments_of(drawn)
+    shares = logarithms_of_shares(in_whole_numbers(drawn)[:, :-1], drawn.tokens[:, 1:])
+    expected = np.zeros(drawn.tokens.shape, dtype=object)
+    if shares.size:
+        expected[:, 1:] = np.where(segments[:, 1:] == segments[:, :-1], shares, 0)
+    agree(candidate.packed_logp(drawn.logits, drawn.tokens, segments), expected, **drawn.judged())
+
+
+@clause("LANG-33", examples=60)
+@given(utterances())
+def test_a_packed_sequence_has_the_log_probability_that_it_has_alone(candidate, drawn):
+    segments = segments_of(drawn)
+    packed = candidate.packed_logp(drawn.logits[:1], drawn.tokens[:1], segments[:1])
+    terms = drawn.judged(sequence=True)
+    for name in np.unique(segments[0]):
+        places = segments[0] == name
+        alone = drawn.logits[:1, places], drawn.tokens[:1, places], np.ones((1, int(places.sum())), dtype=bool)
+        of_sequence = candidate.sequence_logp(*alone)
+        total = sum((exactly(x) for x in packed.value[0, places]), Fraction(0))
+        agree(coarser(of_sequence, packed), [total], **terms | {"roundings": 2 * terms["roundings"]})
+
+
+@clause("LANG-34", examples=60)
+@given(utterances(), st.sampled_from([3.0, -20.0]))
+def test_what_other_sequences_of_a_row_say_changes_nothing(candidate, drawn, raised):
+    segments = segments_of(drawn)
+    own = segments == segments[:, -1:]
+    other = drawn.but(
+        logits=np.where(own[..., None], drawn.logits, drawn.logits[..., ::-1] + raised),
+        tokens=np.where(own, drawn.tokens, (drawn.tokens + 1) % drawn.logits.shape[-1]),
+    )
+    answer = candidate.packed_logp(other.logits, other.tokens, segments)
+    same = candidate.packed_logp(drawn.logits, drawn.tokens, segments)
+    terms = [each.judged() for each in (drawn, other)]
+    size = terms[0]["magnitude"] + terms[1]["magnitude"]
+    expected = where(own, same.value, answer)
+    agree(coarser(answer, same), expected, **terms[0] | {"magnitude": size})
 
 
 # Which tokens count.

@@ -207,6 +207,27 @@ def sequence_logp(
     return sum(log_softmax(row, exp, log)[token] for row, token, counts in predicted if counts)
 
 
+def packed_logp(
+    logits: Matrix,
+    tokens: Sequence[int],
+    segments: Sequence[int],
+    exp: Callable[[Number], Number] = exp,
+    log: Callable[[Number], Number] = log,
+) -> list[Number]:
+    """log softmax(logits[t - 1])[tokens[t]] where the token before is of the same sequence, and 0 elsewhere (LANG-32).
+
+    logits: [T][V].  tokens, segments: [T].  Returns T numbers.
+
+    >>> [round(x, 3) for x in packed_logp([[0, 1], [5, 7], [0, 0]], [0, 1, 1], [0, 0, 1])]
+    [0, -0.313, 0]
+    """
+    found: list[Number] = [0] * len(tokens)
+    for step in range(1, len(tokens)):
+        if segments[step] == segments[step - 1]:
+            found[step] = log_softmax(logits[step - 1], exp, log)[tokens[step]]
+    return found
+
+
 def completion_mask(tokens: Sequence[int], prompt_length: int, eos: int, pad: int) -> list[int]:
     """1 at the tokens of the answer: behind the prompt, up to the first EOS, or else to where padding begins (LANG-15).
 

@@ -729,6 +729,14 @@ def sequence_logp(logits: Logits, tokens: Tokens, completion_mask: Flags) -> Row
 
 
 @_operation("language")
+def packed_logp(logits: Logits, tokens: Tokens, segments: Tokens) -> Steps:
+    """The log-probability of every token of rows in which several sequences stand, and 0 at each one's first token.
+
+    logits[:, t] predicts tokens[:, t + 1].  segments: the name of each token's sequence, of which neighbours differ.
+    """
+
+
+@_operation("language")
 def completion_mask(tokens: Tokens, prompt_length: Rows, eos: Token, pad: Token) -> Flags:
     """1 at the tokens of each answer, its first EOS included, and 0 elsewhere; numbers or truth values."""
 

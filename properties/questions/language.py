@@ -82,6 +82,26 @@ def _sequence_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
     return utterances(logits).map(question)
 
 
+def segments_of(drawn: Utterances) -> np.ndarray:
+    """Names of sequences that follow each other in a row: one begins where the mask is 0; names that are no counts."""
+    return 7 - 3 * (~drawn.mask).cumsum(axis=1)
+
+
+def _packed_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Utterances) -> Question:
+        segments = segments_of(drawn)
+
+        def answer(**_: str) -> Any:
+            rows = zip(_in_balls(drawn), segments.tolist(), strict=True)
+            with ctx.workprec(PRECISION):
+                answers = [language.packed_logp(*row[:2], names, arb.exp, arb.log) for row, names in rows]
+                return [[nearest(arb(x)) for x in row] for row in answers]
+
+        return Question(OPERATIONS["packed_logp"], (drawn.logits, drawn.tokens, segments), answer, **drawn.judged())
+
+    return utterances(logits).map(question)
+
+
 def exact_completion_mask(drawn: Answers) -> list[list[int]]:
     """The reference's completion masks."""
     rows = zip(drawn.tokens.tolist(), drawn.prompt_length.tolist(), strict=True)
@@ -173,6 +193,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     return {
         "token_logp": _token_logps(logits),
         "sequence_logp": _sequence_logps(logits),
+        "packed_logp": _packed_logps(logits),
         "completion_mask": _completion_masks(),
         "token_rewards": _token_rewards(inputs.numbers),
         "outcome_score": _along_rows("outcome_score", 1, inputs.numbers, lambda: 1.0),

@@ -16,7 +16,7 @@ FLAGS = {"terminated", "truncated", "mask", "completion_mask", "valid", "desirab
 """Arguments that are read as truth values, whatever type they come in."""
 
 WHOLE = {"tokens", "turns", "states", "groups", "shards", "prompt_length", "lengths", "next_actions", "sampled"}
-WHOLE |= {"chosen_length", "rejected_length"}
+WHOLE |= {"chosen_length", "rejected_length", "segments"}
 """Arguments that are left as they are: indices, names and lengths."""
 
 

@@ -91,6 +91,25 @@ def sequence_logp(style, choices, logits, tokens, completion_mask):
     return logp.masked_fill(~counts, 0).sum(-1).numpy()
 
 
+@way("shifted by one, the first tokens masked")
+def packed_logp(style, choices, logits, tokens, segments):
+    found = np.zeros(tokens.shape, style.dtype)
+    followed = segments[:, 1:] == segments[:, :-1]
+    found[:, 1:] = style.kept(picked(log_shares(style, logits[:, :-1]), tokens[:, 1:]), followed)
+    return found
+
+
+@way("a sequence at a time")
+def packed_logp(style, choices, logits, tokens, segments):
+    found = np.zeros(tokens.shape, style.dtype)
+    for row, names in enumerate(np.asarray(segments)):
+        for name in np.unique(names):
+            places = np.flatnonzero(names == name)
+            logs = log_shares(style, logits[row, places[:-1]])
+            found[row, places[1:]] = picked(logs, tokens[row, places[1:]])
+    return found
+
+
 @way("token by token, trailing padding stripped")
 def completion_mask(style, choices, tokens, prompt_length, eos, pad):
     masks = np.zeros(tokens.shape, bool)

@@ -377,3 +377,15 @@ def token_returns(token_rewards, mask, gamma):
         following = torch.where(mask[:, t], rewards[:, t] + gamma * following, following)
         returns[:, t] = following.masked_fill(~mask[:, t], 0)
     return returns
+
+
+# Several sequences in a row
+
+
+@variant("shifted, with first tokens masked", quick=True)
+def packed_logp(logits, tokens, segments):
+    found = np.zeros(tokens.shape)
+    logs = log_softmax(np.asarray(logits, dtype=float), axis=-1)[:, :-1]
+    chosen = np.take_along_axis(logs, np.asarray(tokens)[:, 1:, None], -1)[..., 0]
+    found[:, 1:] = np.where(segments[:, 1:] == segments[:, :-1], chosen, 0)
+    return found
