@@ -94,7 +94,9 @@ def _packed_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
         def answer(**_: str) -> Any:
             rows = zip(_in_balls(drawn), segments.tolist(), strict=True)
             with ctx.workprec(PRECISION):
-                answers = [language.packed_logp(*row[:2], names, arb.exp, arb.log) for row, names in rows]
+                answers = [
+                    language.packed_logp(logits, tokens, names, arb.exp, arb.log) for (logits, tokens, _), names in rows
+                ]
                 return [[nearest(arb(x)) for x in row] for row in answers]
 
         return Question(OPERATIONS["packed_logp"], (drawn.logits, drawn.tokens, segments), answer, **drawn.judged())
