@@ -367,7 +367,7 @@ def _without_corners(of_value: Inner, arguments: Arguments, name: str, slopes: n
     array, known = np.asarray(arguments[name]), slopes.copy()
     middle = total(arguments[name])
     for place in np.ndindex(array.shape):
-        step = STEP * max(1.0, abs(array[place]))
+        step = STEP * max(1.0, abs(float(array[place])))
         ahead, behind = (total(_moved(array, place, by)) for by in (step, -step))
         right, left = (ahead - middle) / step, (middle - behind) / step
         if abs(right - left) > CORNER * max(abs(left), abs(right)) + CURVED + BLURRED * abs(middle):

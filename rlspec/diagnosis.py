@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import islice, product
 from math import inf
+from time import process_time
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,9 @@ ENOUGH = 20
 
 BESIDE = 200
 """How many other combinations of choices known mistakes are looked for beside."""
+
+BESIDE_SECONDS = 1.5
+"""Processor time that this may take; the combinations that differ the least from those in force come first."""
 
 CONFIRMING = 100
 """How many more questions of each kind an edit has to answer like the candidate, before it is said."""
@@ -324,9 +328,12 @@ class Diagnosis:
         free = conventions_of(self.operation.name)
         combined = (dict(zip(free, taken, strict=True)) for taken in product(*free.values()))
         others = [dict(taken.items() - self.conventions.items()) for taken in combined]
-        beside = [(chosen, self._with(chosen)) for chosen in sorted(others, key=len)
-                  if len(chosen) == 1 or (chosen and known)][:BESIDE]  # fmt: skip
-        for chosen, other in beside:
+        beside = [chosen for chosen in sorted(others, key=len) if len(chosen) == 1 or (chosen and known)]
+        begun = process_time()
+        for chosen in beside[:BESIDE]:
+            if process_time() - begun > BESIDE_SECONDS:
+                break
+            other = self._with(chosen)
             for roundoff in self.precisions:
                 if found := other._single(calls, roundoff, known, plain):
                     return [replace(mistake, conventions=chosen) for mistake in found]

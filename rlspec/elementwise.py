@@ -20,7 +20,7 @@ def _entrywise(name: str) -> Callable[[Array], Array]:
             return of_arrays(array)
         found = np.empty(array.shape, dtype=object)
         for place in np.ndindex(array.shape):
-            number = array[place]
+            number: Any = array[place]
             found[place] = getattr(number, name)() if isinstance(number, Traced) else of_arrays(float(number))
         return found
 

@@ -8,6 +8,7 @@ underscores there is in which way, if there are several.  What does not move whe
 show that each is right beside the default ones.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -551,45 +552,21 @@ def surrogate_loss(
     return (term / sizes(mask, reduction, divisor, groups.tolist(), **conventions)).sum()
 
 
-def grpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, reduction="mean of means", **conventions)
-
-
 def dr_grpo_loss(
     logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, length, **conventions
 ):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    how = {"reduction": "mean of sums over a fixed divisor", "divisor": length}
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
+    return surrogate_loss(
+        logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef,
+        reduction="mean of sums over a fixed divisor", divisor=length, **conventions,
+    )  # fmt: skip
 
 
-def dapo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **conventions)
-
-
-def cispo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, clip="weight", **conventions)
-
-
-def gspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    how = {"ratio": "sequence", "reduction": "mean of means"}
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
-
-
-def luspo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    how = {"ratio": "sequence", "reduction": "mean of sums"}
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
-
-
-def gmpo_loss(logp, old_logp, ref_logp, advantages, groups, mask, clip_low, clip_high, kl_coef, **conventions):
-    tables = logp, old_logp, ref_logp, advantages, groups, mask
-    how = {"ratio": "sequence", "clip": "geometric", "reduction": "mean of means"}
-    return surrogate_loss(*tables, clip_low, clip_high, kl_coef, **how, **conventions)
+grpo_loss = partial(surrogate_loss, reduction="mean of means")
+dapo_loss = surrogate_loss
+cispo_loss = partial(surrogate_loss, clip="weight")
+gspo_loss = partial(surrogate_loss, ratio="sequence", reduction="mean of means")
+luspo_loss = partial(surrogate_loss, ratio="sequence", reduction="mean of sums")
+gmpo_loss = partial(surrogate_loss, ratio="sequence", clip="geometric", reduction="mean of means")
 
 
 def importance_weights(logp, sampler_logp, mask, level, form, low, high, log_weight="as it is"):

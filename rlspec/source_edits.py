@@ -523,7 +523,7 @@ class _Source:
         """The largest expression around a node that is short enough to be shown."""
         while isinstance(node, ast.expr) and node in self.places:
             parent = self.places[node].parent
-            parent = self.calls.get(parent, parent)  # type: ignore[arg-type]
+            parent = self.calls.get(parent, parent)
             if not isinstance(parent, ast.expr) or len(ast.unparse(parent)) > LONGEST:
                 break
             node = parent
