@@ -733,6 +733,8 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
         case ast.ListComp(element, [generator]) | ast.GeneratorExp(element, [generator]) if generator.ifs:
             plain = ast.comprehension(generator.target, generator.iter, [], 0)
             yield PLAIN, type(node)(element, [plain])
+        case ast.ListComp(_, [ast.comprehension(ast.Name(), every)]):
+            yield PLAIN, ast.Call(ast.Name("list", ast.Load()), [every], [])
 
 
 def _instead_of_a_call(

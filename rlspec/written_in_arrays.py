@@ -83,7 +83,14 @@ def _shaped(operation: Operation, given: Sequence[Any], answer: Sequence[Any]) -
 
 
 def _as_array(name: str, value: Any) -> Any:
-    """An argument as arrays are computed with: flags as truth values, a number that is traced as an array of it."""
+    """An argument as arrays are computed with: flags as truth values, a number that is traced as an array of it.
+
+    A change may write to what it is given, so that an array is one that cannot be written to.
+    """
     if isinstance(value, Traced):
         return np.array(value, dtype=object)
-    return value.astype(bool) if name in FLAGS and isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    array = value.astype(bool) if name in FLAGS else value.view()
+    array.flags.writeable = False
+    return array

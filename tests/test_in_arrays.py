@@ -1,5 +1,6 @@
 """The operations as they are written in arrays are right, and a mistake that is made with axes is said with axes."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -67,3 +68,17 @@ def test_a_wrong_exponent_of_a_sum_is_said():
         return rewards @ np.where(exponents >= 0, gamma**exponents, 0)
 
     assert "`discounts` written in arrays" in said_of("reward_to_go", reward_to_go)
+
+
+def test_a_change_that_would_write_to_an_argument_does_not():
+    """``np.zeros_like(advantages)`` left out, the results would be written over the arguments of later calls."""
+    operation = OPERATIONS["normalize_advantages"]
+    [form] = InArrays.all_of(operation, [])
+    advantages = np.array([[2.0, 0.0]])
+    call = {"advantages": advantages, "mask": np.ones((1, 2), dtype=bool)}
+    [written] = InArrays.all_of(operation, [call])
+    assert len(written.edits) > len(form.edits)
+    for edit in written.edits:
+        with suppress(Exception), np.errstate(all="ignore"):
+            written.value(edit)(call)
+    assert advantages.tolist() == [[2, 0]]
