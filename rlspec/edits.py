@@ -444,7 +444,7 @@ def _of_a_result(operation: Operation, name: str, sample: Arguments, telling: Se
     yield "were its logarithm", 2, lambda x, _: np.log(x)
     yield "were one more", 2, lambda x, _: x + 1
     yield "were one less", 2, lambda x, _: x - 1
-    yield "were 1 minus itself", 1.5, lambda x, _: 1 - x
+    yield "were 1 minus itself", 2.2, lambda x, _: 1 - x
     yield "were rounded to float32", 2, lambda x, _: x.astype(np.float32)
     yield "were rounded to float16", 2, lambda x, _: x.astype(np.float16)
     yield "were cut to whole numbers", 2, lambda x, _: np.trunc(x)

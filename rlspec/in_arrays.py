@@ -435,9 +435,22 @@ def topk_divergence(logits, teacher_logits, k, direction, tail, negative="as it 
 # Losses of tokens: what a token's term is divided by is ``sizes``.
 
 
-def sizes(mask, reduction="token-mean", divisor=1, groups=None, **conventions):
-    of_rows = divisors(mask.tolist(), reduction, divisor=divisor, groups=groups, **conventions)
-    return np.broadcast_to(array(of_rows, dtype=float)[:, None], mask.shape)[mask]
+def sizes(mask, reduction="token-mean", divisor=1, groups=None, empty_rows="counted", count="n"):
+    if reduction == "mean of group token-means":
+        of_rows = array(divisors(mask.tolist(), reduction, empty_rows, count, groups=groups), dtype=float)[:, None]
+    else:
+        lengths = mask.sum(axis=1, keepdims=True)
+        rows = maximum((lengths > 0).sum() if empty_rows == "left out" else len(mask), 1)
+        added = shape_of(count, "n", "n + E")[1] or 0
+        of_rows = {
+            "token-mean": maximum(mask.sum(), 1) + added,
+            "mean of means": rows * (maximum(lengths, 1) + added),
+            "mean of sums": rows,
+            "sum": 1,
+            "fixed divisor": divisor,
+            "mean of sums over a fixed divisor": rows * divisor,
+        }[reduction]
+    return np.broadcast_to(of_rows, mask.shape)[mask]
 
 
 def limited(log_ratio, choice):

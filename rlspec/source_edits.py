@@ -449,6 +449,7 @@ class _Source:
                 yield cost, _Change(self, place, other)
             if isinstance(node, ast.BinOp):
                 yield from self._misread(node)
+                yield from self._misread_in_another_order(node)
                 for by, other in _otherwise_joined(node):
                     yield ODD, _Change(self, place, other, by, 2)
             if isinstance(node, NUMBERS) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
@@ -475,6 +476,19 @@ class _Source:
                 continue
             if not (top is node and isinstance(other, ast.BinOp) and ast.dump(other.left) == ast.dump(node.left)):
                 yield MISREAD, _Change(self, self.places[top], other)
+
+    def _misread_in_another_order(self, node: ast.BinOp) -> Iterator[tuple[float, "_Change"]]:
+        """Another operator before a product, of which another factor stands first, as in whoever's program it may."""
+        factors = _factors(node.right)
+        if not isinstance(node.op, ast.Add | ast.Sub):
+            return
+        for place in range(1, len(factors)):
+            first, *rest = factors[place], *factors[:place], *factors[place + 1 :]
+            product = " * ".join(f"({ast.unparse(factor)})" for factor in (first, *rest))
+            for kind, sign in SIGNS.items():
+                if kind in ARITHMETIC and kind not in (ast.Add, ast.Sub):
+                    other = ast.parse(f"({ast.unparse(node.left)} {sign} {product})", mode="eval").body
+                    yield MISREAD, _Change(self, self.places[node], other)
 
     def stops(self) -> Iterator["_Change"]:
         """Every expression that is a number as it is, with what a derivative does not pass through."""
@@ -639,6 +653,13 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "x // 1": lambda x: x // 1, "0": lambda x: 0 * x, "1": lambda x: 0 * x + 1,
 }  # fmt: skip
 """What a number may be taken for."""
+
+
+def _factors(node: ast.expr) -> list[ast.expr]:
+    """The factors of a product; a number alone is one."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return [*_factors(node.left), *_factors(node.right)]
+    return [node]
 
 
 def _filled(text: str, node: ast.expr) -> ast.expr:
