@@ -44,7 +44,14 @@ def kept(operation: str, number: int, given: Mapping[str, Any], result: Any, axe
     if not anyway and not wanted(features):
         return None
     results, result_types = _results(known, result, given, axes, gradients)
-    return Kept(operation, number, arguments, results, types | result_types, features, dict(conventions))
+    own = {name: _copied(value) for name, value in arguments.items()}  # a trainer uses its buffers again
+    return Kept(operation, number, own, {name: _copied(value) for name, value in results.items()},
+                types | result_types, features, dict(conventions))  # fmt: skip
+
+
+def _copied(value: Any) -> Any:
+    """An array of our own, in the order of its axes; anything else as it is."""
+    return np.array(value, order="C") if isinstance(value, np.ndarray) else value
 
 
 def _on_a_device(value: Any) -> bool:
@@ -58,14 +65,14 @@ def _of_torch(value: Any) -> bool:
 
 
 def _array(value: Any) -> tuple[np.ndarray, str]:
-    """A copy on the host, and the number type that the array had."""
+    """The array on the host, perhaps the very one, and the number type that it had."""
     if not _of_torch(value):
-        array = np.array(value)
+        array = np.asarray(value)
         kind = str(array.dtype)
         return (array.astype(np.float32) if kind in NARROW else array), kind
     kind = str(value.dtype).removeprefix("torch.")
     on_host = value.detach().cpu()
-    return np.array((on_host.float() if kind in NARROW else on_host).numpy()), kind
+    return (on_host.float() if kind in NARROW else on_host).numpy(), kind
 
 
 def _arguments(
@@ -92,7 +99,7 @@ def _arguments(
     for name in operation.parameters:
         found.setdefault(name, _all_of(operation, found) if name in MASKS else None)
     ordered = {name: found[name] for name in operation.parameters}
-    return {name: value.astype(bool) if name in FLAGS else value for name, value in ordered.items()}, types
+    return {name: value.astype(bool, copy=False) if name in FLAGS else value for name, value in ordered.items()}, types
 
 
 def _optional(operation: Operation, name: str) -> bool:
@@ -121,12 +128,14 @@ def arranged(array: np.ndarray, spec: Sequence[str], axes: str | None, name: str
         raise ValueError(f"{name} has {array.ndim} axes; {wanted} was expected (axes={' '.join(has)!r})")
     lacking = [axis for axis in spec if axis not in own]
     array = array.reshape((1,) * len(lacking) + array.shape)
-    return np.array(array.transpose([[*lacking, *own].index(axis) for axis in spec]), order="C")
+    return array.transpose([[*lacking, *own].index(axis) for axis in spec])
 
 
 def _results(operation: Operation, result: Any, given: Mapping[str, Any], axes: str | None,
              gradients: bool) -> tuple[dict[str, Any], dict[str, str]]:  # fmt: skip
     """The results by their names, as far as they are given, and the arrays' number types under ``result NAME``."""
+    if result is None:
+        raise ValueError("the call has no result; it is given as result=")
     parts = list(result) if isinstance(result, tuple | list) else [result]
     if gradients and len(parts) == 1 and len(operation.results) > 1:
         parts += _gradients(operation, parts[0], given)

@@ -16,6 +16,7 @@ when it has taken more than its share of the run's time.
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -146,8 +147,8 @@ _recorder: Recorder | None = None
 def record_to(path: str | os.PathLike[str], *, every: int = 100, megabytes: float = 64, gradients: bool = True) -> None:
     """Record from now on what ``observe`` and ``record`` are told, into a file.
 
-    path: a file whose name ends in ``.safetensors``.  In a run of several processes (``WORLD_SIZE`` above 1) each of
-    them has a file of its own, ``run.safetensors`` becoming ``run-rank3.safetensors``.
+    path: a file whose name ends in ``.safetensors``.  In a run of several processes (``torch.distributed``, or
+    ``WORLD_SIZE`` above 1) each of them has a file of its own, ``run.safetensors`` becoming ``run-rank3.safetensors``.
     every: of each operation the first call is kept and every so many-th.  Besides these, a few calls that have an
     unusual feature are: an episode's end inside a row, a row in which nothing counts, a clip that is reached, a group
     of one.  Features are looked for in arrays on the host only.
@@ -162,12 +163,20 @@ def record_to(path: str | os.PathLike[str], *, every: int = 100, megabytes: floa
     if named.suffix != ".safetensors":
         LOG.warning("rlspec records nothing: %s does not end in .safetensors", named)
         return
-    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if size != "1":
+    rank, size = _place()
+    if size > 1:
         named = named.with_name(f"{named.stem}-rank{rank}{named.suffix}")
     _recorder = Recorder(named, max(int(every), 1), megabytes, gradients)
     threading.Thread(target=_recorder.keep_writing, name="rlspec", daemon=True).start()
     atexit.register(_recorder.close)
+
+
+def _place() -> tuple[int, int]:
+    """The number of this process, and of how many: of PyTorch's run, or else of what its launchers say."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def stop_recording() -> None:
@@ -179,8 +188,8 @@ def stop_recording() -> None:
         _recorder = None
 
 
-def observe(operation: str, /, *, result: Any, axes: str | None = None, conventions: Mapping[str, str] | None = None,
-            **arguments: Any) -> None:  # fmt: skip
+def observe(operation: str, /, *, result: Any = None, axes: str | None = None,
+            conventions: Mapping[str, str] | None = None, **arguments: Any) -> None:  # fmt: skip
     """Note one call of an operation: its arguments by their names in ``spec/operations.py``, and what it answered.
 
     result: one array or number, or several in a tuple; of a loss the loss alone will do.
@@ -188,6 +197,12 @@ def observe(operation: str, /, *, result: Any, axes: str | None = None, conventi
     for a single row.
     conventions: choices as an adapter declares them; those that are not given are found out.
     """
+    _noted(operation, arguments, result, axes, conventions)
+
+
+def _noted(operation: str, arguments: Mapping[str, Any], result: Any, axes: str | None,
+           conventions: Mapping[str, str] | None) -> None:  # fmt: skip
+    """Note a call, whatever the names of its arguments; what is wrong with it is said and not raised."""
     recorder = _recorder
     if recorder is None or recorder.process != os.getpid():
         return
@@ -224,7 +239,7 @@ class record:  # noqa: N801  it is used as a decorator and in a with statement
     def __init__(self, operation: str, /, *, axes: str | None = None, names: Mapping[str, str] | None = None,
                  conventions: Mapping[str, str] | None = None, **known: Any) -> None:  # fmt: skip
         self.operation = operation
-        self.told: dict[str, Any] = {"axes": axes, "conventions": conventions}
+        self.told = (axes, conventions)
         self.names = dict(names or {})
         self.known = known
         self._calls: list[Call] = []
@@ -240,7 +255,7 @@ class record:  # noqa: N801  it is used as a decorator and in a with statement
                 bound = parameters.bind(*arguments, **named)
                 bound.apply_defaults()
                 given = {self.names.get(name, name): value for name, value in bound.arguments.items()}
-                observe(self.operation, result=result, **self.told, **(given | self.known))
+                _noted(self.operation, given | self.known, result, *self.told)
             return result
 
         return observed
@@ -252,4 +267,4 @@ class record:  # noqa: N801  it is used as a decorator and in a with statement
     def __exit__(self, kind: object, *_: object) -> None:
         call = self._calls.pop()
         if kind is None and _recorder is not None:
-            observe(self.operation, result=call.result, **self.told, **self.known)
+            _noted(self.operation, self.known, call.result, *self.told)

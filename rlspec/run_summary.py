@@ -128,7 +128,7 @@ def _of_values(calls: Calls) -> Iterator[Figure]:
              for call in calls if {"values", "returns", "mask"} <= set(call.named)]  # fmt: skip
     pairs = pairs or [(call.named["values"].ravel(), (call.named["values"] + call.results[""]).ravel())
                       for call in calls if call.operation.name == "gae"]  # fmt: skip
-    values, returns = (np.concatenate(parts).astype(float) for parts in zip(*pairs, strict=True)) if pairs else ([], [])
-    if len(returns) > 1 and np.ptp(returns) > 0:
-        explained = explained_variance(list(values), list(returns))
+    values, returns = (np.array([number for pair in pairs for number in pair[place]], dtype=float) for place in (0, 1))
+    if returns.size and np.ptp(returns) > 0:
+        explained = explained_variance(values.tolist(), returns.tolist())
         yield Figure("explained variance of the returns, by the values", float(explained), "CRIT-18")

@@ -21,7 +21,7 @@ def weights(call: Seen, taken: Chosen) -> str:
             continue
         tables = [table if table.ndim == 2 else table[:, None] for table in (answer, exact, allowed)]
         for axis, what in ((1, "row"), (0, "step"))[: answer.ndim]:
-            factors = _factors(*tables, axis=axis)
+            factors = _factors(tables[0], tables[1], tables[2], axis)
             runs = _runs(factors) if factors else []
             if 1 < len(runs) <= len(factors or []) // 2 and _apart(runs):
                 parts = ", ".join(_part(run, what) for run in runs)

@@ -3,7 +3,11 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ import torch
 
 import rlspec
 from rlspec import recording, watching
+from rlspec.__main__ import main
 from rlspec.recorded import NotRead, load
 
 ROLLOUT = {
@@ -137,6 +142,71 @@ def test_what_cannot_be_recorded_is_said_once_and_training_goes_on(operation, gi
             rlspec.observe(operation, **given, result=np.ones((2, 3)))
     assert len(caplog.records) == 1
     assert said in caplog.text
+
+
+LOOKS = Counter()
+
+
+class OnADevice:
+    """A tensor on an accelerator, of which every look costs a synchronisation."""
+
+    device = SimpleNamespace(type="cuda")
+    dtype = np.dtype("float32")
+    ndim = 2
+    shape = (2, 3)
+
+    def __array__(self, *_, **__):
+        LOOKS["array"] += 1
+        return np.zeros((2, 3), dtype=np.float32)
+
+    def _synchronised(self, *_):
+        LOOKS["other"] += 1
+        raise AssertionError("nothing of this is to be asked")
+
+    item = cpu = numpy = tolist = __bool__ = __len__ = __iter__ = __float__ = __eq__ = __lt__ = _synchronised
+    __hash__ = object.__hash__
+
+
+def test_nothing_on_a_device_is_looked_at_in_calls_that_are_not_kept(file):
+    rlspec.record_to(file, every=10)
+    LOOKS.clear()
+    for number in range(20):
+        arrays = {name: OnADevice() for name, value in ROLLOUT.items() if isinstance(value, np.ndarray)}
+        rlspec.observe("gae", **ROLLOUT | arrays, result=OnADevice())
+        assert {"array": 6 if number < 10 else 12} == LOOKS  # five arguments and the result, in calls 0 and 10
+    assert len(recorded(file)) == 2
+
+
+def test_names_of_a_functions_own_raise_nothing(file, caplog):
+    rlspec.record_to(file, every=1)
+
+    @rlspec.record("discounted_return", names={"result": "rewards", "axes": "gamma"})
+    def total(result, axes):
+        return result @ axes ** np.arange(result.shape[1])
+
+    assert total(np.ones((1, 2)), 0.5).tolist() == [1.5]
+    rlspec.observe("discounted_return", rewards=np.ones((1, 2)), gamma=0.5)
+    assert "has no result" in caplog.text
+    assert len(recorded(file)) == 1
+
+
+RANK = """
+import sys
+import numpy as np
+import rlspec
+
+rlspec.record_to(sys.argv[1], every=1)
+rlspec.observe("discounted_return", rewards=np.ones((1, 2)), gamma=0.5, result=np.array([1.5]))
+"""
+
+
+def test_processes_that_write_at_once_have_a_file_each_and_are_audited_together(tmp_path, capsys):
+    command = [sys.executable, "-c", RANK, str(tmp_path / "run.safetensors")]
+    ranks = [subprocess.Popen(command, env={**os.environ, "WORLD_SIZE": "3", "RANK": str(rank)}) for rank in range(3)]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0, 0]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"run-rank{rank}.safetensors" for rank in range(3)]
+    assert main(["audit", str(tmp_path)]) == 0
+    assert "discounted_return: holds on 3 recorded calls" in capsys.readouterr().out
 
 
 def test_a_file_that_cannot_be_written_is_said_once(tmp_path, caplog):
