@@ -12,6 +12,7 @@ import numpy as np
 from . import __version__
 from .audit import Finding, audit
 from .excerpt import Excerpt
+from .faults import Fault
 from .properties.checking import Call, show
 from .recorded import NotRead, Seen, load
 from .report import called
@@ -22,6 +23,15 @@ from .worked import worked
 
 SHOWN = 40
 """Arrays of more numbers are not printed whole."""
+
+WIDE = 52
+"""Nor are those that take more columns."""
+
+COLUMNS = 80
+"""Of a terminal: a table that has more is left out."""
+
+LINKS = 3
+"""So many places where a mistake was seen are told."""
 
 
 def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None = None) -> int:
@@ -39,8 +49,10 @@ def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None 
         findings.append(finding)
         print("\n".join(block(finding)), flush=True)
     figures = [str(figure) for figure in summary(calls)]
-    print("\n".join(["", "The run, over all recorded calls:", *(f"  {line}" for line in figures)] if figures else []))
+    if figures:
+        print("\n".join(["", "The run, over all recorded calls:", *(f"  {line}" for line in figures)]))
     wrong = [finding for finding in findings if finding.wrong]
+    print(f"\n{_verdict(findings, wrong)}")
     try:
         if json_file:
             Path(json_file).write_text(as_json(findings, calls), encoding="utf-8")
@@ -50,6 +62,14 @@ def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None 
         print(f"rlspec audit: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
         return 2
     return 1 if wrong else 0
+
+
+def _verdict(findings: Sequence[Finding], wrong: Sequence[Finding]) -> str:
+    """The last line: how many operations are wrong, hold and were not judged."""
+    holding = sum(finding.holds for finding in findings)
+    counts = {"wrong": len(wrong), "hold": holding, "not judged": len(findings) - len(wrong) - holding}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{len(findings)} operation{'s' * (len(findings) != 1)}: {said}"
 
 
 def block(finding: Finding) -> Iterator[str]:
@@ -93,8 +113,7 @@ def _alternatives(finding: Finding, name: str) -> list[str]:
 
 def mistake(finding: Finding) -> str:
     """What the run gets wrong, in words."""
-    known = " and the ".join(f"fault `{fault.slug}`" + (f" (seen in {', '.join(fault.seen)})" if fault.seen else "")
-                             for fault in finding.faults)  # fmt: skip
+    known = " and the ".join(f"fault `{fault.slug}`{_seen_in(fault)}" for fault in finding.faults)
     narrow = next((call.precision for call in finding.wrong if BITS[call.precision] < BITS["float32"]), "")
     exactly = f"it behaves, to the rounding of {narrow}," if narrow else "it behaves exactly"
     if finding.explanation:
@@ -106,30 +125,40 @@ def mistake(finding: Finding) -> str:
     return "no known mistake, and no small change of what is right, does the same"
 
 
+def _seen_in(fault: Fault) -> str:
+    """Where a fault was seen, in brackets; as many places as are told, and how many more there are."""
+    shown, more = ", ".join(fault.seen[:LINKS]), len(fault.seen) - LINKS
+    return f" (seen in {shown}{f' and {more} more' if more > 0 else ''})" if shown else ""
+
+
 def _excerpt(excerpt: Excerpt) -> Iterator[str]:
     call = excerpt.call
     what = "a part of it that shows what is wrong" if excerpt.cut else "no part of it shows what is wrong by itself"
-    yield f"  {call}; {what}:"
+    yield from _wrapped(f"{call}; {what}:")
     arguments = {name: _short(value) for name, value in call.named.items()}
     yield from (f"  {line}" for line in called(call.operation.name, arguments))
     actual, expected = call.results[excerpt.result], excerpt.expected[excerpt.result]
-    if actual.ndim and actual.size <= SHOWN:
+    if 1 < actual.size <= SHOWN:
         table = worked(Call(call.operation, call.arguments), {"expected": expected, "recorded": actual})
-        yield from (f"    {line}" for line in table)
+        if all(len(line) <= COLUMNS - 4 for line in table):
+            yield from (f"    {line}" for line in table)
     where = f" at {list(excerpt.place)}" if excerpt.place else ""
     of = f" of {excerpt.result}" if excerpt.result else ""
-    yield (f"    expected {expected[excerpt.place]:.9g}{where}{of}, recorded {float(actual[excerpt.place]):.9g}; "
-           f"rounding explains {excerpt.slack:.2g}")  # fmt: skip
+    yield from _wrapped(
+        f"expected {expected[excerpt.place]:.9g}{where}{of}, recorded {float(actual[excerpt.place]):.9g}; "
+        f"rounding explains {excerpt.slack:.2g}"
+    )
 
 
 def _short(value: Any) -> str:
     if np.size(value) > SHOWN:
         return f"array of shape {list(np.shape(value))}"
-    return show(value.astype(float).round(6) if getattr(value, "dtype", None) == np.float32 else value)
+    text = show(value.astype(float).round(6) if getattr(value, "dtype", None) == np.float32 else value)
+    return text if len(text) <= WIDE else f"array of shape {list(np.shape(value))}"
 
 
 def _wrapped(text: str) -> list[str]:
-    return fill(text, 78, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False).splitlines()
+    return fill(text, COLUMNS - 2, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False).splitlines()
 
 
 def as_json(findings: Sequence[Finding], calls: Sequence[Seen]) -> str:

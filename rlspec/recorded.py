@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -320,7 +321,11 @@ def _of_numpy(path: Path) -> list[Seen]:
 def _of_torch_file(path: Path) -> list[Seen]:
     import torch
 
-    return _single(path, torch.load(path, weights_only=True, map_location="cpu"))
+    try:
+        given = torch.load(path, weights_only=True, map_location="cpu")
+    except UnpicklingError as error:
+        raise NotRead(f"{path} holds more than tensors, numbers and texts, and nothing else is read from it") from error
+    return _single(path, given)
 
 
 READERS = {".safetensors": _recorded, ".npz": _of_numpy, ".pt": _of_torch_file}

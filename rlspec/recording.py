@@ -210,9 +210,16 @@ def _noted(operation: str, arguments: Mapping[str, Any], result: Any, axes: str 
     try:
         recorder.see(operation, arguments, result, axes, conventions or {})
     except Exception as error:
-        recorder.warn(f"{operation}: {error}" if isinstance(error, ValueError) else f"{operation}: {error!r}")
+        recorder.warn(f"{operation}: {_why(error)}")
     finally:
         recorder.spent += time.perf_counter() - begun
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if type(error).__name__ == "TracerArrayConversionError":
+        return "its arrays have no numbers inside jax.jit; observe it outside, or through jax.debug.callback"
+    return str(error) if isinstance(error, ValueError) else repr(error)
 
 
 @dataclass

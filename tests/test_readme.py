@@ -70,6 +70,16 @@ def test_the_transcript_is_what_the_example_prints(checked):
     assert run.returncode == 1
 
 
+def test_the_trainer_is_recorded_and_the_audit_prints_what_is_shown(tmp_path):
+    for name in ("my_adapter.py", "my_trainer.py"):
+        (tmp_path / name).write_text(block(f"example: {name}"))
+    assert asked(tmp_path, "python my_trainer.py").stderr == ""
+    command, shown = block("transcript: python -m rlspec audit run.safetensors").split("\n", 1)
+    run = asked(tmp_path, command.removeprefix("$ "))
+    assert run.stdout == shown
+    assert run.returncode == 1
+
+
 def test_there_are_exactly_two_set_up_commands():
     set_up = re.search(r"^## Set up$.*?```sh\n(.*?)```", README.read_text(), re.DOTALL | re.MULTILINE)
     assert len(set_up[1].splitlines()) == 2

@@ -264,6 +264,19 @@ def test_one_call_may_come_from_numpy_or_torch(tmp_path):
         assert call.results[""].tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
+class Dangerous:
+    """What runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("exit 3",)
+
+
+def test_a_file_of_torch_with_more_than_weights_is_refused_in_a_line(tmp_path):
+    torch.save({"operation": Dangerous()}, tmp_path / "call.pt")
+    with pytest.raises(NotRead, match=r"call\.pt holds more than tensors, numbers and texts, and nothing else is read"):
+        load(tmp_path / "call.pt")
+
+
 def test_what_is_no_recording_is_refused_in_words(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     np.savez(tmp_path / "other.npz", operation="gaee")
