@@ -526,7 +526,7 @@ def pytest_runtest_makereport(
         outcomes = [outcome, *_first_look(error, trial.looked)]
         said = [{"outcome": asdict(one), "about": trial.about, "problem": trial.problem} for one in outcomes]
         result.user_properties += [("rlspec", one) for one in said]
-        result.user_properties += [("clause", id) for id in outcome.clauses]
+        item.user_properties += [("clause", id) for id in outcome.clauses]  # JUnit takes those of the last report
         if outcome.status == "violated":
             result.longrepr = report.violation(outcome)
             known = [excuse(outcome, id, trial.about["known_failures"]) for id in outcome.clauses]

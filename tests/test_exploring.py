@@ -62,7 +62,7 @@ def explored(tmp_path_factory):
 def test_a_known_failure_keeps_its_input_which_is_asked_first(explored, tmp_path):
     recorded = explored / "v.json"
     assert check(tmp_path, "--jobs=0")[0] == "stale"  # the stored inputs do not show it
-    verdict, printed = check(tmp_path, "--jobs=2", f"--expect={recorded}")
+    verdict, printed = check(tmp_path, f"--expect={recorded}")
     assert (verdict, "as recorded" in printed) == ("known", True)
     before, after = (json.loads(file.read_text())["clauses"]["RET-2"] for file in (recorded, tmp_path / "v.json"))
     assert after["drawn"] == before["drawn"]
@@ -79,7 +79,7 @@ def test_a_known_failure_keeps_its_input_which_is_asked_first(explored, tmp_path
 
 def test_a_folder_is_a_database_that_machines_and_processes_share(explored, tmp_path):
     place = f"--database={explored / 'a datenbänk'}"
-    assert check(tmp_path, "--jobs=2", *FEW, place)[0] == "known"
+    assert check(tmp_path, *FEW, place)[0] == "known"
     assert check(tmp_path, "--jobs=0", *FEW, place, name="another candidate")[0] == "stale"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -110,10 +111,16 @@ def test_their_help_lists_no_option_of_the_harness(stranger):
 def test_their_settings_profile_stays_when_rlspecs_properties_run_too(stranger):
     (stranger.folder / "conftest.py").write_text(PROFILE)
     (stranger.folder / "test_theirs.py").write_text(PROFILE_TESTS)
-    kept = stranger("-q", "test_theirs.py", "--pyargs", "rlspec.properties", "-k", "own_pro or gae_is_the_td_error")
+    select = ("--pyargs", "rlspec.properties", "-k", "own_pro or gae_is_the_td_error")
+    kept = stranger("-q", "test_theirs.py", "--junitxml=junit.xml", *select)
     assert "3 passed" in kept.stdout, kept.stdout + kept.stderr
     assert kept.returncode == 0
     assert "rlspec: reference" in kept.stdout
+    cases = ElementTree.parse(stranger.folder / "junit.xml").iter("testcase")
+    clauses = {case.get("name"): [of.get("value") for of in case.iter("property")] for case in cases}
+    assert clauses == {
+        "test_own_property": [], "test_own_profile": [], "test_with_lambda_zero_gae_is_the_td_error": ["ADV-5"],
+    }  # fmt: skip
 
 
 def test_a_conftest_that_names_the_plugin_does_not_load_it_twice(stranger):
