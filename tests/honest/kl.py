@@ -35,10 +35,10 @@ def estimated(style, log_ratio, estimator):
 def with_limit(style, choices, log_ratio, estimator):
     """The same, no further from 0 than the clamp says, and flat where it is there."""
     most = limit(choices["clamp"], estimator)
-    if estimator == "k3":
+    if estimator == "k3" and most is None:
+        within(style, np.maximum(-log_ratio, 0))
+    elif estimator == "k3":
         far = -log_ratio > (80 if style.precision == "float32" else 700)
-        if most is None:
-            within(style, np.maximum(-log_ratio, 0))
         log_ratio = np.where(far, style.dtype(-80), log_ratio)
     estimate, slope = estimated(style, log_ratio, estimator)
     if most is None:

@@ -7,7 +7,7 @@ from rlspec.spec.choices import number_in
 
 from .catalogue import way
 from .returns import carried_back, doubled, powers
-from .tensors import tensors, within
+from .tensors import tensors, within_type
 
 
 def log_shares(style, scores):
@@ -35,7 +35,7 @@ def token_logp(style, choices, logits, tokens, temperature):
 @way("without a shift")
 def token_logp(style, choices, logits, tokens, temperature):
     scaled = logits / style.dtype(temperature)
-    within(style, scaled)
+    within_type(style, scaled)
     return picked(scaled, tokens) - np.log(style.total(style.exp(scaled)))
 
 
@@ -44,7 +44,7 @@ def token_logp(style, choices, logits, tokens, temperature):
     answers = np.zeros(tokens.shape, style.dtype)
     for place in np.ndindex(tokens.shape):
         behind = (logits[place] - logits[place][tokens[place]]) / style.dtype(temperature)
-        within(style, behind)
+        within_type(style, behind)
         answers[place] = -np.log(style.total(style.exp(behind)))
     return answers
 
@@ -139,7 +139,7 @@ def last_places(mask):
 def penalty(style, choices, log_ratio):
     """An estimate of the distance from the reference, limited where that is the choice."""
     behind = -log_ratio
-    within(style, behind if choices["estimator"] == "k3" else 0)
+    within_type(style, behind if choices["estimator"] == "k3" else 0)
     estimate = {
         "k1": log_ratio,
         "abs": abs(log_ratio),

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from .catalogue import way
-from .tensors import tensors, within
+from .tensors import tensors, within_type
 
 
 def chan(style, mean, variance, count, batch):
@@ -113,7 +113,7 @@ def symexp(style, choices, values):
 
 @way("less one")
 def symexp(style, choices, values):
-    within(style, values)
+    within_type(style, values)
     return np.sign(values) * (style.exp(abs(values)).astype(style.dtype) - 1)
 
 

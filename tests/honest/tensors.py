@@ -28,6 +28,12 @@ def leaves(style: Any, *arrays: np.ndarray) -> list[Any]:
 
 
 def within(style: Any, *exponents: Any) -> None:
+    """Decline an input whose exponentials no float64 holds; who works in float32 is not asked for what that lacks."""
+    if style.precision == "float64":
+        within_type(style, *exponents)
+
+
+def within_type(style: Any, *exponents: Any) -> None:
     """Decline an input whose exponentials the style's type does not hold."""
     most = 700 if style.precision == "float64" else 80
     if any((abs(np.asarray(exponent)) > most).any() for exponent in exponents):
