@@ -282,29 +282,31 @@ class Diagnosis:
         ordered = [tuple(sorted(stack, key=lambda fault: fault not in here)) for stack in stacks]
         if plainest is None:
             return [Mistake(faults, stack=stack) for faults, stack in zip(ordered, stacks, strict=True)]
-        ordered = ordered or [(fault,) for fault in self._same_elsewhere(plainest)[:1]]
+        ordered = ordered or [(fault,) for fault in self._same_elsewhere(plainest)]
         return [Mistake(faults, {}, plainest, answers) for faults in ordered or [()]]
 
     def _same_elsewhere(self, explanation: Explanation) -> list[Fault]:
         """The known mistakes that do what the explanation does beside the default choices, where others are in force.
 
-        A fault that computes for itself does so beside one choice, and is blind beside another.
+        A fault that computes for itself does so beside one choice, and is blind beside another.  An explanation that
+        changes nothing beside those is none of theirs.
         """
         if self.conventions == self.default_choices:
             return []
         name = self.operation.name
-        changed = explanation.around(as_inner(getattr(reference, name), self.operation.parameters))
+        right = as_inner(getattr(reference, name), self.operation.parameters)
+        changed = explanation.around(right)
         default = last_names(self.default_choices)
-        same = list(self.faults)
+        same, shows = list(self.faults), False
         for asked in self.battery:
             if not same:
                 break
             named = {**dict(zip(self.operation.parameters, asked.arguments, strict=True)), **default}
-            does = outcome(changed, named)
+            does, slack = outcome(changed, named), asked.roundoffs * float(DOUBLE)
+            shows = shows or not Observed(named, outcome(right, named), slack).explained(does)
             done = [(fault, self._done_by_default(fault, asked)) for fault in same]
-            slack = asked.roundoffs * float(DOUBLE)
             same = [fault for fault, its in done if Observed(named, its, slack).explained(does)]
-        return same
+        return sorted(same, key=lambda fault: not fault.seen) if shows else []
 
     def _done_by_default(self, fault: Fault, asked: Asked) -> tuple[np.ndarray, ...] | None:
         faulty = Candidate(SimpleNamespace(**{self.operation.name: fault.implementation}), fault.slug)
