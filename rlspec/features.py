@@ -63,6 +63,10 @@ FEATURES: dict[str, tuple[tuple[str, ...], Callable[[Arrays], Any]]] = {
         ("mask",),
         lambda of: (~_mask(of).reshape(len(of["mask"]), -1).any(axis=1)).any(),
     ),
+    "a row in which everything counts": (
+        ("mask",),
+        lambda of: _mask(of).reshape(len(of["mask"]), -1).all(axis=1).any(),
+    ),
     "rows of different lengths": (
         ("mask",),
         lambda of: len(np.unique(_mask(of).reshape(len(of["mask"]), -1).sum(axis=1))) > 1,
