@@ -118,7 +118,7 @@ def of_groups() -> Iterator[Row]:
     ours = {
         "NumPy": lambda: batched.group_advantages(rewards.numpy(), groups.numpy(), count=count),
         "torch": lambda: batched.group_advantages(rewards, groups, count=count),
-        "torch, numbering the groups": lambda: batched.group_advantages(rewards, groups),
+        "torch, not told how many": lambda: batched.group_advantages(rewards, groups),
     }
     names = "compute_grpo_outcome_advantage", "compute_grpo_vectorized_outcome_advantage"
     rivals = rivals_of(

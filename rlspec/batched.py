@@ -31,6 +31,9 @@ BLOCK = 16
 AT_ONCE = 2**17
 """So many numbers of a table are worked on at once, so that what is between them stays in a processor's cache."""
 
+SPARSE = 4
+"""Groups are numbered anew, which takes a sort, if their numbers go beyond so many times the number of samples."""
+
 LOGITS_AT_ONCE = 2**19
 """So many logits are held in float32 at once, or those of one position if it has more."""
 
@@ -255,8 +258,8 @@ def token_gae(token_rewards: Array, values: Array, mask: Array, gamma: float, la
 def group_mean(rewards: Array, groups: Array, count: int | None = None) -> Array:
     """The mean of the group that each sample belongs to (GRP-1), [N].
 
-    rewards: [N].  groups: [N], a whole number for each sample; count: how many groups there are, where they are the
-    numbers from 0 to count - 1, which spares a sort and which `jax.jit` needs.
+    rewards: [N].  groups: [N], a whole number for each sample.  count: how many groups there are, if they are the
+    numbers from 0 to count - 1, which `jax.jit` needs, and which spares finding it out.
     Of NumPy, PyTorch and JAX, which add up by number, in any order; numbers of 16 bits are taken as float32.
     Rounding, with n members, a spread of R between the largest and the least: (n + 3) u R + u |mean|.
     """
@@ -323,11 +326,14 @@ def _wide_enough(rewards: Array) -> Array:
 
 
 def _numbered(groups: Array, count: int | None) -> tuple[Array, int]:
-    """The groups' numbers from 0 on, and how many groups there are."""
-    if count is None:
-        names, groups = array_namespace(groups).unique_inverse(groups)
-        count = names.shape[0]
-    return groups, count
+    """The groups' numbers from 0 on, and how many there are; groups without a member do not matter."""
+    if count is not None:
+        return groups, count
+    xp, most = array_namespace(groups), SPARSE * size(groups)
+    if int(xp.min(groups)) >= 0 and int(xp.max(groups)) < most:
+        return groups, int(xp.max(groups)) + 1
+    names, groups = xp.unique_inverse(groups)
+    return groups, names.shape[0]
 
 
 def _group_sums(numbers: Array, groups: Array, count: int) -> Array:

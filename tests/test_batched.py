@@ -284,6 +284,13 @@ def test_group_advantages(library, number, baseline, std, eps):
     assert not np.asarray(answer)[np.isin(groups, (0, 2))].any()  # alone, or equal: exactly 0
 
 
+def test_groups_may_have_any_whole_numbers_for_names(library):
+    rewards, groups = scored("float64")
+    expected = np.asarray(batched.group_advantages(library(rewards), library(groups)))
+    for names in (2 * groups + 3, groups - 4, groups * 10**12):
+        np.testing.assert_array_equal(batched.group_advantages(library(rewards), library(names)), expected)
+
+
 def test_groups_are_added_up_in_float32_at_least():
     rewards = torch.ones(300, dtype=torch.bfloat16)
     rewards[0] = 0
