@@ -441,14 +441,12 @@ def _divergence(xp: Any, logp: Array, ref_logp: Array) -> Array:
 def _log_softmax(xp: Any, logits: Array) -> Array:
     """z_a - log sum_b exp(z_b) over the last axis, the largest taken off first; PyTorch does it in one pass."""
     if is_torch_array(logits):
-        return logits.log_softmax(-1)
+        return logits.log_softmax(-1, dtype=xp.result_type(logits.dtype, xp.float32))
     rest = logits - xp.max(logits, axis=-1, keepdims=True)
     return rest - xp.log(xp.sum(xp.exp(rest), axis=-1, keepdims=True))
 
 
-def _by_positions(
-    function: Callable[..., Array], temperature: float, tables: tuple[Array, ...], *others: Array
-) -> Array:
+def _by_positions(function: Callable[..., Array], temperature: float, tables: Sequence[Array], *others: Array) -> Array:
     """A function of logits over some positions at a time: [B, T], of tables [B, T, V] and others [B, T]."""
     xp, (rows, steps, vocabulary) = array_namespace(*tables), tables[0].shape
     flat = [xp.reshape(table, (-1, vocabulary)) for table in tables]
@@ -456,6 +454,8 @@ def _by_positions(
     number = xp.result_type(tables[0].dtype, xp.float32)
     answers = []
     for some in _parts((*flat, *beside), max(LOGITS_AT_ONCE // vocabulary, 1)):
-        scaled = [xp.astype(table, number) / temperature for table in some[: len(flat)]]
-        answers.append(function(*scaled, *some[len(flat) :]))
+        tables = some[: len(flat)]
+        if temperature != 1 or not is_torch_array(tables[0]):  # which widens and takes the logarithm in one pass
+            tables = [xp.astype(table, number) / temperature for table in tables]
+        answers.append(function(*tables, *some[len(flat) :]))
     return xp.reshape(xp.concat(answers), (rows, steps))
