@@ -196,9 +196,13 @@ class ManySamples:
         count, size = len(self.groups), np.zeros(len(self.groups))
         for column, weight in zip(self.columns, self.weights, strict=True):
             scaled = _above_zero(column.divisors(chosen["std"], chosen["eps"]))
-            size = size + abs(weight) * column.judged(scaled)["magnitude"]
+            # As `normalized_terms`, with the quotients themselves in the place of what they are below.
+            reach = 8 * (1 + count**0.5) * np.abs(column.rewards).max()
+            above = np.array([abs(float(part)) for part in column.centred(chosen.get("alone", "zero"))])
+            size = size + abs(weight) * (reach + 8 * above) / scaled
         if whitening != "none":
-            size = (2 + 3 * count**0.5) * size.max() / self.scale(whitening, **chosen) + 4 * count**0.5
+            scale, sums = self.scale(whitening, **chosen), [float(total) for total in self.sums(**chosen)]
+            size = np.full(count, ((2 + 3 * count**0.5) * size.max() + 4 * np.ptp(sums)) / scale)
         return {"magnitude": size, "roundings": 2 * count + 20}
 
 
@@ -230,7 +234,8 @@ def many_samples(
     drawn = ManySamples(rewards, groups, weights)
     for alone in ("zero", "its reward"):
         sums = np.array([float(total) for total in drawn.sums("ddof=0", "std", alone)])
-        assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not any(map(any, map(Samples.centred, drawn.columns))))
+        worth = any(any(column.centred(alone)) for column in drawn.columns)
+        assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not worth)
     return drawn
 
 

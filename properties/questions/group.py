@@ -80,8 +80,12 @@ def _gdpo_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
         def answer(**chosen: str) -> Any:
             return group.gdpo_advantages(*told, **last_names(chosen))
 
-        apart = [_furthest(drawn, whitening=whitening) for whitening in ("none", "std")]
-        judged = apart[0] | {"magnitude": np.maximum(*(one["magnitude"] for one in apart))}
+        apart = [
+            _furthest(drawn, whitening=whitening, alone=alone)
+            for whitening in ("none", "std")
+            for alone in ("zero", "its reward")
+        ]
+        judged = apart[0] | {"magnitude": np.max([one["magnitude"] for one in apart], axis=0)}
         return Question(OPERATIONS["gdpo_advantages"], drawn.arrays, answer, **judged)
 
     return many_samples(inputs.numbers, inputs.sizes).map(question)
