@@ -234,8 +234,7 @@ def many_samples(
     drawn = ManySamples(rewards, groups, weights)
     for alone in ("zero", "its reward"):
         sums = np.array([float(total) for total in drawn.sums("ddof=0", "std", alone)])
-        worth = any(any(column.centred(alone)) for column in drawn.columns)
-        assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not worth)
+        assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not any(map(any, map(Samples.centred, drawn.columns))))
     return drawn
 
 
