@@ -1,8 +1,8 @@
 """The pytest side of a trial: options, the ``candidate`` fixture, a verdict for every clause, the exit status."""
 
 import random
-from collections.abc import Collection, Generator, Iterable, Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import repeat
@@ -23,7 +23,7 @@ from .limits import Clock, Limits, Stopped, Unanswered, kept
 from .loading import NotLoaded, load
 from .notes import Doing
 from .options import BUDGET, PASSED_ON, PATIENCE, REPORTS, Option, drawn_in_words, effort
-from .power import operations_asked
+from .power import asks_nobody, cases, having_cases, named, operations_asked
 from .properties.checking import Call, Violation
 from .reading import charitable
 from .replay import explore, replay
@@ -115,6 +115,7 @@ class Trial:
         self._candidate: Candidate | None = None
         self._judge: Judge | None = None
         self._learnt: set[str] = set()
+        self._absent: list[Outcome] = []
 
     def candidate(self) -> Candidate:
         """The candidate, loaded at the first call.  Raises NotLoaded."""
@@ -161,20 +162,36 @@ class Trial:
             return Outcome(item.name, _clauses(item), "untested", message=self.problem, asked=asked)
         return (self._judge or Judge(None)).outcome(item.name, _clauses(item), asked, asking, error)
 
-    def collect(self, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Note what is to be checked.  Returns the properties that need not be run: what they ask for is absent."""
-        asked = {item: operations_asked(item.function, _parameters(item)) for item in items if _clauses(item)}  # type: ignore[attr-defined]
-        known = self.looked.about and not self.problem
-        absent = [item for item, names in asked.items() if known and names and not names & self.looked.provided]
-        outcomes = [
-            Outcome(item.name, _clauses(item), "absent", message=_lacks(self.about["name"], asked[item]))
-            for item in absent
-        ]
-        left = {item.nodeid: frozenset(names) for item, names in asked.items() if item not in absent}
-        collected = Collected(left, outcomes)
+    @contextmanager
+    def narrowed(self, test: Any) -> Iterator[bool]:
+        """While it lasts, a property has no cases but those that ask for something that the candidate has.
+
+        What the others ask for is absent, which is known before they are made.  Says whether any case is left.
+        """
+        if self.what != "reference" and asks_nobody(test):
+            yield False
+        elif not self.looked.about or self.problem:
+            yield True
+        else:
+            all_cases = cases(test)
+            left = [case for case in all_cases if self._is_provided(operations_asked(test, case))]
+            self._absent += [self._lacking(test, case) for case in all_cases if case not in left]
+            with having_cases(test, left) if left else nullcontext():
+                yield bool(left)
+
+    def _is_provided(self, asked: Set[str]) -> bool:
+        return not asked or not asked.isdisjoint(self.looked.provided)
+
+    def _lacking(self, test: Any, case: dict[str, Any]) -> Outcome:
+        why = _lacks(self.about["name"], operations_asked(test, case))
+        return Outcome(named(test.__name__, case), test.clauses, "absent", message=why)
+
+    def collect(self, items: list[pytest.Item], everything: bool) -> None:
+        """Note what is to be checked, and what of all properties, if all were asked for, needs not be."""
+        asked = {item.nodeid: frozenset(_operations(item)) for item in items if _clauses(item)}
+        collected = Collected(asked, self._absent if everything else [])
         self.collected(collected)
         self.briefing.collected(collected)
-        return absent
 
     def collected(self, collected: Collected) -> None:
         """Take over what is to be checked, and what need not be."""
@@ -410,7 +427,7 @@ def _in_order(of_conventions: Mapping[str, Any]) -> dict[str, Any]:
 def candidate(request: pytest.FixtureRequest) -> Candidate:
     """The implementation on trial."""
     trial = request.config.stash[TRIAL]
-    asked = operations_asked(request.function, _parameters(request.node)) if _clauses(request.node) else OPERATIONS
+    asked = _operations(request.node) if _clauses(request.node) else {*OPERATIONS}
     try:
         on_trial = trial.candidate()
     except NotLoaded as error:
@@ -424,27 +441,34 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Collector, name: str, obj: object
+) -> Generator[None, Any, list[pytest.Item | pytest.Collector] | Any]:
+    """Leave out what the candidate has nothing for, and the theorems to the run on the reference."""
+    if not getattr(obj, "clauses", None):
+        return (yield)
+    with collector.config.stash[TRIAL].narrowed(obj) as some:
+        made = yield
+    return made if some else []
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Leave the theorems, which are about the mathematics, to the run on the reference.
+    """Note what is to be checked.
 
     Hypothesis's plugin reads all modules here for the constants that properties do without.
     """
-    if config.stash[TRIAL].what != "reference":
-        theorems = [item for item in items if _clauses(item) and "candidate" not in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=theorems)
-        items[:] = [item for item in items if item not in theorems]
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
         yield
     trial = config.stash[TRIAL]
-    absent = trial.collect(items)
-    config.hook.pytest_deselected(items=absent)
-    items[:] = [item for item in items if item not in absent]
+    selected = any(getattr(config.option, name) for name in ("keyword", "markexpr", "deselect"))
+    trial.collect(items, everything=not selected)
     if hasattr(config, "workerinput"):  # a process is given properties that stand side by side
         items.sort(key=lambda item: min((ORDER[name] for name in trial.asked.get(item.nodeid, ())), default=-1))
 
 
-def _parameters(item: pytest.Item) -> dict[str, Any]:
-    return getattr(getattr(item, "callspec", None), "params", {})
+def _operations(item: pytest.Item) -> Set[str]:
+    return operations_asked(item.function, getattr(getattr(item, "callspec", None), "params", {}))  # type: ignore[attr-defined]
 
 
 def _lacks(name: str, operations: Iterable[str]) -> str:

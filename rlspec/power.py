@@ -1,6 +1,7 @@
 """What the properties catch: running them outside pytest, on a candidate that has one operation wrong."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from importlib import import_module
@@ -46,8 +47,7 @@ class Property:
     @property
     def name(self) -> str:
         """What pytest calls it: the function, and in brackets the case."""
-        case = "-".join(map(str, self.parameters.values()))
-        return f"{self.function}[{case}]" if case else self.function
+        return named(self.function, self.parameters)
 
     @property
     def sentence(self) -> str:
@@ -61,7 +61,7 @@ class Property:
     @property
     def theorem(self) -> bool:
         """Whether it is about the mathematics, and asks no candidate."""
-        return "candidate" not in signature(self.test.hypothesis.inner_test).parameters
+        return asks_nobody(self.test)
 
     def violated_by(self, candidate: Candidate) -> bool:
         """Whether the candidate violates the property."""
@@ -135,14 +135,38 @@ def every_property() -> Iterator[Property]:
             chapter = info.name.removeprefix("test_")
             for name, test in vars(module).items():
                 if clauses := getattr(test, "clauses", None):
-                    for parameters in _cases(test):
+                    for parameters in cases(test):
                         yield Property(name, clauses, chapter, test, parameters)
 
 
-def _cases(test: Any) -> list[dict[str, Any]]:
+def cases(test: Any) -> list[dict[str, Any]]:
     """The parameters of each case of a test that has one parametrize mark; of one without, none."""
-    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-    return [{name: value} for name, values in (mark.args for mark in marks) for value in values] or [{}]
+    return [{mark.args[0]: value} for mark in _parametrizing(test) for value in mark.args[1]] or [{}]
+
+
+@contextmanager
+def having_cases(test: Any, some: Iterable[Mapping[str, Any]]) -> Iterator[None]:
+    """While it lasts, a test has some of its cases alone."""
+    with pytest.MonkeyPatch.context() as patched:
+        if marks := _parametrizing(test):
+            [name] = {mark.args[0] for mark in marks}
+            patched.setattr(test, "pytestmark", [pytest.mark.parametrize(name, [case[name] for case in some]).mark])
+        yield
+
+
+def _parametrizing(test: Any) -> list[pytest.Mark]:
+    return [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+
+
+def named(function: str, parameters: Mapping[str, Any]) -> str:
+    """What pytest calls a case of a test."""
+    case = "-".join(map(str, parameters.values()))
+    return f"{function}[{case}]" if case else function
+
+
+def asks_nobody(test: Any) -> bool:
+    """Whether a property is about the mathematics, and asks no candidate."""
+    return "candidate" not in signature(test.hypothesis.inner_test).parameters
 
 
 def faulty(fault: Fault) -> Candidate:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from rlspec import diagnosis
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
 from rlspec.conventions import infer
@@ -47,6 +48,13 @@ def sets(explanations):
     return [set(slugs) for slugs in explanations]
 
 
+@pytest.fixture
+def _museum_alone(monkeypatch):
+    """Nothing is sought but among known mistakes: edits of what is right have no time."""
+    monkeypatch.setattr(diagnosis, "SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_museum_alone")
 @pytest.mark.parametrize("fault", SEEN + OTHERS, ids=lambda fault: f"{fault.id}-{fault.slug}")
 def test_a_defect_is_recognised(fault):
     """By what violates its clause, or, where that shows in another operation's answers, by what violates any."""
@@ -256,6 +264,7 @@ def test_a_defect_is_recognised_under_the_conventions_that_the_candidate_has():
     assert ("loss-ascends",) in mistakes(candidate, "PG-21")
 
 
+@pytest.mark.usefixtures("_museum_alone")
 @pytest.mark.parametrize("fault", WITH_CONVENTIONS[::2], ids=lambda fault: f"{fault.id}-{fault.slug}")
 def test_a_defect_around_the_right_operation_is_recognised_under_other_conventions(fault):
     name = fault.operation
@@ -266,6 +275,7 @@ def test_a_defect_around_the_right_operation_is_recognised_under_other_conventio
     assert (fault.slug,) in mistakes(candidate, fault.clause)
 
 
+@pytest.mark.usefixtures("_museum_alone")
 @pytest.mark.parametrize("fault", WITH_CONVENTIONS[1::4], ids=lambda fault: f"{fault.id}-{fault.slug}")
 def test_a_defect_is_recognised_beside_choices_that_nobody_declared(fault):
     name = fault.operation

@@ -5,8 +5,9 @@ from inspect import signature
 
 import pytest
 
+from rlspec import replay
 from rlspec.candidate import Candidate
-from rlspec.drawing import explored
+from rlspec.corpus import inputs
 from rlspec.faults import museum
 from rlspec.loading import load
 from rlspec.matrix import MUSTS
@@ -71,11 +72,11 @@ def test_a_property_asks_for_no_operation_but_those_that_its_code_names(monkeypa
         return answer(self, operation, *arguments)
 
     monkeypatch.setattr(Candidate, "answer", noted)
+    monkeypatch.setattr(replay, "inputs", lambda test, name: inputs(test, name)[:4])
     honest = Candidate(load("reference"), "reference")
     for checked in PROPERTIES:
         asked.clear()
-        with explored(checked.test, checked.name, examples=4, seed=0):
-            checked.test(candidate=honest, **checked.parameters)
+        assert not checked.violated_by(honest)
         assert all(map(checked.asks, asked)), checked.name
 
 
