@@ -163,35 +163,39 @@ class Trial:
         return (self._judge or Judge(None)).outcome(item.name, _clauses(item), asked, asking, error)
 
     @contextmanager
-    def narrowed(self, test: Any) -> Iterator[bool]:
+    def narrowed(self, test: Any, selected: bool) -> Iterator[bool]:
         """While it lasts, a property has no cases but those that ask for something that the candidate has.
 
         What the others ask for is absent, which is known before they are made.  Says whether any case is left.
+        selected: whether some properties are selected by what they are called, for which the others are made, too.
         """
         if self.what != "reference" and asks_nobody(test):
             yield False
-        elif not self.looked.about or self.problem:
-            yield True
-        else:
-            all_cases = cases(test)
-            left = [case for case in all_cases if self._is_provided(operations_asked(test, case))]
-            self._absent += [self._lacking(test, case) for case in all_cases if case not in left]
-            with having_cases(test, left) if left else nullcontext():
-                yield bool(left)
+            return
+        left = [case for case in cases(test) if selected or not self._lacks(operations_asked(test, case))]
+        lacking = [case for case in cases(test) if case not in left]
+        self._absent += [self._lacking(named(test.__name__, case), test.clauses, test, case) for case in lacking]
+        with having_cases(test, left) if left and lacking else nullcontext():
+            yield bool(left)
 
-    def _is_provided(self, asked: Set[str]) -> bool:
-        return not asked or not asked.isdisjoint(self.looked.provided)
+    def _lacks(self, asked: Set[str]) -> bool:
+        """Whether it is known that the candidate has none of the operations that are asked."""
+        known = bool(self.looked.about) and not self.problem
+        return known and bool(asked) and asked.isdisjoint(self.looked.provided)
 
-    def _lacking(self, test: Any, case: dict[str, Any]) -> Outcome:
-        why = _lacks(self.about["name"], operations_asked(test, case))
-        return Outcome(named(test.__name__, case), test.clauses, "absent", message=why)
+    def _lacking(self, name: str, clauses: tuple[str, ...], test: Any, case: dict[str, Any]) -> Outcome:
+        return Outcome(name, clauses, "absent", message=_said_to_lack(self.about["name"], operations_asked(test, case)))
 
-    def collect(self, items: list[pytest.Item], everything: bool) -> None:
-        """Note what is to be checked, and what of all properties, if all were asked for, needs not be."""
-        asked = {item.nodeid: frozenset(_operations(item)) for item in items if _clauses(item)}
-        collected = Collected(asked, self._absent if everything else [])
+    def collect(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Note what is to be checked.  Returns the properties that need not be run: what they ask for is absent."""
+        asked = {item: frozenset(_operations(item)) for item in items if _clauses(item)}
+        absent = [item for item, names in asked.items() if self._lacks(names)]
+        outcomes = [self._lacking(item.name, _clauses(item), *_case(item)) for item in absent]
+        left = {item.nodeid: names for item, names in asked.items() if not self._lacks(names)}
+        collected = Collected(left, self._absent + outcomes)
         self.collected(collected)
         self.briefing.collected(collected)
+        return absent
 
     def collected(self, collected: Collected) -> None:
         """Take over what is to be checked, and what need not be."""
@@ -433,7 +437,7 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     except NotLoaded as error:
         pytest.skip(str(error))
     if _clauses(request.node) and not any(map(on_trial.provides, asked)):  # said at once, without drawing anything
-        pytest.skip(_lacks(on_trial.name, asked))
+        pytest.skip(_said_to_lack(on_trial.name, asked))
     trial.learn(asked)
     on_trial.start_trial()
     on_trial.insists = USABLE in _clauses(request.node)
@@ -447,7 +451,8 @@ def pytest_pycollect_makeitem(
     """Leave out what the candidate has nothing for, and the theorems to the run on the reference."""
     if not getattr(obj, "clauses", None):
         return (yield)
-    with collector.config.stash[TRIAL].narrowed(obj) as some:
+    selected = any(getattr(collector.config.option, name) for name in ("keyword", "markexpr", "deselect"))
+    with collector.config.stash[TRIAL].narrowed(obj, selected) as some:
         made = yield
     return made if some else []
 
@@ -461,17 +466,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
         yield
     trial = config.stash[TRIAL]
-    selected = any(getattr(config.option, name) for name in ("keyword", "markexpr", "deselect"))
-    trial.collect(items, everything=not selected)
+    absent = trial.collect(items)
+    config.hook.pytest_deselected(items=absent)
+    items[:] = [item for item in items if item.nodeid in trial.asked or not _clauses(item)]
     if hasattr(config, "workerinput"):  # a process is given properties that stand side by side
         items.sort(key=lambda item: min((ORDER[name] for name in trial.asked.get(item.nodeid, ())), default=-1))
 
 
+def _case(item: pytest.Item) -> tuple[Any, dict[str, Any]]:
+    """The test, and the parameters of its case."""
+    return getattr(item, "function", None), getattr(getattr(item, "callspec", None), "params", {})
+
+
 def _operations(item: pytest.Item) -> Set[str]:
-    return operations_asked(item.function, getattr(getattr(item, "callspec", None), "params", {}))  # type: ignore[attr-defined]
+    return operations_asked(*_case(item))
 
 
-def _lacks(name: str, operations: Iterable[str]) -> str:
+def _said_to_lack(name: str, operations: Iterable[str]) -> str:
     return f"{name} has no {' and no '.join(sorted(operations))}"
 
 
