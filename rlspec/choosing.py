@@ -47,8 +47,8 @@ from .reading import charitable
 from .replay import ENOUGH, as_hypothesis_runs, judge
 from .spec.clauses import choices_of
 
-FEWEST, MOST, SHARE = 8, 24, 3
-"""A property has at most a third of the inputs that it draws, between so many, unless all faults need more."""
+FEWEST, MOST, SHARE = 4, 20, 5
+"""A property has at most a fifth of the inputs that it draws, between so many, unless all faults need more."""
 
 POOL = 60
 """So many inputs are drawn at least, of which those of a property are taken."""
