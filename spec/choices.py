@@ -33,7 +33,7 @@ class Choice:
 
     def with_number(self, number: float) -> str:
         """The text with a number in the letter's place, such as ``std + 1e-5``."""
-        return _LETTER.sub(decimal(number), self.text, count=1)
+        return text_with(self.text, number)
 
     def number(self, text: str) -> float | None:
         """The number in a text of this shape, whether or not it is in the range; None if the text has another shape."""
@@ -55,6 +55,12 @@ class Choice:
         if not self.letter:
             return self.text
         return f"{self.text} for {self.letter} from {decimal(self.low)} to {decimal(self.high)}"
+
+
+@lru_cache(maxsize=4096)
+def text_with(shape: str, number: float) -> str:
+    """The text of a shape with a number in the letter's place."""
+    return _LETTER.sub(decimal(number), shape, count=1)
 
 
 @lru_cache(maxsize=1024)
