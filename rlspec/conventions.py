@@ -24,7 +24,7 @@ from .drawing import same_everywhere
 from .limits import Stopped
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Violation, each, first_miss, tolerance
 from .properties.questions import PLAIN_QUESTIONS
-from .properties.questions.clamps import clamp_questions
+from .properties.questions.lone_numbers import lone_number_questions
 from .properties.questions.question import Question, last_names
 from .spec.choices import Choice
 from .spec.clauses import choices, choices_of
@@ -421,7 +421,7 @@ def probe(candidate: Candidate, operation: str) -> Iterator[list[Answered]]:
     """
     candidate.start_trial()
     answered: list[Answered] = []
-    far = list(_asked(candidate, clamp_questions(operation)))
+    far = list(_asked(candidate, lone_number_questions(operation)))
     for which, count in enumerate(LOTS):
         answered += _asked(candidate, drawn(PLAIN_QUESTIONS[operation], count, which))
         if len(answered) >= ENOUGH:

@@ -11,6 +11,7 @@ import pytest
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
 from rlspec.conventions import drawn, in_a_row, infer, simplest_decimal
+from rlspec.power import every_property
 from rlspec.properties.checking import each
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.properties.questions.question import last_names
@@ -141,6 +142,25 @@ def test_choices_are_found_out_from_answers_in_single_precision(operation, chose
         declared = who(operation, answer, CONVENTIONS=chosen)
         assert unlike(declared, chosen, digits=2) == {}
         assert declared.explained(operation)
+
+
+GDPO = [("std + 1e-4", "std + 1e-4"), ("std + 1e-6", "sqrt(var + 1e-8)"), ("sqrt(var + 1e-8)", "std + 1e-6")]
+"""What is added to the spread of each reward and to that of their sums: in trl, in verl, and elsewhere."""
+
+
+@pytest.mark.parametrize(("eps", "whitening"), GDPO)
+def test_the_numbers_added_to_the_spreads_of_rewards_and_of_their_sums_are_found_out_together(eps, whitening):
+    chosen = {"gdpo_advantages.eps": eps, "gdpo_advantages.whitening": whitening}
+    candidate = who("gdpo_advantages", choosing("gdpo_advantages", chosen))
+    assert candidate.explained("gdpo_advantages")
+    assert candidate.inferred.items() >= {**chosen, "gdpo_advantages.precision": "float64"}.items()
+
+
+def test_a_clamp_and_a_number_beside_the_count_of_self_normalised_weights_are_no_mistake():
+    chosen = {"self_normalized_weights.log_weight": "clamped to 20", "self_normalized_weights.count": "n + 1e-8"}
+    candidate = who("self_normalized_weights", choosing("self_normalized_weights", chosen))
+    asking = [checked for checked in every_property() if checked.asks("self_normalized_weights")]
+    assert not [checked.name for checked in asking if checked.violated_by(candidate)]
 
 
 CLAMPS = [

@@ -72,23 +72,21 @@ def _furthest(drawn: ManySamples | Steps, **chosen: str) -> dict[str, Any]:
     return found[0] | {"magnitude": np.max([one["magnitude"] for one in found], axis=0)}
 
 
-def _gdpo_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
-    def question(drawn: ManySamples) -> Question:
-        rewards = [[exactly(reward) for reward in row] for row in drawn.rewards]
-        told = rewards, drawn.groups.tolist(), [exactly(weight) for weight in drawn.weights]
+def gdpo_question(drawn: ManySamples) -> Question:
+    """What the advantages of samples of several rewards are."""
+    rewards = [[exactly(reward) for reward in row] for row in drawn.rewards]
+    told = rewards, drawn.groups.tolist(), [exactly(weight) for weight in drawn.weights]
 
-        def answer(**chosen: str) -> Any:
-            return group.gdpo_advantages(*told, **last_names(chosen))
+    def answer(**chosen: str) -> Any:
+        return group.gdpo_advantages(*told, **last_names(chosen))
 
-        apart = [
-            _furthest(drawn, whitening=whitening, alone=alone)
-            for whitening in ("none", "std")
-            for alone in ("zero", "its reward")
-        ]
-        judged = apart[0] | {"magnitude": np.max([one["magnitude"] for one in apart], axis=0)}
-        return Question(OPERATIONS["gdpo_advantages"], drawn.arrays, answer, **judged)
-
-    return many_samples(inputs.numbers, inputs.sizes).map(question)
+    apart = [
+        _furthest(drawn, whitening=whitening, alone=alone)
+        for whitening in ("none", "std")
+        for alone in ("zero", "its reward")
+    ]
+    judged = apart[0] | {"magnitude": np.max([one["magnitude"] for one in apart], axis=0)}
+    return Question(OPERATIONS["gdpo_advantages"], drawn.arrays, answer, **judged)
 
 
 def _process_advantages(inputs: Inputs) -> st.SearchStrategy[Question]:
@@ -109,7 +107,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     return {
         "group_advantages": _group_advantages(inputs),
         "reinforce_plus_plus_advantages": _reinforce_plus_plus_advantages(inputs),
-        "gdpo_advantages": _gdpo_advantages(inputs),
+        "gdpo_advantages": many_samples(inputs.numbers, inputs.sizes).map(gdpo_question),
         "process_advantages": _process_advantages(inputs),
         **{operation: about(operation, inputs) for operation in POINTS if operation != "surrogate_loss"},
     }

@@ -1,7 +1,11 @@
-"""Questions that show whether a logarithm is clamped, and at which number: one token that has gone far, or a few rows.
+"""Questions in which the number of one convention shows alone.
 
+Whether a logarithm is clamped, and at which number, is told by one token that has gone far, or by a few rows of them.
 Beside a term of the size exp(x) rounding hides whatever is smaller than that by its last digits.  So that a ratio
 counts as exp(C) at most is told by one whose logarithm is little larger than C: that is what the steps are for.
+
+Of several rewards, each over its own spread, the number that is added to the spread of their sums is told by rewards so
+large that the number added to each of theirs is lost in rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +15,9 @@ import numpy as np
 
 from rlspec.properties.clipping import Surrogates
 from rlspec.properties.correcting import Weighed
+from rlspec.properties.groups import ManySamples
 from rlspec.properties.losses import POINTS, Credited
-from rlspec.properties.questions import correction, ppo, surrogate
+from rlspec.properties.questions import correction, group, ppo, surrogate
 from rlspec.properties.questions.question import Question
 from rlspec.properties.tokens import Completions
 
@@ -71,8 +76,32 @@ def _importance_weights() -> Iterator[Question]:
     yield correction.question("importance_weights", _weighed(rows), "judged")
 
 
+def _self_normalized_weights() -> Iterator[Question]:
+    """Of two tokens, one has gone far: the other's share of both says how far that counts."""
+    for step in (*STEPS[:6], *-STEPS[:6]):
+        pair = np.array([[step, 0.0]])
+        tokens = Completions(
+            mask=np.full(pair.shape, True), logp=pair * 0, old_logp=np.minimum(pair, 0) - 1,
+            ref_logp=np.minimum(-pair, 0) - 1, advantages=pair * 0,
+        )  # fmt: skip
+        yield correction.question("self_normalized_weights", _weighed(tokens), "judged_normalized")
+
+
+LARGE = 2.0**60
+"""Beside a spread of this size a number up to 1 is lost."""
+
+
+def _gdpo_advantages() -> Iterator[Question]:
+    groups, weights = np.array([1, 1, 1, 2, 2, 2]), np.array([1.0, 0.5])
+    table = np.array([[0, 1], [2, 3], [5, 1], [1, 0], [1, 4], [4, 2]])
+    for rewards in (table, table[:, ::-1] + 1, table[:, :1]):
+        yield group.gdpo_question(ManySamples(rewards * LARGE, groups, weights[: rewards.shape[1]]))
+
+
 _OF: dict[str, Callable[[], Iterator[Question]]] = {
+    "gdpo_advantages": _gdpo_advantages,
     "ppo_loss": _ppo_losses,
+    "self_normalized_weights": _self_normalized_weights,
     "corrected_loss": _corrected_losses,
     "importance_weights": _importance_weights,
     **{operation: partial(_surrogates, operation) for operation in POINTS if operation != "cispo_loss"},
@@ -80,6 +109,6 @@ _OF: dict[str, Callable[[], Iterator[Question]]] = {
 
 
 @cache
-def clamp_questions(operation: str) -> tuple[Question, ...]:
-    """Such questions to an operation; none if it has no clamp, or shows it where more ordinary questions see it."""
+def lone_number_questions(operation: str) -> tuple[Question, ...]:
+    """Such questions to an operation; none if more ordinary ones show its numbers."""
     return tuple(_OF[operation]()) if operation in _OF else ()
