@@ -50,6 +50,9 @@ from .spec.clauses import choices_of
 FEWEST, MOST, SHARE = 4, 20, 5
 """A property has at most a fifth of the inputs that it draws, between so many, unless all faults need more."""
 
+OF_LAYOUT = 10
+"""A property about how arrays lie in memory has so many at least: which of the arrays, and how, is one of many."""
+
 POOL = 60
 """So many inputs are drawn at least, of which those of a property are taken."""
 
@@ -95,13 +98,14 @@ def chosen(checked: Property, times: int = 1) -> list[Stored]:
     """
     pool = drawn_pool(checked, times)
     asked = operations_asked(checked.test, checked.parameters)
-    most = min(max(examples_of(checked) // SHARE, FEWEST), MOST)
-    covering = _greedily(pool, most)
+    fewest = OF_LAYOUT if LAYOUT & {*checked.clauses} else FEWEST
+    most = min(max(examples_of(checked) // SHARE, fewest), MOST)
+    covering = _greedily(pool, most, fewest)
     in_turn = [*covering, *(one for one in pool if one not in covering)]
     for fault in museum().values():
         if fault.operation in asked and fault.clause in checked.clauses:
             _ask(checked, fault.id, in_turn[: ASKED * times])
-    taken = _greedily(pool, most)
+    taken = _greedily(pool, most, fewest)
     for operation in sorted(asked):
         for candidate in _honest(operation):
             taken += _missing(checked, candidate, taken, pool)
@@ -238,7 +242,7 @@ def _missing(checked: Property, candidate: Candidate, taken: Sequence[Input], po
     return more
 
 
-def _greedily(pool: Sequence[Input], most: int) -> list[Input]:
+def _greedily(pool: Sequence[Input], most: int, fewest: int) -> list[Input]:
     """Inputs of the pool that catch, and up to so many that cover; those first that catch the most."""
     left, taken = list(pool), list[Input]()
     caught: dict[str, int] = defaultdict(int)
@@ -250,7 +254,7 @@ def _greedily(pool: Sequence[Input], most: int) -> list[Input]:
     while left:
         best = max(left, key=worth)  # of several the first
         catches, covers = worth(best)
-        if not catches and not (covers and len(taken) < most) and not (best.covers and len(taken) < FEWEST):
+        if not catches and not (covers and len(taken) < most) and not (best.covers and len(taken) < fewest):
             break
         left.remove(best)
         taken.append(best)

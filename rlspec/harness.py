@@ -449,7 +449,7 @@ def pytest_pycollect_makeitem(
     collector: pytest.Collector, name: str, obj: object
 ) -> Generator[None, Any, list[pytest.Item | pytest.Collector] | Any]:
     """Leave out what the candidate has nothing for, and the theorems to the run on the reference."""
-    if not getattr(obj, "clauses", None):
+    if not (hasattr(obj, "hypothesis") and hasattr(obj, "clauses")):
         return (yield)
     selected = any(getattr(collector.config.option, name) for name in ("keyword", "markexpr", "deselect"))
     with collector.config.stash[TRIAL].narrowed(obj, selected) as some:
