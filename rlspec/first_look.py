@@ -361,11 +361,13 @@ class Look:
                     return None
 
     def close(self) -> None:
-        """End the process."""
+        """End the process; one that has started a program is let end that first."""
+        with suppress(BrokenPipeError):
+            _there(self._run.stdin).close()  # nothing more is to be run
+        with suppress(subprocess.TimeoutExpired):
+            self._run.wait(GRACE if self._what.startswith(PREFIX) else 0)
         self._run.kill()
         self._run.wait()
-        with suppress(BrokenPipeError):
-            _there(self._run.stdin).close()
         self._receiver.join(GRACE)  # a process that the candidate has started may hold the pipe open
 
     def _begin(self, skipped: frozenset[str]) -> None:

@@ -174,7 +174,9 @@ class Trial:
             return
         left = [case for case in cases(test) if selected or not self._lacks(operations_asked(test, case))]
         lacking = [case for case in cases(test) if case not in left]
-        self._absent += [self._lacking(named(test.__name__, case), test.clauses, test, case) for case in lacking]
+        self._absent += [
+            self._lacking(named(test.__name__, case), test.clauses, operations_asked(test, case)) for case in lacking
+        ]
         with having_cases(test, left) if left and lacking else nullcontext():
             yield bool(left)
 
@@ -183,15 +185,15 @@ class Trial:
         known = bool(self.looked.about) and not self.problem
         return known and bool(asked) and asked.isdisjoint(self.looked.provided)
 
-    def _lacking(self, name: str, clauses: tuple[str, ...], test: Any, case: dict[str, Any]) -> Outcome:
-        return Outcome(name, clauses, "absent", message=_said_to_lack(self.about["name"], operations_asked(test, case)))
+    def _lacking(self, name: str, clauses: tuple[str, ...], asked: Set[str]) -> Outcome:
+        return Outcome(name, clauses, "absent", message=_said_to_lack(self.about["name"], asked))
 
     def collect(self, items: list[pytest.Item]) -> list[pytest.Item]:
         """Note what is to be checked.  Returns the properties that need not be run: what they ask for is absent."""
         asked = {item: frozenset(_operations(item)) for item in items if _clauses(item)}
         absent = [item for item, names in asked.items() if self._lacks(names)]
-        outcomes = [self._lacking(item.name, _clauses(item), *_case(item)) for item in absent]
-        left = {item.nodeid: names for item, names in asked.items() if not self._lacks(names)}
+        outcomes = [self._lacking(item.name, _clauses(item), asked.pop(item)) for item in absent]
+        left = {item.nodeid: names for item, names in asked.items()}
         collected = Collected(left, self._absent + outcomes)
         self.collected(collected)
         self.briefing.collected(collected)
@@ -473,13 +475,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: min((ORDER[name] for name in trial.asked.get(item.nodeid, ())), default=-1))
 
 
-def _case(item: pytest.Item) -> tuple[Any, dict[str, Any]]:
-    """The test, and the parameters of its case."""
-    return getattr(item, "function", None), getattr(getattr(item, "callspec", None), "params", {})
-
-
 def _operations(item: pytest.Item) -> Set[str]:
-    return operations_asked(*_case(item))
+    """The operations that a property's case asks for."""
+    return operations_asked(item.function, getattr(getattr(item, "callspec", None), "params", {}))  # type: ignore[attr-defined]
 
 
 def _said_to_lack(name: str, operations: Iterable[str]) -> str:

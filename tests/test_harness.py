@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from adapter_sources import HONEST, TD_ERROR
 
 from rlspec.__main__ import main
 from rlspec.candidate import Candidate
@@ -26,24 +27,6 @@ RET_5 = "gamma_zero_the_reward_to_go"
 ADV_1 = "the_td_error_is_reward_plus"
 ADV_3 = "truncation_is_a_cut"
 TO_GO = "reward_to_go"
-
-HONEST = """
-import numpy as np
-
-def reward_to_go(rewards, gamma):
-    following, returns = 0.0, []
-    for reward in rewards.T[::-1]:
-        following = reward + gamma * following
-        returns.append(following)
-    return np.stack(returns[::-1], axis=1)
-"""
-
-TD_ERROR = """
-def td_error(rewards, values, next_values, terminated, gamma):
-    return rewards + gamma * np.where(terminated, 0, next_values) - values
-"""
-
-HONEST += TD_ERROR
 
 TRUNCATION_AS_TERMINATION = """
 import numpy as np

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from adapter_sources import HONEST
 
 from rlspec.__main__ import main
 from rlspec.page import blocks
@@ -10,21 +11,7 @@ from rlspec.spec.operations import OPERATIONS
 from rlspec.verdicts import Outcome
 from rlspec.worked import upright
 
-RETURNS = """
-import numpy as np
-
-def reward_to_go(rewards, gamma):
-    following, returns = 0.0, []
-    for reward in rewards.T[::-1]:
-        following = reward + gamma * following
-        returns.append(following)
-    return np.stack(returns[::-1], axis=1)
-
-def td_error(rewards, values, next_values, terminated, gamma):
-    return rewards + gamma * np.where(terminated, 0, next_values) - values
-"""
-
-UNDISCOUNTED = RETURNS.replace("gamma * following", "following")
+UNDISCOUNTED = HONEST.replace("gamma * following", "following")
 
 RET = "discounted_sum_of_what_follows or taking_the_first_reward or the_td_error_is_reward_plus"
 
@@ -62,7 +49,7 @@ def test_the_mistake_comes_first_and_then_the_input_and_the_clauses(page):
 
 
 def test_what_is_right_takes_a_line(page):
-    status, lines = page(RETURNS)
+    status, lines = page(HONEST)
     assert status == 0
     assert [re.sub(r"\d+ answers", "N answers", line) for line in lines if line][1:3] == [
         "reward_to_go  holds: 2 clauses, N answers",
@@ -95,12 +82,12 @@ def test_a_known_failure_is_said_to_be_one(page):
 
 
 def test_arguments_that_ask_for_pytests_output_get_it(page):
-    _, lines = page(RETURNS, "--collect-only")
+    _, lines = page(HONEST, "--collect-only")
     assert any("test_the_td_error_is_reward_plus" in line for line in lines)
 
 
 def test_an_expression_that_pytest_refuses_is_said_as_pytest_says_it(page, capsys, tmp_path):
-    (tmp_path / "adapter.py").write_text(RETURNS)
+    (tmp_path / "adapter.py").write_text(HONEST)
     assert main(["check", "adapter.py", "--jobs=0", "-k", "and and"]) == pytest.ExitCode.USAGE_ERROR
     assert "Wrong expression" in "".join(capsys.readouterr())
 

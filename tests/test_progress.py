@@ -8,23 +8,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from adapter_sources import HONEST
 
 from rlspec import choosing, matrix, mutants
 from rlspec.progress import clock, so_far, time_left
-
-SUMS = """
-import numpy as np
-
-def reward_to_go(rewards, gamma):
-    following, returns = 0.0, []
-    for reward in rewards.T[::-1]:
-        following = reward + gamma * following
-        returns.append(following)
-    return np.stack(returns[::-1], axis=1)
-
-def td_error(rewards, values, next_values, terminated, gamma):
-    return rewards + gamma * np.where(terminated, 0, next_values) - values
-"""
 
 CHECK = ("check", "adapter.py", "-k", "discounted_sum_of_what_follows or the_td_error_is_reward_plus")
 
@@ -58,7 +45,7 @@ def on_a_terminal(folder, *arguments, **variables):
 
 
 def run(folder, *arguments, stderr=subprocess.PIPE, **variables):
-    (folder / "adapter.py").write_text(SUMS)
+    (folder / "adapter.py").write_text(HONEST)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", "CI": "", "TERM": "xterm", **variables}
     command = [sys.executable, "-m", "rlspec", *arguments]
     return subprocess.run(

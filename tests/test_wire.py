@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 
 from rlspec.candidate import Candidate, Declined
 from rlspec.conventions import infer
+from rlspec.first_look import Look
 from rlspec.limits import Limits, Stopped
 from rlspec.loading import NotLoaded, load
 from rlspec.properties.checking import Violation
@@ -393,7 +394,7 @@ def test_the_budget_is_the_programs_processor_time(adapted):
     with suppress(Stopped):
         for _ in range(100):
             asked(candidate)
-    assert 4 <= candidate.answers <= 14
+    assert 4 <= candidate.answers <= 14  # the first call is timed by the clock on the wall, which busy cores stretch
 
 
 def test_waiting_is_not_computing(adapted):
@@ -410,6 +411,15 @@ def test_a_program_ends_with_its_candidate(adapted):
     del candidate
     gc.collect()
     assert process.wait(5) == 0
+
+
+def test_a_first_look_leaves_no_program_behind(tmp_path):
+    pid, file = tmp_path / "pid", tmp_path / "program.py"
+    file.write_text(f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\n{PROGRAM}\ntime.sleep(60)\n")
+    with closing(Look(f"cmd: {sys.executable} {file}", PATIENCE, budget=20.0)) as look:
+        assert look.finish(lambda event, said: None).provided == {"reward_to_go"}
+        assert _runs(int(pid.read_text()))
+    assert not _runs(int(pid.read_text()))
 
 
 def test_a_program_that_was_given_up_is_ended_and_so_are_those_that_it_started(adapted, tmp_path):
