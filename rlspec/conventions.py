@@ -53,6 +53,9 @@ BY_CHANCE = 2
 LINEAR = 0.01
 """How far a value may be from the straight line through those of two other numbers, as a part of their difference."""
 
+HIDDEN = 1 / 8
+"""A number that moves an answer by less than this part of what rounding explains does not show in it."""
+
 STARTS = 3
 """How many of the answers numbers are looked for in first, where some of the answers are wrong."""
 
@@ -134,6 +137,8 @@ class Combination:
     """Numbers to try first: those declared, or the default ones."""
     ranges: dict[str, tuple[float, float]] = field(init=False)
     numbers: Numbers = field(init=False)
+    settled: set[str] = field(default_factory=set)
+    """Whose numbers explain an answer in which no other number shows."""
     missed: int = 0
     """How many of the answers it does not explain."""
     share: float = 0.0
@@ -215,10 +220,16 @@ class Combination:
     def explains(self, answered: Sequence[Answered], roundoff: Fraction, share: float = 1.0) -> bool:
         """Find numbers with which all of the answers are explained; whether there are any.
 
-        First those questions are looked at in whose answers one number shows, then those in which several do.
+        First those questions are looked at in whose answers one number shows, then those in which several do, of which
+        numbers that have shown alone are blamed last.
         share: of what rounding may do.
         """
+        self.settled = set()
         for together in (False, True):
+            if together and len(self.ranges) > 1:
+                self.settled = {
+                    name for asked in answered for name in self._alone(asked, share * asked.slack(roundoff))
+                }
             before: Numbers | None = None
             while before != self.numbers:
                 before = self.numbers
@@ -239,15 +250,27 @@ class Combination:
             wrong = np.abs(off) > slack
             if not wrong.any():
                 return 0.0
-            ends = {name: self._at_ends(asked, name) for name in self.ranges}
-            shows = {name: np.abs(stop - start) > slack for name, (start, stop) in ends.items()}
-            showing = [name for name, where in shows.items() if (where & wrong).any()]
+            ends = self._every_end(asked)
+            shows = {name: np.abs(stop - start) > HIDDEN * slack for name, (start, stop) in ends.items()}
+            showing = sorted((name for name, where in shows.items() if (where & wrong).any()), key=self._is_settled)
             hopeless = bool((wrong & ~np.any([*shows.values(), wrong & False], axis=0)).any())  # whatever the numbers
             if len(showing) > 1 and not together and not hopeless:
                 return 0.0
             if hopeless or not any(self._narrowed(asked, name, ends[name], off, slack) for name in showing):
                 self.ranges, self.numbers = before
                 return float(wrong.mean())
+
+    def _is_settled(self, name: str) -> bool:
+        return name in self.settled
+
+    def _alone(self, asked: Answered, slack: np.ndarray) -> list[str]:
+        """The number that shows alone in an answer, if one does."""
+        moved = {name: np.abs(stop - start) for name, (start, stop) in self._every_end(asked).items()}
+        showing = [name for name, by in moved.items() if (by > HIDDEN * slack).any()]
+        return showing if len(showing) == 1 and (moved[showing[0]] > slack).any() else []
+
+    def _every_end(self, asked: Answered) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {name: self._at_ends(asked, name) for name in self.ranges}
 
     def _at_ends(self, asked: Answered, name: str) -> tuple[np.ndarray, np.ndarray]:
         """What the reference answers with the numbers at both ends of a range."""

@@ -1,7 +1,12 @@
 """Honest candidates that nobody wrote by hand: a small part of ``python -m tests.honest``."""
 
+from dataclasses import replace
+from random import Random
+
 import pytest
-from honest import draw, trial
+from honest import WAYS, Honest, draw, trial
+from honest.candidates import Part
+from honest.styles import draw_style
 
 SEED, COUNT, EXAMPLES = 0, 24, 3
 
@@ -12,3 +17,29 @@ def test_an_honest_candidate_drawn_at_random_is_not_flagged(number):
     said = trial(honest, EXAMPLES, SEED)
     assert said.flags == (), honest
     assert said.judged
+
+
+@pytest.mark.parametrize(
+    ("operation", "precision", "choices"),
+    [
+        pytest.param(
+            "gdpo_advantages",
+            "float32",
+            {"std": "ddof=1", "eps": "std + 1e-6", "alone": "zero", "whitening": "sqrt(var + 2e-9)"},
+            id="added to the spreads of several rewards, and to that of their sums",
+        ),
+        pytest.param(
+            "effective_sample_size",
+            "float64",
+            {"count": "n + 1.7e-5", "of": "share", "eps": "mean + 3e-7"},
+            id="added to the number of weights, and to their mean",
+        ),
+    ],
+)
+def test_numbers_that_show_together_in_most_answers_are_found(operation, precision, choices):
+    style = replace(draw_style(Random(operation), narrow=False), precision=precision)
+    chosen = {f"{operation}.{name}": choice for name, choice in choices.items()}
+    for way in WAYS[operation]:
+        honest = Honest("honest", (Part(way, style, chosen, {}),))
+        found = honest.candidate().inferred
+        assert {name: found.get(name) for name in chosen} == chosen

@@ -41,15 +41,14 @@ def _about(operation: str, cases: st.SearchStrategy[Weighed], judged: str) -> st
     return cases.map(lambda case: question(operation, case, judged))
 
 
-def _sample_sizes(plain: bool) -> st.SearchStrategy[Question]:
-    def question(drawn: Sizes) -> Question:
-        def answer(**chosen: str) -> Any:
-            arrays = exact_rows(drawn.weights), drawn.mask.tolist()
-            return correction.effective_sample_size(*arrays, **last_names(chosen))
+def sample_size_question(drawn: Sizes) -> Question:
+    """The question to ``effective_sample_size`` about weights."""
 
-        return Question(OPERATIONS["effective_sample_size"], drawn.arguments, answer, **drawn.judged)
+    def answer(**chosen: str) -> Any:
+        arrays = exact_rows(drawn.weights), drawn.mask.tolist()
+        return correction.effective_sample_size(*arrays, **last_names(chosen))
 
-    return sizes(plain).map(question)
+    return Question(OPERATIONS["effective_sample_size"], drawn.arguments, answer, **drawn.judged)
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
@@ -68,5 +67,5 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
         "importance_weights": _about("importance_weights", near | far, "judged"),
         "self_normalized_weights": _about("self_normalized_weights", normalizable, "judged_normalized"),
         "corrected_loss": _about("corrected_loss", near | moved | spoken, "judged_loss"),
-        "effective_sample_size": _sample_sizes(inputs.plain),
+        "effective_sample_size": sizes(inputs.plain).map(sample_size_question),
     }

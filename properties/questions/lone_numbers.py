@@ -5,7 +5,9 @@ Beside a term of the size exp(x) rounding hides whatever is smaller than that by
 counts as exp(C) at most is told by one whose logarithm is little larger than C: that is what the steps are for.
 
 Of several rewards, each over its own spread, the number that is added to the spread of their sums is told by rewards so
-large that the number added to each of theirs is lost in rounding.
+large that the number added to each of theirs is lost in rounding; and the latter by two groups whose spreads are about
+as large as it and differ, since the spread of the sums is then about 1.  The number added to the count of weights is
+told by weights so large that the one added to their mean is lost.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from functools import cache, partial
 import numpy as np
 
 from rlspec.properties.clipping import Surrogates
-from rlspec.properties.correcting import Weighed
+from rlspec.properties.correcting import Sizes, Weighed
 from rlspec.properties.groups import ManySamples
 from rlspec.properties.losses import POINTS, Credited
 from rlspec.properties.questions import correction, group, ppo, surrogate
@@ -96,9 +98,19 @@ def _gdpo_advantages() -> Iterator[Question]:
     table = np.array([[0, 1], [2, 3], [5, 1], [1, 0], [1, 4], [4, 2]])
     for rewards in (table, table[:, ::-1] + 1, table[:, :1]):
         yield group.gdpo_question(ManySamples(rewards * LARGE, groups, weights[: rewards.shape[1]]))
+    sizes = np.where(groups == 1, 1, 8)[:, None]
+    for spread in 2.0 ** -np.arange(10, 42, 3):
+        yield group.gdpo_question(ManySamples(table[:, :1] * sizes * spread, groups, weights[:1]))
+
+
+def _effective_sample_sizes() -> Iterator[Question]:
+    """What is added to the number of weights; beside a mean of that size nothing shows that is added to it."""
+    for weights in ([3.0], [1.0, 2.0], [5.0, 1.0, 2.0]):
+        yield correction.sample_size_question(Sizes(np.array([weights]) * LARGE, np.full((1, len(weights)), True)))
 
 
 _OF: dict[str, Callable[[], Iterator[Question]]] = {
+    "effective_sample_size": _effective_sample_sizes,
     "gdpo_advantages": _gdpo_advantages,
     "ppo_loss": _ppo_losses,
     "self_normalized_weights": _self_normalized_weights,

@@ -178,7 +178,7 @@ for how, computed in WRITTEN:
         tables = logp, old_logp, ref_logp, advantages[:, None], groups, mask
         return computed(style, choices, point, *tables, clip_low, clip_high, kl_coef)
 
-    @way(how)
+    @way(how, admitted=("PPO-16",))
     def ppo_loss(style, choices, logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip, computed=computed):
         point = Point("token", "pessimistic", choices["reduction"], dual_clip)
         tables = logp, old_logp, old_logp, style.kept(advantages, mask), None, mask
