@@ -11,7 +11,7 @@ from typing import Any
 from . import __version__
 from .check_command import JOBS, check
 from .loading import short_names
-from .options import PASSED_ON
+from .options import PASSED_ON, whole_number
 
 PROCESSES = ("bandit", "chain", "gridworld", "token_tree")
 """The processes that the ledger knows by name."""
@@ -68,6 +68,17 @@ def numbers(kind: Callable[[str], Any], least: float, most: float = inf) -> Call
             whole = "whole numbers" if kind is int else "numbers"
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of {whole} {between}, with commas in between")
         return found
+
+    return read
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A reader of one whole number that is not smaller."""
+
+    def read(text: str) -> int:
+        if (number := whole_number(text)) < least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return number
 
     return read
 
@@ -156,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, option in PASSED_ON.items():
         checking.add_argument(f"--{name}", metavar=option.takes, help=option.does, **option.action)
     checking.add_argument(
-        "--jobs", metavar="N", type=int,
+        "--jobs", metavar="N", type=at_least(0),
         help=f"ask the candidate in N processes (default: {JOBS}, or 1 for a few operations), "
         "with 0 in this one, which it can end",
     )  # fmt: skip
@@ -170,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for name in ("first", "second"):
         telling.add_argument(name, help="a candidate (as for check), a fault's slug or id, or CONVENTION=CHOICE")
-    telling.add_argument("--examples", metavar="N", type=int, default=500, help="how many inputs to try (500)")
+    telling.add_argument("--examples", metavar="N", type=at_least(1), default=500, help="how many inputs to try (500)")
     telling.set_defaults(run=tell_apart)
     keeping = commands.add_parser(
         "ledger",

@@ -1,12 +1,14 @@
 """``rlspec check``: a first look, then pytest in silence, then a page for a person."""
 
+import difflib
 import io
 import os
+import re
 import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from . import __version__
+from .asked import Refused, effort_asked, files_asked
 from .first_look import Finding, Look, Looked
 from .loading import one_line
 from .options import BUDGET, PASSED_ON, PATIENCE
@@ -34,6 +37,14 @@ RESTARTS = 100
 INTERRUPTED = 2
 """The exit status of a run that Ctrl-C ended."""
 
+REFUSED = 4
+"""The exit status of a run with arguments that are refused, as pytest has it, or with files that cannot be written."""
+
+ABOUT_PYTEST = ("usage: ", "inifile: ", "rootdir: ", "no tests ran")
+"""What lines begin with in which pytest, refusing an argument, speaks of itself."""
+
+UNRECOGNIZED = re.compile(r"unrecognized arguments: (--[\w-]+)[^\n]*")
+
 AS_PYTEST_DOES = ("--pdb", "--trace", "-s", "--capture=no", "--collect-only", "--co", "--fixtures", "--setup-plan")
 """The arguments with which pytest's own output is what is asked for."""
 
@@ -48,7 +59,13 @@ def check(arguments: Namespace, rest: list[str]) -> int:
 
     Whatever pytest configuration the current folder has, it does not count.
     """
-    asked = {name: value for name in PASSED_ON if (value := getattr(arguments, name))}
+    given = {name: getattr(arguments, name) for name in PASSED_ON}
+    try:
+        effort_asked(given)
+        files_asked(given)
+    except Refused as error:
+        return _refused(str(error))
+    asked = {name: value for name, value in given.items() if value is not None}
     options = [f"--rlspec-candidate={arguments.what}"]
     for name, value in asked.items():
         options += [f"--rlspec-{name}={one}" for one in (value if isinstance(value, list) else [value])]
@@ -69,7 +86,7 @@ class Checking:
         )
         self.options = options
         self.rest = rest
-        self.limits = _seconds(arguments.patience, PATIENCE), _seconds(arguments.budget, BUDGET)
+        self.limits = arguments.patience or PATIENCE, arguments.budget or BUDGET
         self.width = shutil.get_terminal_size().columns
 
     def run(self) -> int:
@@ -102,6 +119,7 @@ class Checking:
             jobs = 0 if nothing else enough if self.jobs is None else self.jobs
             found = self._found(look, looked, jobs, terminal)
             progress.line.wipe()
+            print(found.refused, end="", file=sys.stderr)
             print(found.printed, end="")
             self._print(found.lines)
             return found.status
@@ -142,9 +160,10 @@ class Checking:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of a run: pytest's status, what it printed that is to be shown, and the page."""
+    """What came of a run: pytest's status, why it was refused, what it printed that is to be shown, and the page."""
 
     status: int
+    refused: str
     printed: str
     lines: list["Line"]
 
@@ -187,17 +206,42 @@ def judged(asked: Asked, progress: Progress, jobs: int = 0, module: Any = None, 
     from .page import Page, Taking
 
     taking = Taking(asked.looked, module, folder)
-    printed = io.StringIO()
-    with redirect_stdout(printed), progress.line.kept(progress.said):
+    printed, told = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(told), progress.line.kept(progress.said):
         more = ["-p", "rlspec.quiet", "--capture=no", *asked.rest]
         status = _pytest(asked.options, jobs, more, [taking, progress])
+    refused = _plainly(told.getvalue()) if status == REFUSED else ""
     trial = taking.trial
-    if trial is None:
-        return Judged(status, printed.getvalue(), [])
+    if trial is None or (not trial.outcomes and refused):
+        return Judged(status, refused, "", [])
+    if not trial.outcomes and not trial.asked:
+        return Judged(status, "", _selects_nothing(asked.rest), [])
     lines = [*Page(trial, asked.width, asked.everything).lines()] if trial.outcomes else []
     if trial.interrupted:
         lines.append(("The run was interrupted; what was not judged by then is untested.", "bold"))
-    return Judged(status, printed.getvalue() if trial.other_failures or not trial.outcomes else "", lines)
+    shown = printed.getvalue() if trial.other_failures or not trial.outcomes else ""
+    return Judged(status, refused, shown, lines)
+
+
+def _plainly(told: str) -> str:
+    """What pytest says of arguments that it refuses, without what it says of itself."""
+    lines = [line.removeprefix("ERROR: ").removeprefix("pytest.main(): error: ") for line in told.splitlines()]
+    left = [line for line in lines if line.strip() and not line.strip().startswith(ABOUT_PYTEST)]
+    if unknown := UNRECOGNIZED.fullmatch("\n".join(left)):
+        ours = [f"--{name}" for name in (*PASSED_ON, "jobs", "all")]
+        near = difflib.get_close_matches(unknown[1], ours, n=1)
+        left.append(f"did you mean {near[0]}?" if near else "neither rlspec nor pytest has such an option")
+    return "".join(f"{line}\n" for line in left)
+
+
+def _selects_nothing(rest: Sequence[str]) -> str:
+    names = "the names of operations, such as gae, and of clauses, such as ADV-3"
+    return f"No property is selected by {' '.join(rest)}; -k goes by {names}.\n"
+
+
+def _refused(why: str) -> int:
+    print(why, file=sys.stderr)
+    return REFUSED
 
 
 def _pytest(options: Sequence[str], jobs: int, more: Sequence[str], plugins: Sequence[object] = ()) -> int:
@@ -210,14 +254,6 @@ def _pytest(options: Sequence[str], jobs: int, more: Sequence[str], plugins: Seq
     quiet += [argument for name in IDLE for argument in ("-p", f"no:{name}")]
     parallel = ["-n", str(jobs), "--max-worker-restart", str(RESTARTS)] if jobs else []
     return int(pytest.main([*own, *quiet, *options, *parallel, *more, "--pyargs", "rlspec.properties"], [*plugins]))
-
-
-def _seconds(text: str | None, default: float) -> float:
-    """The number that was given; the default in the place of nonsense, which the harness refuses."""
-    try:
-        return float(text or default)
-    except ValueError:
-        return default
 
 
 def _write(terminal: TextIO | None, text: str) -> None:

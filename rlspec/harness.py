@@ -5,7 +5,6 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, 
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import repeat
 from math import ceil, inf
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hypothesis.database import ExampleDatabase
 from hypothesis.errors import Unsatisfiable
 
 from . import report
+from .asked import Refused, effort_asked, files_asked
 from .candidate import Candidate
 from .drawing import WITHOUT_END, database_at, explored, require_exploration, same_everywhere, seed_by_name
 from .first_look import Finding, Looked
@@ -22,14 +22,13 @@ from .judging import Judge, learn
 from .limits import Clock, Limits, Stopped, Unanswered, kept
 from .loading import NotLoaded, load
 from .notes import Doing
-from .options import BUDGET, PASSED_ON, PATIENCE, REPORTS, Option, drawn_in_words, effort
+from .options import PASSED_ON, Option, drawn_in_words
 from .power import asks_nobody, cases, having_cases, named, operations_asked
 from .properties.checking import Call, Violation
 from .reading import charitable
 from .replay import explore, replay
-from .run_record import NotARecord, Record, put, written
+from .run_record import Record, put, written
 from .sarif import badge
-from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
 from .verdicts import (
     FORMULAS,
@@ -338,77 +337,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             dest=OURS + name,
             metavar=option.takes,
             help=option.does.replace("%", "%%"),
-            **({"action": "append"} if option.several else {"type": option.read}),
+            **option.action,
         )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set up the trial.  Raises UsageError for an option that makes no sense or a file that cannot be written."""
     asked = {name: getattr(config.option, OURS + name) for name in ("candidate", *PASSED_ON)}
-    required = [name.strip() for name in (asked["require"] or "").split(",") if name.strip()]
-    known = {name for clause in clauses().values() for name in (clause.id, clause.prefix)}
-    if unknown := sorted(set(required) - known):
-        prefixes = sorted({clause.prefix for clause in clauses().values()})
-        raise pytest.UsageError(f"--require: there is no chapter or clause {', '.join(unknown)}; "
-                                f"the chapters are {', '.join(prefixes)}")  # fmt: skip
-    file = asked["verdicts"]
-    reports = asked["report"] or []
-    if others := [one for one in reports if Path(one).suffix not in REPORTS]:
-        raise pytest.UsageError(f"--report: the name {others[0]} has to end in {' or '.join(REPORTS)}")
-    for name, one in [("verdicts", file), ("badge", asked["badge"]), *(("report", one) for one in reports)]:
-        if one and not Path(one).absolute().parent.is_dir():
-            raise pytest.UsageError(f"--{name}: there is no folder {Path(one).parent}")
-    recorded = _record(asked["expect"], "expect") if asked["expect"] else None
-    asked_first = [*map(_record, asked["replay"] or [], repeat("replay")), *([recorded] if recorded else [])]
-    run = _run(config)
+    try:
+        files, run = files_asked(asked), _run(config, asked)
+    except Refused as error:
+        raise pytest.UsageError(str(error)) from error
     briefing = Briefing(
         getattr(config, "workerinput", {}), config.stash.get(LOOKED, None), config.stash.get(FOLDER, "")
     )
     trial = config.stash[TRIAL] = Trial(
-        asked["candidate"] or "reference", required, file, reports, asked["badge"], recorded, asked_first, run,
-        _database(asked["database"], run), briefing, config.stash.get(MODULE, None),
+        asked["candidate"] or "reference", files.required, asked["verdicts"], asked["report"] or [], asked["badge"],
+        files.recorded, files.known, run, _database(asked["database"]), briefing, config.stash.get(MODULE, None),
     )  # fmt: skip
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)
         config.pluginmanager.register(Survivor(trial.what, briefing.looked, trial.collected))
 
 
-def _run(config: pytest.Config) -> Run:
-    wanted, seed, budget, patience = (
-        getattr(config.option, OURS + name) for name in ("explore", "seed", "budget", "patience")
-    )
-    try:
-        explore, lasting = effort(wanted) if wanted is not None else (None, None)
-    except ValueError as error:
-        raise pytest.UsageError(f"--explore: {error}") from error
-    if any(given is not None and given <= 0 for given in (explore, lasting, budget, patience)):
-        raise pytest.UsageError("--explore, --budget and --patience have to be more than 0")
-    if wanted is None and seed is not None:
-        raise pytest.UsageError("--seed is for --explore; without it the examples are the same in every run")
-    if wanted is not None:
+def _run(config: pytest.Config, asked: Mapping[str, Any]) -> Run:
+    effort, seed = effort_asked(asked), asked["seed"]
+    if asked["explore"] is not None:
         if seed is None:
             seed = random.SystemRandom().getrandbits(32)
             setattr(config.option, f"{OURS}seed", seed)  # pytest-xdist hands it on to its processes
         try:
             require_exploration()
         except NotImplementedError as error:
-            raise pytest.UsageError(f"--explore: {error}") from error
-    allowed = max(BUDGET, BUDGET * (explore or 0) / 100, lasting or 0)
-    return Run(budget or allowed, patience or PATIENCE, explore, lasting, seed)
+            raise Refused(f"--explore: {error}") from error
+    return Run(effort.budget, effort.patience, effort.explore, effort.explore_seconds, seed)
 
 
-def _record(file: str, option: str) -> Record:
-    try:
-        return Record.read(file)
-    except NotARecord as error:
-        raise pytest.UsageError(f"--{option}: {error}") from error
-
-
-def _database(place: str | None, run: Run) -> ExampleDatabase | None:
+def _database(place: str | None) -> ExampleDatabase | None:
     if place is None:
         return None
-    if not run.explores:
-        raise pytest.UsageError("--database is for --explore; without it the inputs are the same in every run")
     try:
         return database_at(place)
     except ValueError as error:
@@ -463,8 +430,11 @@ def pytest_pycollect_makeitem(
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Note what is to be checked.
 
-    Hypothesis's plugin reads all modules here for the constants that properties do without.
+    Hypothesis's plugin reads all modules here for the constants that properties do without.  A clause's id selects its
+    properties, as their names do.
     """
+    for item in items:
+        item.extra_keyword_matches.update(_clauses(item))
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
         yield
     trial = config.stash[TRIAL]

@@ -1,6 +1,7 @@
 """The options of a run that ``rlspec check`` and a pytest run have in common, and their defaults."""
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,22 @@ def drawn_in_words(run: Mapping[str, Any]) -> str:
     return ""
 
 
+def number(text: str) -> float:
+    """A number, for argparse."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def whole_number(text: str) -> int:
+    """A whole number, for argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 @dataclass(frozen=True)
 class Option:
     """What an option takes, what it does, how it is read, and whether it may be given several times."""
@@ -53,7 +70,7 @@ class Option:
     @property
     def action(self) -> dict[str, Any]:
         """How argparse is to treat it."""
-        return {"action": "append"} if self.several else {}
+        return {"action": "append"} if self.several else {"type": self.read}
 
 
 PASSED_ON = {
@@ -70,16 +87,16 @@ PASSED_ON = {
         "FILE", "first ask the inputs of the failures that --verdicts wrote to FILE; several are allowed", several=True
     ),
     "explore": Option("N", "let each property draw N random examples, or all of them for a time, such as 10m"),
-    "seed": Option("S", "draw the random examples of an earlier --explore again", int),
+    "seed": Option("S", "draw the random examples of an earlier --explore again", whole_number),
     "database": Option(
         "PLACE", "a folder, or redis://HOST, that keeps what --explore finds, and from where it is asked first"
     ),
     "budget": Option(
         "SECONDS",
         f"judge a property on what it has seen in this time (default: {BUDGET:g} for every 100 examples)",
-        float,
+        number,
     ),
-    "patience": Option("SECONDS", f"how long one call of the candidate may take (default: {PATIENCE:g})", float),
+    "patience": Option("SECONDS", f"how long one call of the candidate may take (default: {PATIENCE:g})", number),
 }
 """The harness's options that ``check`` passes on.
 

@@ -195,7 +195,7 @@ def test_an_effort_is_a_number_or_a_time():
     ("arguments", "message"),
     [
         (["--explore=ten"], "--explore: 'ten' is neither a number of examples"),
-        (["--explore=0s"], "have to be more than 0"),
+        (["--explore=0s"], "--explore has to be more than 0"),
         (["--database=here"], "--database is for --explore"),
         (["--database=rare.py", "--explore=3"], "--database: the folder rare.py cannot be made"),
         (["--database=redis://127.0.0.1:1", "--explore=3"], "--database: redis://127.0.0.1:1 "),

@@ -351,8 +351,8 @@ def test_what_a_property_draws_depends_on_the_seed_and_on_its_name():
     ("options", "message"),
     [
         (["--seed=1"], "--seed is for --explore"),
-        (["--explore=0"], "have to be more than 0"),
-        (["--budget=-1"], "have to be more than 0"),
+        (["--explore=0"], "--explore has to be more than 0"),
+        (["--budget=-1"], "--budget has to be more than 0"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(check, options, message, tmp_path):

@@ -1,0 +1,89 @@
+"""Options that make no sense are refused before anything is asked, in a sentence, however the candidate is asked."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rlspec.__main__ import main
+
+ADAPTER = """
+def discounted_return(rewards, gamma):
+    open("asked", "w").close()
+    return rewards @ gamma ** __import__("numpy").arange(rewards.shape[1])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with an adapter that has one operation, which the process that looks at it goes on to ask."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adapter.py").write_text(ADAPTER)
+    (tmp_path / "taken").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--explore=10x", "--explore: '10x' is neither a number of examples"),
+        ("--explore=0", "--explore has to be more than 0"),
+        ("--budget=-3", "--budget has to be more than 0"),
+        ("--budget=nan", "--budget has to be more than 0"),
+        ("--patience=0", "--patience has to be more than 0"),
+        ("--seed=3", "--seed is for --explore"),
+        ("--database=there", "--database is for --explore"),
+        ("--require=XYZ", "--require: there is no chapter or clause XYZ"),
+        ("--expect=nothere.json", "--expect: nothere.json cannot be read: No such file"),
+        ("--replay=adapter.py", "--replay: adapter.py is not a file that --verdicts wrote"),
+        ("--report=x.pdf", "--report: the name x.pdf has to end in"),
+        ("--verdicts=no/x.json", "--verdicts: there is no folder no"),
+        ("--badge=taken", "--badge: taken is a folder, and the name of a file is needed"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_before_the_candidate_is_imported(folder, capsys, option, message):
+    assert main(["check", "adapter.py", option]) == pytest.ExitCode.USAGE_ERROR
+    told = capsys.readouterr()
+    assert message in told.err
+    assert told.out == ""
+    assert not (folder / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "adapter.py", "--budget=abc"], "argument --budget: 'abc' is not a number"),
+        (["check", "adapter.py", "--seed=1.5"], "argument --seed: '1.5' is not a whole number"),
+        (["check", "adapter.py", "--jobs=-2"], "argument --jobs: -2 is less than 0"),
+        (["distinguish", "adapter.py", "reference", "--examples=-1"], "argument --examples: -1 is less than 1"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(folder, capsys, arguments, message):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--verdcts=x.json"], 4, "unrecognized arguments: --verdcts=x.json\ndid you mean --verdicts?\n"),
+        (["other.py"], 4, "module or package not found: other.py"),
+        (["-k", "and and"], 4, "Wrong expression passed to '-k': and and"),
+        (["-k", "gea"], 5, "No property is selected by -k gea; -k goes by the names of operations"),
+    ],
+)
+def test_what_pytest_refuses_is_said_without_what_it_says_of_itself(folder, jobs, arguments, status, message):
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", f"--jobs={jobs}", *arguments]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == status
+    assert message in (run.stderr if status == 4 else run.stdout)
+    assert not {"usage:", "inifile", "Warning", "Traceback"} & {*(run.stdout + run.stderr).split()}
+
+
+def test_a_clause_selects_its_properties(folder):
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", "-k", "RET-1"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert "clauses: 1 hold" in run.stdout
