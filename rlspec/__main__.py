@@ -221,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "reproduce",
         help="ask again what was answered wrongly",
         description="Ask a candidate again what a record says it answered wrongly, and judge it by the same property. "
-        "Exit status: 0 all of it is right now, 1 something is wrong, 2 the input is refused.",
+        "Exit status: 0 all of it is right now, 1 something is wrong, 2 the input is refused or cannot be judged.",
     )
     reproducing.add_argument("record", metavar="FILE", help="a file that check --verdicts wrote")
     reproducing.add_argument("which", nargs="*", metavar="ADV-3", help="clauses or operations; without any, all")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import __version__
 from .candidate import Declined
 from .limits import Limits, Stopped
 from .loading import PREFIX, NotLoaded, one_line, short_names
@@ -52,7 +53,7 @@ def script(one: Violation, record: Record) -> str:
 
 
 def run(file: str, which: Sequence[str], what: str | None, as_script: bool) -> int:
-    """Print what becomes of the recorded failures; 0 if all of them are right now, 1 if not, 2 if there are none.
+    """Print what becomes of the recorded failures; 0 all are right now, 1 one is not, 2 one cannot be judged.
 
     which: clauses or operations; all, if there are none.  what: the candidate; the record's own, if it is None.
     """
@@ -83,15 +84,15 @@ def _again(found: Sequence[Violation], what: str, record: Record) -> int:
     except NotLoaded as error:
         return _refused(str(error))
     wrong = [_asked_again(one, suite) for one in found]
-    return int(any(wrong))
+    return 1 if True in wrong else 2 if None in wrong else 0
 
 
-def _asked_again(one: Violation, suite: Any) -> bool:
-    """Ask the recorded call again, then judge the property; whether it is still violated."""
+def _asked_again(one: Violation, suite: Any) -> bool | None:
+    """Ask the recorded call again, then judge the property; whether it is still violated, None if that is not known."""
     print(f"{one.clause}, {one.operation or one.found.get('property')}:")
     unusable = False
-    if one.operation in OPERATIONS and "inputs" in one.found:
-        arguments = [_value(value) for value in one.found["inputs"].values()]
+    arguments = _arguments(one)
+    if arguments is not None:
         suite.candidate.start_trial()
         try:
             answer = each(suite.candidate.answer(OPERATIONS[one.operation], *arguments))
@@ -106,7 +107,21 @@ def _asked_again(one: Violation, suite: Any) -> bool:
         outcome = suite.outcome(of)
         print(f"  {of.sentence}: {outcome.status}{f' ({outcome.message})' if outcome.message else ''}")
         return outcome.status == "violated"
-    return unusable
+    if arguments is not None and one.found.get("property") == f"first look[{one.operation}]":
+        return unusable  # any answer would have done
+    print(f"  not judged: rlspec {__version__} has no property called {one.found.get('property')}")
+    return unusable or None
+
+
+def _arguments(one: Violation) -> list[Any] | None:
+    """The arguments of the recorded call; None if there is none that the operation of today takes."""
+    given = one.found.get("inputs")
+    if one.operation not in OPERATIONS or given is None or (*given,) != OPERATIONS[one.operation].parameters:
+        return None
+    try:
+        return [_value(value) for value in given.values()]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _value(said: Any) -> Any:

@@ -31,6 +31,11 @@ LIBRARIES = ("numpy", "hypothesis", "pytest", "torch", "jax")
 """The libraries whose versions are recorded, where they are installed."""
 
 
+FORM = {"operation": str, "property": str, "message": str, "inputs": dict, "drawn": dict, "also": list,
+        "diagnosis": list}  # fmt: skip
+"""The types of what is said of a clause, as far as it is made use of."""
+
+
 class NotARecord(ValueError):
     """A file that is no record, or one of a later form; the message says which, and what to do."""
 
@@ -103,6 +108,9 @@ class Record:
             )
         if not all(isinstance(one, dict) and one.get("verdict") in VERDICTS for one in said["clauses"].values()):
             raise NotARecord("is not a file that --verdicts wrote: a clause has no verdict")
+        for id, one in said["clauses"].items():
+            if not _is_of_the_form(one, FORM) or not all(_is_of_the_form(other, FORM) for other in one.get("also", [])):
+                raise NotARecord(f"is not a file that --verdicts wrote: what it says of {id} has another form")
         self.said: dict[str, Any] = said
 
     @classmethod
@@ -184,6 +192,11 @@ class Record:
             return one.operation not in must, places[one.operation], one.only_should, not one.faults, -len(one.clauses)
 
         return sorted(found, key=last)
+
+
+def _is_of_the_form(said: Any, form: Mapping[str, type]) -> bool:
+    """Whether an object's values are of these types, those that it has."""
+    return isinstance(said, dict) and all(isinstance(said[name], kind) for name, kind in form.items() if name in said)
 
 
 def _alike(one: Violation, other: Violation) -> bool:

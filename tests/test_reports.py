@@ -286,6 +286,29 @@ def test_a_stored_failure_is_asked_again(folder):
     assert (other.returncode, other.stderr) == (2, "v é.json has no violation of RET-1; it has ADV-3\n")
 
 
+def test_a_failure_that_nothing_can_judge_any_more_is_not_called_right(folder, record):
+    other = json.loads(record.as_json())
+    other["clauses"]["ADV-3"] |= {"property": "test_that_there_was[gae]"}
+    (folder / "other.json").write_text(json.dumps(other))
+    again = run(folder, "reproduce", "other.json", "ADV-3", "--candidate=my ädapter.py")
+    assert "has no property called test_that_there_was[gae]" in again.stdout
+    assert again.returncode == 2
+    other["clauses"]["ADV-3"] |= {"operation": "gaae"}
+    (folder / "other.json").write_text(json.dumps(other))
+    assert run(folder, "reproduce", "other.json", "ADV-3", "--candidate=my ädapter.py").returncode == 2
+    other["clauses"]["ADV-3"] |= {"property": "first look[gae]", "operation": "gae"}
+    (folder / "other.json").write_text(json.dumps(other))
+    assert run(folder, "reproduce", "other.json", "ADV-3", "--candidate=my ädapter.py").returncode == 0
+
+
+@pytest.mark.parametrize("part", [{"inputs": "x"}, {"drawn": "y"}, {"also": [3]}, {"diagnosis": {}}])
+def test_a_record_with_parts_of_another_form_is_refused(record, part):
+    other = json.loads(record.as_json())
+    other["clauses"]["ADV-3"] |= part
+    with pytest.raises(NotARecord, match="what it says of ADV-3 has another form"):
+        Record(other)
+
+
 def test_records_are_compared_and_what_changed_is_said(folder, record):
     newer = json.loads(record.as_json())
     newer["clauses"]["ADV-3"] = {"verdict": "holds", "level": "MUST", "place": "spec/advantages.md:1"}
