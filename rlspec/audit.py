@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .answers import Chosen, beyond, digest, explains, in_floats, misses, of_rows, right_of, shape_of_call, wide
-from .blame import SEARCHED, mistake_in
+from .blame import mistake_in
 from .bounds import ANSWERS
 from .conventions import Answered, Combination, combinations, in_a_row
 from .excerpt import Excerpt, excerpt_of
@@ -28,7 +28,7 @@ from .recorded import Seen
 from .repair import Explanation
 from .spec.clauses import choices, choices_of, chosen
 from .spec.operations import Operation
-from .weighing import weights
+from .weighing import fewest_parts
 
 ENTRIES = 2000
 """Of a larger call so many steps are looked at, in whole rows, where the operation answers row by row."""
@@ -43,7 +43,7 @@ NEAR = 0.05
 
 
 SOLVED = 4
-"""In so many calls, the smallest, the numbers in choices are looked for."""
+"""In so many calls, the smallest, the numbers in choices are looked for, and factors of parts of the batch."""
 
 
 USUAL = (1e-8, 1e-6, 1e-5, 1e-4, 0.5, 1.0, 10.0, 20.0)
@@ -117,12 +117,8 @@ def of_operation(calls: Sequence[Seen]) -> Finding:
 def _blame(finding: Finding, calls: Sequence[Seen]) -> None:
     """Say of calls that no choices explain which are wrong, and what is wrong with them, if that can be known."""
     near = _nearest(calls)
-    finding.chosen = near[0]
-    for taken in near[:SEARCHED]:
-        finding.weights = next(filter(None, (weights(call, taken) for call in calls)), "")
-        if finding.weights:
-            finding.chosen = taken
-            break
+    if weighed := fewest_parts(calls[:SOLVED], near):
+        finding.chosen, finding.weights = weighed[0], weighed[1].words
     else:
         finding.chosen, finding.explanation, finding.faults = mistake_in(finding.operation, calls, near)
     finding.wrong = [call for call in calls if not explains(call, finding.chosen)]

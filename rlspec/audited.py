@@ -14,7 +14,7 @@ from .audit import Finding, audit
 from .excerpt import Excerpt
 from .faults import Fault
 from .properties.checking import Call, show
-from .recorded import NotRead, Seen, load
+from .recorded import NotRead, Seen, files_at, load
 from .report import called
 from .rounded import BITS
 from .run_summary import summary
@@ -35,14 +35,14 @@ LINKS = 3
 
 
 def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None = None) -> int:
-    """Print what there is to say of the recorded calls in files or folders: 0 all hold, 1 one is wrong, 2 refused."""
-    try:
-        calls = [call for path in paths for call in load(Path(path))]
-    except NotRead as refused:
-        print(f"rlspec audit: {refused}", file=sys.stderr)
-        return 2
+    """Print what there is to say of the recorded calls in files or folders: 0 all hold, 1 one is wrong, 2 refused.
+
+    A file that cannot be read keeps no other one from being judged, such as those of other ranks.
+    """
+    calls, refused = _read(paths)
+    for why in refused or ["no calls were recorded"] * (not calls):
+        print(f"rlspec audit: {why}", file=sys.stderr)
     if not calls:
-        print("rlspec audit: no calls were recorded", file=sys.stderr)
         return 2
     findings = []
     for finding in audit(calls):
@@ -61,7 +61,23 @@ def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None 
     except OSError as error:
         print(f"rlspec audit: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
         return 2
-    return 1 if wrong else 0
+    return 1 if wrong else 2 if refused else 0
+
+
+def _read(paths: Sequence[str]) -> tuple[list[Seen], list[str]]:
+    """The calls in files or folders, and why some of them cannot be read."""
+    calls, refused = [], []
+    for path in paths:
+        try:
+            files = files_at(Path(path))
+        except NotRead as why:
+            files, refused = [], [*refused, str(why)]
+        for file in files:
+            try:
+                calls += load(file)
+            except NotRead as why:
+                refused.append(str(why))
+    return calls, refused
 
 
 def _verdict(findings: Sequence[Finding], wrong: Sequence[Finding]) -> str:

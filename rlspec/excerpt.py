@@ -74,8 +74,9 @@ def _shows_the_same(call: Seen, smaller: Seen, taken: Chosen, kept: tuple[Any, .
     """Whether what is right for a part is what is right there for the whole, and the answer is wrong."""
     name = call.operation.name
     try:
-        whole, part = right_of(call, taken).values(), right(name, smaller.arguments, taken)
+        whole, part = right_of(call, taken), right(name, smaller.arguments, taken)
     except (ValueError, ZeroDivisionError, ArithmeticError):
         return False
-    same = all(np.allclose(of[kept], own, rtol=1e-12, atol=0) for of, own in zip(whole, part, strict=True))
+    pairs = [(whole[result][kept], own) for result, own in zip(whole, part, strict=True) if result in call.results]
+    same = all(np.allclose(of, own, rtol=1e-12, atol=0) for of, own in pairs)
     return same and not explains(smaller, taken)

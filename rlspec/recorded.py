@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .features import features_of
+from .loading import said_by
 from .recording import VERSION, Kept
 from .spec.operations import MASKS, OPERATIONS, Operation
 
@@ -253,10 +254,7 @@ def load(path: Path) -> list[Seen]:
     arrays are not [B, T], ``axes``.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in READERS)
-        if not files:
-            raise NotRead(f"{path} holds no file whose name ends in {', '.join(READERS)}")
-        return [call for file in files for call in load(file)]
+        return [call for file in files_at(path) for call in load(file)]
     if path.suffix not in READERS:
         raise NotRead(f"{path} is none of {', '.join(READERS)}")
     if not path.is_file():
@@ -266,7 +264,18 @@ def load(path: Path) -> list[Seen]:
     except NotRead:
         raise
     except Exception as error:
-        raise NotRead(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        what = "it is empty" if not path.stat().st_size else f"it is cut off, or is no {path.suffix} file"
+        raise NotRead(f"{path} cannot be read: {what} ({said_by(error)})") from error
+
+
+def files_at(path: Path) -> list[Path]:
+    """A file, or the files of a folder that may hold recorded calls.  Raises NotRead for a folder without any."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix in READERS)
+    if not files:
+        raise NotRead(f"{path} holds no file whose name ends in {', '.join(READERS)}")
+    return files
 
 
 def _recorded(path: Path) -> list[Seen]:
@@ -318,12 +327,18 @@ def _of_numpy(path: Path) -> list[Seen]:
         return _single(path, dict(file))
 
 
+ZIP = b"PK"
+"""What a file begins with that today's ``torch.save`` wrote."""
+
+
 def _of_torch_file(path: Path) -> list[Seen]:
     import torch
 
     try:
         given = torch.load(path, weights_only=True, map_location="cpu")
     except UnpicklingError as error:
+        if not path.read_bytes().startswith(ZIP):
+            raise  # it was not written by torch.save
         raise NotRead(f"{path} holds more than tensors, numbers and texts, and nothing else is read from it") from error
     return _single(path, given)
 

@@ -13,8 +13,23 @@ SCATTER = 4
 """So many times nearer to one another are factors of one part of the batch than those of different parts, at least."""
 
 
-def weights(call: Seen, taken: Chosen) -> str:
-    """In words, by what a gradient is multiplied, if that is one factor for each part of the batch."""
+@dataclass(frozen=True)
+class Weights:
+    """By what a gradient is multiplied: one factor for each of so many parts of the batch, in words."""
+
+    parts: int
+    words: str
+
+
+def fewest_parts(calls: Sequence[Seen], choices: Sequence[Chosen]) -> tuple[Chosen, Weights] | None:
+    """The choices under which a gradient is right but for the fewest factors, and these; None, if it never is."""
+    told = [(taken, next(filter(None, (weights(call, taken) for call in calls)), None)) for taken in choices]
+    found = [(taken, one) for taken, one in told if one]
+    return min(found, key=lambda pair: pair[1].parts, default=None)
+
+
+def weights(call: Seen, taken: Chosen) -> Weights | None:
+    """By what a gradient is multiplied, if that is one factor for each part of the batch."""
     for name, off, allowed in misses(call, taken):
         answer, exact = call.results[name].astype(float), right_of(call, taken)[name]
         if not answer.ndim or not name or not (off > allowed).any() or not np.isfinite(answer).all():
@@ -25,9 +40,9 @@ def weights(call: Seen, taken: Chosen) -> str:
             runs = _runs(factors) if factors else []
             if 1 < len(runs) <= len(factors or []) // 2 and _apart(runs):
                 parts = ", ".join(_part(run, what) for run in runs)
-                return (f"{name} is right but for a factor of each part of the batch, {parts}: parts were averaged "
-                        "by themselves, and then not weighed by how much they have")  # fmt: skip
-    return ""
+                said = f"{name} is right but for a factor of each part of the batch, {parts}: parts were averaged by "
+                return Weights(len(runs), said + "themselves, and then not weighed by how much they have")
+    return None
 
 
 Factor = tuple[float, float]

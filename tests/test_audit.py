@@ -24,6 +24,7 @@ from rlspec.properties.questions import PLAIN_QUESTIONS
 from rlspec.recorded import Seen
 from rlspec.spec.clauses import conventions_of
 from rlspec.spec.operations import OPERATIONS
+from rlspec.weighing import fewest_parts
 
 DEFAULTS = {name: {of: texts[0] for of, texts in conventions_of(name).items()} for name in ANSWERS}
 
@@ -234,6 +235,26 @@ def test_the_command_says_in_one_line_what_it_cannot_read(name, said, tmp_path, 
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "npz", "pt"])
+@pytest.mark.parametrize(("content", "said"), [(b"", "it is empty"), (b"abc", "it is cut off, or is no")])
+def test_a_file_that_is_not_whole_is_said_to_be_so(kind, content, said, tmp_path, capsys):
+    (tmp_path / f"run.{kind}").write_bytes(content)
+    assert main(["audit", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_rank_whose_file_is_not_whole_keeps_no_other_from_being_judged(tmp_path, capsys):
+    rlspec.record_to(tmp_path / "run-rank0.safetensors")
+    rlspec.observe("discounted_return", rewards=np.ones((1, 2)), gamma=0.5, result=np.array([1.5]))
+    rlspec.stop_recording()
+    whole = (tmp_path / "run-rank0.safetensors").read_bytes()
+    (tmp_path / "run-rank1.safetensors").write_bytes(whole[:-10])
+    assert main(["audit", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert "run-rank1.safetensors cannot be read: it is cut off" in told.err
+    assert "discounted_return: holds on 1 recorded call" in told.out
+
+
 def test_an_adapter_of_a_mistake_holds_the_numbers_that_show_it():
     finding = of_operation([seen("gae", (*rollout(), 0.5, 1.0), without_truncations, "float64")])
     space = {}
@@ -250,3 +271,19 @@ def test_an_operation_that_cannot_be_audited_is_said_to_be_none():
     assert isinstance(finding, Finding)
     assert not finding.holds
     assert "state_values cannot be audited" in finding.why_not
+
+
+def test_parts_that_were_averaged_by_themselves_are_told_by_the_choices_that_make_them_fewest():
+    draw = np.random.default_rng(0)
+    logp = -draw.random((16, 5))
+    mask = np.arange(5) < draw.integers(1, 6, 16)[:, None]
+    groups, advantages = np.arange(16) // 4, draw.standard_normal(16)
+    given = (logp, logp, logp, advantages, groups, mask, 0.2, 0.2, 0.0)
+    rows = [slice(0, 6), slice(6, 12), slice(12, 16)]
+    gradient = np.concatenate([-(advantages[:, None] * mask)[of] / mask[of].sum() / 3 for of in rows])
+    call = Seen(OPERATIONS["dapo_loss"], given, {"d_logp": gradient}, "float64", {}, "here", 0)
+    ways = [DEFAULTS["dapo_loss"] | {"dapo_loss.reduction": way} for way in ("mean of group token-means", "token-mean")]
+    taken, weights = fewest_parts([call], ways)
+    assert (taken["dapo_loss.reduction"], weights.parts) == ("token-mean", 3)
+    assert [f"rows {of.start} to {of.stop - 1}" in weights.words for of in rows] == [True] * 3
+    assert mistake(of_operation([call])) == weights.words
