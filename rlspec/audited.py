@@ -66,7 +66,8 @@ def run(paths: Sequence[str], json_file: str | None = None, adapter: str | None 
 
 def _read(paths: Sequence[str]) -> tuple[list[Seen], list[str]]:
     """The calls in files or folders, and why some of them cannot be read."""
-    calls, refused = [], []
+    calls: list[Seen] = []
+    refused: list[str] = []
     for path in paths:
         try:
             files = files_at(Path(path))

@@ -18,6 +18,7 @@ import numpy as np
 from .features import features_of
 from .loading import said_by
 from .recording import VERSION, Kept
+from .spec.clauses import choices_of, chosen
 from .spec.operations import MASKS, OPERATIONS, Operation
 
 FLAGS = (*MASKS, "terminated", "truncated")
@@ -46,9 +47,10 @@ def kept(operation: str, number: int, given: Mapping[str, Any], result: Any, axe
     if not anyway and not wanted(features):
         return None
     results, result_types = _results(known, result, given, axes, gradients)
+    _require_sizes(known, arguments, results)
     own = {name: _copied(value) for name, value in arguments.items()}  # a trainer uses its buffers again
     return Kept(operation, number, own, {name: _copied(value) for name, value in results.items()},
-                types | result_types, features, dict(conventions))  # fmt: skip
+                types | result_types, features, _settled(known, conventions))  # fmt: skip
 
 
 def _copied(value: Any) -> Any:
@@ -97,7 +99,7 @@ def _arguments(
             array, types[name] = _array(given[name])
             found[name] = arranged(array, spec, axes, name)
         else:
-            found[name] = _plain(given[name])
+            found[name] = _plain(given[name], name)
     for name in operation.parameters:
         found.setdefault(name, _all_of(operation, found) if name in MASKS else None)
     ordered = {name: found[name] for name in operation.parameters}
@@ -114,9 +116,26 @@ def _all_of(operation: Operation, found: Mapping[str, Any]) -> np.ndarray:
     return np.ones(found[operation.covered[0]].shape[: len(operation.axes[operation.mask])], dtype=bool)
 
 
-def _plain(value: Any) -> Any:
-    """A number, a text or None, as JSON has it."""
-    return value.item() if hasattr(value, "item") else value
+def _plain(value: Any, name: str) -> Any:
+    """A number, a text or None, as JSON has it.  Raises ValueError for anything else."""
+    try:
+        plain = value.item() if hasattr(value, "item") else value
+    except (RuntimeError, ValueError):
+        raise ValueError(f"{name} has several numbers; one was expected") from None
+    if not isinstance(plain, bool | int | float | str | None):
+        raise ValueError(f"{name} is of type {type(value).__name__}; a number or a text was expected")
+    return plain
+
+
+def _settled(operation: Operation, said: Mapping[str, str]) -> dict[str, str]:
+    """The choices that are declared, by whole names.  Raises ValueError for what there is no choice of."""
+    names = choices_of(operation.name)
+    whole = {name.rpartition(".")[2]: name for name in names}
+    if unknown := [name for name in said if name not in names and name not in whole]:
+        raise ValueError(
+            f"{operation.name} has no convention {', '.join(unknown)}; it has {', '.join(whole) or 'none'}"
+        )
+    return {whole.get(name, name): chosen(whole.get(name, name), text) for name, text in said.items()}
 
 
 def arranged(array: np.ndarray, spec: Sequence[str], axes: str | None, name: str) -> np.ndarray:
@@ -148,6 +167,18 @@ def _results(operation: Operation, result: Any, given: Mapping[str, Any], axes: 
             array, types[f"result {name}"] = _array(part)
             found[name] = arranged(array, spec, axes, name or "the result")
     return found, types
+
+
+def _require_sizes(operation: Operation, arguments: Mapping[str, Any], results: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError for arrays of which one is longer than another along the same axis."""
+    known: dict[str, tuple[str, int]] = {}
+    told = [(name, operation.axes[name], value) for name, value in arguments.items() if isinstance(value, np.ndarray)]
+    told += [(name or "the result", operation.results[name], value) for name, value in results.items()]
+    for name, axes, array in told:
+        for axis, size in zip(axes, array.shape, strict=True):
+            first, expected = known.setdefault(axis, (name, size))
+            if size != expected:
+                raise ValueError(f"{name} has {size} along the axis {axis}, and {first} has {expected}")
 
 
 def _gradients(operation: Operation, loss: Any, given: Mapping[str, Any]) -> list[Any]:
@@ -298,7 +329,12 @@ def _recorded(path: Path) -> list[Seen]:
             arguments |= {name: _given(operation, name, value) for name, value in call["values"].items()}
             results = {name: file.get_tensor(key) for name in operation.results
                        if (key := f"{index}.result.{name}") in names}  # fmt: skip
-            calls.append(_seen(operation, arguments, results, call["types"], call["conventions"], path, call["number"]))
+            try:
+                _require_sizes(operation, arguments, results)
+                conventions = _settled(operation, call["conventions"])
+            except ValueError as error:
+                raise NotRead(f"{path}: call {call['number']} of {operation.name}: {error}") from error
+            calls.append(_seen(operation, arguments, results, call["types"], conventions, path, call["number"]))
     return calls
 
 
@@ -308,7 +344,7 @@ def _given(operation: Operation, name: str, value: Any) -> Any:
 
 def _single(path: Path, given: Mapping[str, Any]) -> list[Seen]:
     """The one call in a mapping."""
-    given = {name: _plain(value) if np.ndim(value) == 0 else value for name, value in given.items()}
+    given = {name: _plain(value, name) if np.ndim(value) == 0 else value for name, value in given.items()}
     name, axes = given.get("operation"), given.get("axes")
     if name not in OPERATIONS:
         raise NotRead(f"{path}: operation is {name!r}; spec/operations.py has the names that there are")

@@ -253,7 +253,12 @@ class record:  # noqa: N801  it is used as a decorator and in a with statement
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, whose calls are observed."""
-        parameters = signature(function)
+        try:
+            parameters = signature(function)
+        except ValueError:  # of a function in C that does not say
+            LOG.warning("rlspec records nothing of this: %s: the parameters of %s are not known; wrap it in a function "
+                        "of Python", self.operation, function)  # fmt: skip
+            return function
 
         @wraps(function)
         def observed(*arguments: Any, **named: Any) -> Any:

@@ -177,6 +177,32 @@ def test_nothing_on_a_device_is_looked_at_in_calls_that_are_not_kept(file):
     assert len(recorded(file)) == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"gamma": object()}, "gamma is of type object; a number or a text was expected"),
+        ({"gamma": np.array([0.5, 0.5])}, "gamma has several numbers; one was expected"),
+        ({"result": np.ones((2, 2))}, "the result has 2 along the axis T, and rewards has 3"),
+        ({"values": np.zeros((1, 3))}, "values has 1 along the axis B, and rewards has 2"),
+        ({"conventions": {"bootstrapp": "x"}}, "gae has no convention bootstrapp; it has none"),
+    ],
+    ids=["no number", "several numbers", "a short result", "few rows", "a misspelt convention"],
+)
+def test_one_call_that_makes_no_sense_spoils_no_other(told, said, file, caplog):
+    rlspec.record_to(file, every=1)
+    with caplog.at_level(logging.WARNING, "rlspec"):
+        observed(**told)
+    observed()
+    assert said in caplog.text
+    assert len(recorded(file)) == 1
+
+
+def test_a_function_whose_parameters_are_not_known_is_left_as_it_is(file, caplog):
+    rlspec.record_to(file)
+    assert rlspec.record("reward_to_go")(max) is max
+    assert "the parameters of <built-in function max> are not known" in caplog.text
+
+
 def test_names_of_a_functions_own_raise_nothing(file, caplog):
     rlspec.record_to(file, every=1)
 
