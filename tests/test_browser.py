@@ -77,6 +77,15 @@ def test_nothing_sticks_out_and_all_text_is_readable(browser, folder, file, sche
         assert (page.evaluate(GROUND) < 0.2) == (scheme == "dark")
 
 
+def test_on_a_phone_there_is_room_for_what_a_clause_says(browser, folder):
+    with opened(browser, folder / "report.html", PHONE) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+        said = "[...document.querySelectorAll('.clauses td:nth-child(3)')].map(one => one.getBoundingClientRect())"
+        places = page.evaluate(f"{said}.map(one => [one.width, one.right])")
+        assert min(width for width, _ in places) >= 140
+        assert max(right for _, right in places) <= PHONE["width"]
+
+
 COLOURS = """
 const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
 const parts = colour => {
