@@ -16,6 +16,9 @@ from .options import PASSED_ON, whole_number
 PROCESSES = ("bandit", "chain", "gridworld", "token_tree")
 """The processes that the ledger knows by name."""
 
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C ended, as shells have it; that of check is pytest's."""
+
 OVERVIEW = """\
 rlspec {version}: is this implementation of reinforcement learning's formulas right?
 
@@ -242,6 +245,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(arguments.run(arguments, rest))
+    except KeyboardInterrupt:
+        print("\nrlspec: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # whoever reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -37,6 +37,11 @@ RESTARTS = 100
 INTERRUPTED = 2
 """The exit status of a run that Ctrl-C ended."""
 
+NOTHING_SELECTED = 5
+"""That of a run in which there was nothing to do."""
+
+NOTHING_JUDGED = "The run was interrupted before anything was judged."
+
 REFUSED = 4
 """The exit status of a run with arguments that are refused, as pytest has it, or with files that cannot be written."""
 
@@ -107,10 +112,11 @@ class Checking:
             try:
                 looked = look.finish(say)
             except KeyboardInterrupt:
-                return INTERRUPTED
+                looked = Looked(interrupted=True)
             finally:
                 progress.line.wipe()
             if looked.interrupted:
+                self._print([(NOTHING_JUDGED, "bold")])
                 return INTERRUPTED
             nothing = bool(looked.problem) or not looked.left
             if nothing and not self.recorded and not self.rest:
@@ -212,15 +218,23 @@ def judged(asked: Asked, progress: Progress, jobs: int = 0, module: Any = None, 
         status = _pytest(asked.options, jobs, more, [taking, progress])
     refused = _plainly(told.getvalue()) if status == REFUSED else ""
     trial = taking.trial
-    if trial is None or (not trial.outcomes and refused):
-        return Judged(status, refused, "", [])
-    if not trial.outcomes and not trial.asked:
-        return Judged(status, "", _selects_nothing(asked.rest), [])
-    lines = [*Page(trial, asked.width, asked.everything).lines()] if trial.outcomes else []
+    if trial is None or not trial.outcomes:
+        return _of_nothing(status, refused, printed.getvalue(), asked.rest)
+    lines = [*Page(trial, asked.width, asked.everything).lines()]
     if trial.interrupted:
         lines.append(("The run was interrupted; what was not judged by then is untested.", "bold"))
-    shown = printed.getvalue() if trial.other_failures or not trial.outcomes else ""
-    return Judged(status, refused, shown, lines)
+    return Judged(status, refused, printed.getvalue() if trial.other_failures else "", lines)
+
+
+def _of_nothing(status: int, refused: str, printed: str, rest: Sequence[str]) -> Judged:
+    """What comes of a run in which nothing was judged: why that is."""
+    if refused:
+        return Judged(status, refused, "", [])
+    if status == INTERRUPTED:
+        return Judged(status, "", "", [(NOTHING_JUDGED, "bold")])
+    if status == NOTHING_SELECTED:
+        return Judged(status, "", _selects_nothing(rest), [])
+    return Judged(status, "", printed, [])
 
 
 def _plainly(told: str) -> str:

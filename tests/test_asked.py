@@ -1,11 +1,16 @@
 """Options that make no sense are refused before anything is asked, in a sentence, however the candidate is asked."""
 
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
 
 import pytest
 
+from rlspec import audited
 from rlspec.__main__ import main
+from rlspec.run_record import Record
 
 ADAPTER = """
 def discounted_return(rewards, gamma):
@@ -87,3 +92,27 @@ def test_a_clause_selects_its_properties(folder):
     command = [sys.executable, "-m", "rlspec", "check", "adapter.py", "-k", "RET-1"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert "clauses: 1 hold" in run.stdout
+
+
+@pytest.mark.parametrize("command", ["compare", "reproduce", "audit"])
+def test_a_command_that_is_interrupted_says_so_without_a_traceback(folder, monkeypatch, capsys, command):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Record, "read", interrupted)
+    monkeypatch.setattr(audited, "_read", interrupted)
+    assert main([command, "anything.json"]) == 130
+    assert capsys.readouterr().err == "\nrlspec: interrupted\n"
+
+
+def test_a_check_that_is_interrupted_before_anything_is_judged_says_so(folder):
+    (folder / "adapter.py").write_text("open('asked', 'w').close()\nimport time\ntime.sleep(60)\n")
+    listening = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
+    while not (folder / "asked").exists():
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    printed, errors = run.communicate(timeout=60)
+    assert (run.returncode, errors) == (2, "")
+    assert "The run was interrupted before anything was judged." in printed
