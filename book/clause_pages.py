@@ -10,6 +10,9 @@ from sphinx.domains.std import StandardDomain
 
 from rlspec.spec.clauses import Clause, clauses
 
+BEFORE_CONTENTS = 400
+"""The place among what is done to a page that was read: before Sphinx notes its anchors for the tables of contents."""
+
 CLAUSE_ID = re.compile(r"(?<![\w-])[A-Z]{2,5}-[1-9]\d*(?![\w-])")
 
 
@@ -45,11 +48,16 @@ def give_anchors(app: Sphinx, document: nodes.document) -> None:
         domain.note_object("clause", clause.id, clause.id, location=section)
 
 
+def name_apart(app: Sphinx, document: nodes.document) -> None:
+    """Where all pages are printed as one, sections and pictures of the same name get anchors of their own."""
+    if app.builder.name == "singlehtml":
+        for named in document.findall(lambda node: isinstance(node, nodes.section | nodes.figure)):
+            named["ids"] = [f"{app.env.docname}/{id}" for id in named["ids"]]
+
+
 def fold_and_bind(app: Sphinx, document: nodes.document, page: str) -> None:
     """Let each clause of a page fold, and say at its end what it is bound to."""
     link_ids(app, document, page)
-    if not page.startswith("spec/"):
-        return
     for section, clause in clause_sections(document):
         section.insert(0, raw("<details open><summary>"))
         section.insert(2, raw("</summary>"))
@@ -100,7 +108,7 @@ def linked(app: Sphinx, text: str, page: str) -> Iterator[nodes.Node]:
 
 def link(app: Sphinx, page: str, to: str, anchor: str, text: str) -> nodes.reference:
     """A link from one page to an anchor of another."""
-    uri = f"{app.builder.get_relative_uri(page, to)}#{anchor}"
+    uri = f"#{anchor}" if app.builder.name == "singlehtml" else f"{app.builder.get_relative_uri(page, to)}#{anchor}"
     node = nodes.reference("", "", nodes.Text(text), refuri=uri, internal=True)
     if to.startswith("spec/") and anchor in clauses():
         node["reftitle"] = clauses()[anchor].title
@@ -122,7 +130,7 @@ def bound(app: Sphinx, clause: Clause, page: str) -> nodes.container:
     ]  # fmt: skip
     container = nodes.container(classes=["bound"])
     for label, links in rows:
-        if links:
+        if links and links[0][0] in app.env.found_docs:  # what is printed has fewer pages
             container += line(app, page, label, links)
     return container
 
@@ -140,6 +148,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.add_crossref_type("clause", "clause")
     app.connect("doctree-read", end_with_code)
-    app.connect("doctree-read", give_anchors)
+    app.connect("doctree-read", name_apart, priority=BEFORE_CONTENTS)
+    app.connect("doctree-read", give_anchors, priority=BEFORE_CONTENTS)
     app.connect("doctree-resolved", fold_and_bind)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

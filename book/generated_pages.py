@@ -24,11 +24,12 @@ FOLDER = re.compile(r"\[([^\]]+)\]\(\w+\)")
 COMMIT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,})")
 
 
-def leading_to(ids: str) -> str:
-    """A list of clauses that unfolds, in Markdown."""
+def leading_to(ids: str, printed: bool) -> str:
+    """A list of clauses that unfolds, in Markdown; on paper it is unfolded."""
+    open = " open" if printed else ""
     found = [clauses()[id] for id in ids.split()]
     listed = "\n".join(f"- {clause.id} {cell(clause.title.replace('`', ''))}" for clause in found)
-    return f'<details class="leading">\n<summary>The clauses</summary>\n\n{listed}\n\n</details>'
+    return f'<details class="leading"{open}>\n<summary>The clauses</summary>\n\n{listed}\n\n</details>'
 
 
 def anchor(name: str) -> str:
@@ -152,7 +153,7 @@ TABLES = {
 def fill(app: Sphinx, page: str, source: list[str]) -> None:
     """Put the tables where a page asks for them."""
     with_tables = MARK.sub(lambda mark: "\n".join(TABLES[mark[1]]()), FOLDER.sub(r"\1", source[0]))
-    source[0] = LEADING.sub(lambda mark: leading_to(mark[1]), with_tables)
+    source[0] = LEADING.sub(lambda mark: leading_to(mark[1], app.tags.has("print")), with_tables)
 
 
 def all_pages(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> set[str]:

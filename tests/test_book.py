@@ -1,6 +1,8 @@
 """The book is built as readers get it, and its links are followed."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,10 +20,14 @@ from rlspec.spec.clauses import CHAPTERS, choices, clauses
 
 ROOT = Path(__file__).parents[1]
 
+NEEDED = ("sphinx", "myst_parser", "furo", "latex2mathml", "matplotlib", "ziamath", "pikepdf")
+PRINTS = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+
 pytestmark = pytest.mark.skipif(
-    not all(map(find_spec, ("sphinx", "myst_parser", "furo", "latex2mathml"))),
+    not all(map(find_spec, NEEDED)),
     reason='the book is built by Sphinx: pip install -c constraints.txt -e ".[book]"',
 )
+printed_by_chromium = pytest.mark.skipif(not PRINTS, reason="the PDF is printed by chromium, and there is none")
 
 
 class Page(HTMLParser):
@@ -46,15 +52,25 @@ class Page(HTMLParser):
             self.parts.append(of["id"])
 
 
+def build(*arguments, **environment):
+    """What the command that builds the book says."""
+    command = [sys.executable, ROOT / "book" / "build.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The folder of a book that was just built; a warning is an error."""
+def built(tmp_path_factory):
+    """The folder of a book that was just built, with its PDF where that can be printed; a warning is an error."""
     folder = tmp_path_factory.mktemp("book")
-    sphinx = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "book"]
-    command = [*sphinx, "-d", folder / "read", ".", folder / "site"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = build(folder) if PRINTS else build(folder, "--site")
     assert done.returncode == 0, done.stderr
-    return folder / "site"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(built):
+    """The folder of its site."""
+    return built / "site"
 
 
 @cache
@@ -117,3 +133,26 @@ def test_the_search_finds_truncation_and_the_inventory_the_clauses(site):
     assert re.search(r'"?truncat"?:', (site / "searchindex.js").read_text(encoding="utf-8"))
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     assert {*inventory.data["std:clause"]} == {*clauses()}
+
+
+@printed_by_chromium
+def test_in_the_pdf_every_link_leads_somewhere_and_the_contents_say_where(built):
+    import pikepdf
+
+    file = built / "print" / "book" / "print.html"
+    text, printed = file.read_text(encoding="utf-8"), page(file)
+    linked = {unquote(link[1:]) for link in printed.links if link.startswith("#")}
+    assert {link: printed.anchors[link] for link in linked} == dict.fromkeys(linked, 1)
+    assert [link for link in printed.links if not link.startswith(("#", "https://", "http://"))] == []
+    assert {*clauses()} <= linked
+    with pikepdf.open(built / "rlspec.pdf") as pdf:
+        pages = {of.objgen: str(number) for number, of in enumerate(pdf.pages, 1)}
+        places = {name[1:]: pages[to[0].objgen] for name, to in pdf.Root.Dests.items()}
+    contents = re.findall(r'href="#([^"]+)">[^<]*(?:<[^>]*>[^<]*)*?<span class="page">(\d+)', text.partition("</nav>")[0])
+    assert {f"document-spec/{chapter}" for chapter in CHAPTERS} <= {name for name, _ in contents}
+    assert contents == [(name, places[name]) for name, _ in contents]
+
+
+def test_without_a_browser_it_is_said_what_to_install(tmp_path):
+    done = build(tmp_path, PATH="")
+    assert (done.returncode, "apt install chromium" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
