@@ -40,6 +40,7 @@ if TO_PRINT:
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 4
+myst_fence_as_directive = ["math"]  # which is how GitHub has formulas on lines of their own
 highlight_language = "none"
 
 autodoc_member_order = "bysource"

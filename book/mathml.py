@@ -1,5 +1,6 @@
 """Formulas as MathML, which browsers set without a script, a font or a network."""
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -7,15 +8,23 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 
+NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?!<mo[^>]*>&#x00028;)(?=<m[in])")
+
+
+def set_as_mathml(formula: str, display: str) -> str:
+    """A formula as MathML, with a space between a function's name and what it is of where no bracket stands."""
+    return NAMED.sub(r'\1<mspace width="0.17em"/>', convert(formula, display=display))
+
+
 def inline(writer: Any, node: nodes.math) -> None:
-    """A formula within a line."""
-    writer.body.append(convert(node.astext()))
+    """A formula within a line; backquotes at its ends hide its underscores from Markdown."""
+    writer.body.append(set_as_mathml(node.astext().strip("`"), "inline"))
     raise nodes.SkipNode
 
 
 def block(writer: Any, node: nodes.math_block) -> None:
     """A formula on a line of its own, which scrolls by itself where the page is narrow."""
-    writer.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="formula">{set_as_mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from .choices import Choice, decimal, letter_of, read
+from .formulas import plain
 
 CHAPTERS = (
     "operations",
@@ -62,6 +63,7 @@ class Clause:
     title: str
     level: str
     text: str
+    """The normative paragraph on one line, with its formulas in plain letters."""
     chapter: str
     line: int
     choices: tuple[Choice, ...] = ()
@@ -96,7 +98,7 @@ def parse(markdown: str, chapter: str) -> list[Clause]:
 
 
 def _clause(heading: re.Match[str], body: list[str], chapter: str, line: int) -> Clause:
-    text = " ".join("\n".join(body).strip().split("\n\n")[0].split())
+    text = plain(" ".join("\n".join(body).strip().split("\n\n")[0].split()))
     level = _LEVEL.search(text)
     if level is None:
         raise ValueError(f"spec/{chapter}.md:{line}: the first paragraph of {heading['id']} says none of "

@@ -10,6 +10,7 @@ from markdown_it.token import Token
 
 from rlspec.spec import clauses as reading
 from rlspec.spec.clauses import CHAPTERS, clauses
+from rlspec.spec.formulas import FORMULA, plain
 
 SPEC = Path(reading.__file__).parent
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
@@ -82,6 +83,63 @@ def test_nothing_is_rendered_that_was_not_written(chapter):
 )
 def test_each_accident_is_seen(markdown, what):
     assert what in [found for _, found in born_by_accident(markdown)]
+
+
+def prose_of(chapter):
+    """The chapter's lines with their numbers, without what is code."""
+    code = False
+    for number, line in enumerate(text_of(chapter).splitlines(), 1):
+        code ^= line.startswith("```")
+        if not code:
+            yield number, re.sub(r"(?<!\$)`[^`$]*`", "", line)
+
+
+AROUND = re.compile(r"(?:^|[ (\"])$"), re.compile(r"(?:$|[ .,:;)?!\"])")
+"""What has to stand before a formula, and after it, for GitHub to take it for one."""
+INSIDE = re.compile(r"[*<>]|\\[^A-Za-z]|^\s|\s$")
+"""What Markdown may take for its own within a formula: asterisks, signs of HTML, and backslashes before punctuation."""
+
+
+def missed_by_github(line):
+    """What of a line with formulas is another thing on GitHub, or in plain Markdown."""
+    before, after = AROUND
+    for formula in FORMULA.finditer(line):
+        if not before.search(line[: formula.start()]) or not after.match(line, formula.end()):
+            yield f"what stands around {formula[0]}"
+        if INSIDE.search(formula[1]):
+            yield f"what stands in {formula[0]}"
+    if "$" in FORMULA.sub("", line):
+        yield "a dollar sign by itself"
+
+
+@every_chapter
+def test_every_formula_is_one_for_github_too(chapter):
+    found = {number: missed for number, line in prose_of(chapter) if (missed := [*missed_by_github(line)])}
+    assert found == {}
+
+
+@pytest.mark.parametrize("line", ["an $n$-step return", "a sum$s$ of", "half $x", "$a * b$", r"$\{a\}$", "$a<b$", "$ a$"])
+def test_each_formula_that_is_none_for_github_is_seen(line):
+    assert [*missed_by_github(line)]
+
+
+@every_chapter
+def test_every_formula_has_plain_letters_for_a_terminal(chapter):
+    assert not re.search(r"[$\\]", "".join(plain(line) for _, line in prose_of(chapter)).replace("\\|", ""))
+
+
+@pytest.mark.parametrize(
+    ("written", "letters"),
+    [
+        (r"$G_t = \sum_{k \ge t} \gamma^{k - t} r_k$", "G_t = sum_{k >= t} gamma^(k - t) r_k"),
+        (r"$2^{-53}$, $\sqrt{x (1 - x)}$", "2^-53, sqrt(x (1 - x))"),
+        (r"$`\mathbb{E}_\mu [w_{bt}] \lt 1`$", "E_mu [w_bt] < 1"),
+        (r"$\mathrm{KL}(\pi^\ast \Vert \mathrm{ref})$", "KL(pi* || ref)"),
+        (r"$1 - \mathrm{clip}_{\mathrm{low}}$", "1 - clip_low"),
+    ],
+)
+def test_formulas_in_plain_letters(written, letters):
+    assert plain(written) == letters
 
 
 @every_chapter
