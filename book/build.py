@@ -21,8 +21,9 @@ NO_BROWSER = (
     "There is no PDF: chromium, which prints it, is not on the PATH.  Install it (on Debian: apt install chromium), or "
     f"any of {', '.join(BROWSERS[1:])}; or ask for the site alone, with --site."
 )
-ENTRY = re.compile(r'(<a class="reference internal" href="#([^"]+)">.*?</a>)', re.DOTALL)
-CLAUSE_ENTRY = re.compile(r'<li class="toctree-l\d"><a class="reference internal" href="#[A-Z]{2,5}-\d+">.*?</a></li>', re.DOTALL)
+LINK = '<a class="reference internal" href="'
+ENTRY = re.compile(rf'({LINK}#([^"]+)">.*?</a>)', re.DOTALL)
+CLAUSE_ENTRY = re.compile(rf'<li class="toctree-l\d">{LINK}#[A-Z]{{2,5}}-\d+">.*?</a></li>', re.DOTALL)
 TWICE = re.compile(r'href="#document-[^"#]+(#[^"]+)"')
 """A link to a place on a page, where all pages have become one."""
 

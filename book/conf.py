@@ -10,7 +10,7 @@ import ziamath
 import rlspec
 from rlspec.spec.clauses import clauses
 
-TO_PRINT = tags.has("print")  # noqa: F821: Sphinx has it
+TO_PRINT = tags.has("print")  # noqa: F821
 
 project = "rlspec"
 author = "the authors of rlspec"

@@ -26,10 +26,10 @@ COMMIT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,})")
 
 def leading_to(ids: str, printed: bool) -> str:
     """A list of clauses that unfolds, in Markdown; on paper it is unfolded."""
-    open = " open" if printed else ""
+    unfolded = " open" if printed else ""
     found = [clauses()[id] for id in ids.split()]
     listed = "\n".join(f"- {clause.id} {cell(clause.title.replace('`', ''))}" for clause in found)
-    return f'<details class="leading"{open}>\n<summary>The clauses</summary>\n\n{listed}\n\n</details>'
+    return f'<details class="leading"{unfolded}>\n<summary>The clauses</summary>\n\n{listed}\n\n</details>'
 
 
 def anchor(name: str) -> str:

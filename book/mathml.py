@@ -7,7 +7,6 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
-
 NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?!<mo[^>]*>&#x00028;)(?=<m[in])")
 
 

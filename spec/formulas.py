@@ -22,10 +22,11 @@ SIGNS = {
     "infty": "infinity",
 }
 """What is written otherwise than it is called."""
-NAMES = frozenset(
-    "alpha beta gamma chi delta epsilon eta theta kappa lambda mu nu pi rho sigma tau phi psi omega Phi Psi Delta Sigma "
-    "log exp min max sum prod arcsin tanh in".split()
-)
+NAMES = {
+    "alpha", "beta", "gamma", "chi", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu", "pi", "rho",
+    "sigma", "tau", "phi", "psi", "omega", "Phi", "Psi", "Delta", "Sigma",
+    "log", "exp", "min", "max", "sum", "prod", "arcsin", "tanh", "in",
+}  # fmt: skip
 """What is written as it is called."""
 
 _COMMAND = re.compile(r"\\([A-Za-z]+) ?")

@@ -148,7 +148,8 @@ def test_in_the_pdf_every_link_leads_somewhere_and_the_contents_say_where(built)
     with pikepdf.open(built / "rlspec.pdf") as pdf:
         pages = {of.objgen: str(number) for number, of in enumerate(pdf.pages, 1)}
         places = {name[1:]: pages[to[0].objgen] for name, to in pdf.Root.Dests.items()}
-    contents = re.findall(r'href="#([^"]+)">[^<]*(?:<[^>]*>[^<]*)*?<span class="page">(\d+)', text.partition("</nav>")[0])
+    entry = re.compile(r'href="#([^"]+)">[^<]*(?:<[^>]*>[^<]*)*?<span class="page">(\d+)')
+    contents = entry.findall(text.partition("</nav>")[0])
     assert {f"document-spec/{chapter}" for chapter in CHAPTERS} <= {name for name, _ in contents}
     assert contents == [(name, places[name]) for name, _ in contents]
 
