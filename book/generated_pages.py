@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import bindings
+import symbol_table
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from works import WORKS
+from works import ABSTRACTS, WORKS
 
 from rlspec.faults import museum
 from rlspec.spec.clauses import CHAPTERS, choices, clauses
@@ -21,6 +22,11 @@ LEADING = re.compile(r"<!-- clauses: ([A-Z0-9 -]+) -->")
 ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 FOLDER = re.compile(r"\[([^\]]+)\]\(\w+\)")
 """A link to a folder, which a repository's browser shows and a book cannot."""
+PLACE = re.compile(
+    r"(?:eqs?\.|sections?|appendix|theorems?|lemma|algorithm|proposition|remark|exercise|table)"
+    r" [A-Z]?\d[\d.]*(?<!\.)(?:(?:, | and | to )\d[\d.]*(?<!\.))*|appendix [A-Z]\b"
+)
+"""A place in a work, as clauses name it."""
 COMMIT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,})")
 
 
@@ -114,14 +120,31 @@ def libraries() -> Iterator[str]:
                        f"| {cell(said.get('operation', ''))}: {cell(said['message'])} |")  # fmt: skip
 
 
+def symbols() -> Iterator[str]:
+    """The symbols of the formulas, and what they mean."""
+    yield from symbol_table.table()
+
+
 def bibliography() -> Iterator[str]:
-    """The works with the clauses that cite them; a work that none cites is an error."""
-    yield "| work | title | clauses |\n|---|---|---|"
+    """The works with the places in them that clauses cite, and these clauses; a work that none cites is an error."""
+    yield "| work | title | looked up | clauses |\n|---|---|---|---|"
     for work, title in WORKS.items():
         citing = [id for id, text in bindings.texts().items() if cites(text, work)]
         if not citing:
             raise ValueError(f"no clause cites {work}")
-        yield f"| {work} | {cell(title)} | {', '.join(citing)} |"
+        yield f"| {work} | {cell(title)} | {cell(looked_up(work))} | {', '.join(citing)} |"
+
+
+def looked_up(work: str) -> str:
+    """The places of a work that clauses name, each of which was looked up; or what else was, or that nothing was."""
+    places = dict.fromkeys(place for text in bindings.texts().values() for place in places_in(text, work))
+    return ", ".join(places) or ("the abstract" if work in ABSTRACTS else "no")
+
+
+def places_in(text: str, work: str) -> Iterator[str]:
+    """The equations, sections and theorems of a work that a text names after it, up to the next work or sentence."""
+    for named in text.split(work.removesuffix(")"))[1:]:
+        yield from PLACE.findall(re.split(r";|\.  ?(?=[A-Z])|\(\d{4}", named)[0])
 
 
 def chapters() -> Iterator[str]:
@@ -146,7 +169,7 @@ def cites(text: str, work: str) -> bool:
 
 TABLES = {
     table.__name__: table
-    for table in (faults, properties, conventions, vectors, libraries, bibliography, chapters, reference)
+    for table in (faults, symbols, properties, conventions, vectors, libraries, bibliography, chapters, reference)
 }
 
 

@@ -7,7 +7,7 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
-NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?!<mo[^>]*>&#x00028;)(?=<m[in])")
+NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?=<m)(?!<mo)")
 
 
 def set_as_mathml(formula: str, display: str) -> str:

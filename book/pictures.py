@@ -5,6 +5,7 @@ In a page, a directive `picture` with a picture's name stands for it; what it co
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from html import escape
 from io import StringIO
 from math import exp, sqrt
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from rlspec.faults import Fault, museum
 from rlspec.reference import moments
 from rlspec.reference.decision_process import TabularMDP
 from rlspec.reference.differentiation import rational, rational_process
@@ -22,6 +24,7 @@ from rlspec.reference.estimators import ESTIMATORS
 from rlspec.reference.group import success_weight
 from rlspec.reference.ppo import ppo_loss
 from rlspec.reference.reductions import divisors
+from rlspec.spec.clauses import CHAPTERS, clauses
 
 INK = "#010203"
 """What becomes the page's own colour."""
@@ -169,6 +172,47 @@ def objective(figure: Figure) -> None:
     axes.legend()
 
 
+def museum_map(figure: Figure) -> None:
+    """Every known mistake as a square in the row of its chapter."""
+    axes, wide = figure.add_subplot(), 62
+    chapters = [chapter for chapter in CHAPTERS if any(clauses()[one.clause].chapter == chapter for one in known())]
+    kinds = (
+        ("seen in several places", BLUE, BLUE),
+        ("seen in one place", ORANGE, ORANGE),
+        ("made up here", "none", INK),
+    )
+    places: dict[str, list[tuple[int, float]]] = {name: [] for name, _, _ in kinds}
+    for row, chapter in enumerate(chapters):
+        inside = sorted(
+            (one for one in known() if clauses()[one.clause].chapter == chapter), key=lambda it: -len(it.seen)
+        )
+        for number, one in enumerate(inside):
+            kind = kinds[2 - min(len(one.seen), 2)][0]
+            places[kind].append((number % wide, row + 0.42 * (number // wide) - 0.2 * (len(inside) > wide)))
+        seen = sum(bool(one.seen) for one in inside)
+        axes.text(wide + 1, row, f"{seen} of {len(inside)}", va="center", fontsize=9)
+    for name, face, edge in kinds:
+        axes.scatter(
+            *zip(*places[name], strict=True),
+            s=13,
+            marker="s",
+            facecolor=face,
+            edgecolor=edge,
+            linewidth=0.6,
+            label=name,
+        )
+    axes.set_yticks(range(len(chapters)), [chapter.replace("_", " ") for chapter in chapters])
+    axes.set(ylim=(len(chapters) - 0.4, -0.7), xlim=(-1, wide + 9), xticks=[])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(left=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, 0.0), ncols=3, handletextpad=0.1)
+
+
+def known() -> list[Fault]:
+    """The known mistakes."""
+    return list(museum().values())
+
+
 PICTURES: dict[str, tuple[Callable[[Figure], None], Sequence[float]]] = {
     "timeline": (timeline, (7, 2)),
     "variance": (variance, (7, 2.6)),
@@ -178,6 +222,7 @@ PICTURES: dict[str, tuple[Callable[[Figure], None], Sequence[float]]] = {
     "kl": (kl, (7, 3)),
     "clip": (clip, (7, 3)),
     "objective": (objective, (7, 3)),
+    "museum": (museum_map, (7, 5.6)),
 }
 
 
@@ -202,7 +247,8 @@ class Picture(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The picture as a part of the page."""
         caption = nodes.caption("", "", *self.parse_inline(" ".join(self.content))[0])
-        svg = nodes.raw("", drawn(self.arguments[0]).replace("<svg", '<svg role="img"', 1), format="html")
+        spoken = f'<svg role="img" aria-label="{escape(caption.astext())}"'
+        svg = nodes.raw("", drawn(self.arguments[0]).replace("<svg", spoken, 1), format="html")
         return [nodes.figure("", svg, caption, classes=["picture"])]
 
 

@@ -3,7 +3,7 @@
 WORKS = {
     "Agarwal et al. (2021)": "On the theory of policy gradient methods: optimality, approximation, and distribution shift",
     "Agarwal et al. (2024)": "On-policy distillation of language models: learning from self-generated mistakes",
-    "Ahmadian et al. (2024)": "Back to basics: revisiting REINFORCE style optimization for learning from human feedback",
+    "Ahmadian et al. (2024)": "Back to basics: revisiting REINFORCE style optimization for learning from human feedback in LLMs",
     "Azar et al. (2023)": "A general theoretical paradigm to understand learning from human preferences",
     "Bagnell & Schneider (2003)": "Covariant policy search",
     "Bellemare, Dabney & Munos (2017)": "A distributional perspective on reinforcement learning",
@@ -69,3 +69,15 @@ WORKS = {
     "Zheng et al. (2025)": "Group sequence policy optimization",
     "Ziegler et al. (2019)": "Fine-tuning language models from human preferences",
 }
+
+ABSTRACTS = {
+    "Ahmadian et al. (2024)",
+    "Kool et al. (2019)",
+    "Liu et al. (2025)",
+    "Pardo et al. (2018)",
+    "Shao et al. (2024)",
+    "Tang & Munos (2025)",
+    "Yu et al. (2025)",
+    "Zheng et al. (2025)",
+}
+"""The works whose title and abstract were looked up, as they stand on arXiv, at the authors' or in proceedings."""

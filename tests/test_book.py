@@ -21,13 +21,14 @@ from rlspec.spec.clauses import CHAPTERS, choices, clauses
 ROOT = Path(__file__).parents[1]
 
 NEEDED = ("sphinx", "myst_parser", "furo", "latex2mathml", "matplotlib", "ziamath", "pikepdf")
-PRINTS = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.skipif(
     not all(map(find_spec, NEEDED)),
     reason='the book is built by Sphinx: pip install -c constraints.txt -e ".[book]"',
 )
-printed_by_chromium = pytest.mark.skipif(not PRINTS, reason="the PDF is printed by chromium, and there is none")
+PHONE = {"width": 360, "height": 800}
+printed_by_chromium = pytest.mark.skipif(CHROMIUM is None, reason="the PDF is printed by chromium, and there is none")
 
 
 class Page(HTMLParser):
@@ -62,7 +63,7 @@ def build(*arguments, **environment):
 def built(tmp_path_factory):
     """The folder of a book that was just built, with its PDF where that can be printed; a warning is an error."""
     folder = tmp_path_factory.mktemp("book")
-    done = build(folder) if PRINTS else build(folder, "--site")
+    done = build(folder) if CHROMIUM else build(folder, "--site")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -157,3 +158,48 @@ def test_in_the_pdf_every_link_leads_somewhere_and_the_contents_say_where(built)
 def test_without_a_browser_it_is_said_what_to_install(tmp_path):
     done = build(tmp_path, PATH="")
     assert (done.returncode, "apt install chromium" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+@pytest.fixture(scope="module")
+def opened(site):
+    """What a browser shows, on a phone in the dark, and all that it complains of."""
+    driver = pytest.importorskip("playwright.sync_api", reason="pip install playwright drives the browser")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium")
+    with driver.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page, heard = browser.new_page(viewport=PHONE, color_scheme="dark"), []
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        yield page, heard
+        browser.close()
+
+
+def test_a_browser_opens_every_page_without_a_complaint_and_nothing_sticks_out(site, opened):
+    page, heard = opened
+    wrong = {}
+    for file in pages(site):
+        page.goto(file.as_uri())
+        wide, inside, empty = page.evaluate(SHOWN)
+        if heard or wide > inside or empty:
+            wrong[file.name] = [*heard], wide, empty
+        heard.clear()
+    assert wrong == {}
+
+
+SHOWN = """[document.documentElement.scrollWidth, innerWidth, [...document.querySelectorAll('math')]
+    .filter(one => one.checkVisibility() && one.getBoundingClientRect().width < 2).length]"""
+"""How wide the page is, how wide the window, and how many formulas are not to be seen."""
+
+
+def test_a_browser_finds_truncation_from_a_folder(site, opened):
+    page, _ = opened
+    page.goto((site / "search.html").as_uri() + "?q=truncation")
+    page.wait_for_selector("#search-results li a[href*='advantages.html']")
+
+
+def test_every_symbol_has_a_meaning_where_the_table_says(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book")
+    table = import_module("symbol_table")
+    assert (table.unsaid(), table.astray()) == (set(), [])
+    assert table.symbols(r"$\gamma^{k - t} r_k$ and $`x_b`$") == {r"\gamma", "k", "t", "r", "x", "b"}
