@@ -13,13 +13,16 @@ from rlspec.spec.clauses import CHAPTERS, clauses
 from rlspec.spec.formulas import FORMULA, plain
 
 SPEC = Path(reading.__file__).parent
+BOOK = Path(__file__).parents[1] / "book"
+FRONT = ("outcome", "score", "variance", "bootstrapping", "language_models", "answers", "choose")
 every_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
 
 UNVERIFIED = re.compile(r"\b(not|never) (been )?(looked up|checked|verified)\b")
 
 
-def text_of(chapter):
-    return (SPEC / f"{chapter}.md").read_text(encoding="utf-8")
+def text_of(page):
+    folder = BOOK if page in FRONT else SPEC
+    return (folder / f"{page}.md").read_text(encoding="utf-8")
 
 
 def rendered(markdown):
@@ -68,6 +71,11 @@ def test_nothing_is_rendered_that_was_not_written(chapter):
     assert [f"spec/{chapter}.md:{line}: {what}" for line, what in born_by_accident(text_of(chapter))] == []
 
 
+@pytest.mark.parametrize("page", FRONT)
+def test_no_underscore_of_a_formula_is_taken_for_emphasis(page):
+    assert [line for line, what in born_by_accident(text_of(page)) if what == "underscores that are gone"] == []
+
+
 @pytest.mark.parametrize(
     ("markdown", "what"),
     [
@@ -112,9 +120,9 @@ def missed_by_github(line):
         yield "a dollar sign by itself"
 
 
-@every_chapter
-def test_every_formula_is_one_for_github_too(chapter):
-    found = {number: missed for number, line in prose_of(chapter) if (missed := [*missed_by_github(line)])}
+@pytest.mark.parametrize("page", [*CHAPTERS, *FRONT])
+def test_every_formula_is_one_for_github_too(page):
+    found = {number: missed for number, line in prose_of(page) if (missed := [*missed_by_github(line)])}
     assert found == {}
 
 
