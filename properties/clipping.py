@@ -17,7 +17,7 @@ from rlspec.properties.checking import exactly
 from rlspec.properties.strategies import LOG_PROBABILITIES, NUMBERS, windows
 from rlspec.properties.tokens import HELD, Masked, or_shut, spread_mask, token_ratios
 
-FAR_LOG_RATIOS = np.array([0, 30, -30, 0.5, -0.5, 10, -10, 1, 80, -80])
+FAR_LOG_RATIOS = np.array([0, 30.0713, -30.0971, 0.5, -0.5, 10.0317, -10.0523, 1, 80.1131, -80.1373])
 """Logarithms of ratios that a model may run into, and of ratios that no model is trained on."""
 
 LOWS, HIGHS = (0.25, 0.125, 0.6875), (0.25, 0.125, 0.5, 1.5)

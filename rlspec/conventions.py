@@ -53,14 +53,23 @@ BY_CHANCE = 2
 LINEAR = 0.01
 """How far a value may be from the straight line through those of two other numbers, as a part of their difference."""
 
+WRITTEN = 3
+"""Numbers of more digits than that are those of no program's source, if there are others."""
+
 HIDDEN = 1 / 8
 """A number that moves an answer by less than this part of what rounding explains does not show in it."""
+
+APART = (1 / 1.5, 1.5)
+"""A number is settled if it is told from so many times it."""
 
 STARTS = 3
 """How many of the answers numbers are looked for in first, where some of the answers are wrong."""
 
 Numbers = dict[str, float]
 """The numbers in a combination's shapes, by convention."""
+
+Ends = tuple[np.ndarray, np.ndarray]
+"""What the reference answers with the least and with the largest number of a range."""
 
 
 @dataclass(eq=False)
@@ -138,7 +147,7 @@ class Combination:
     ranges: dict[str, tuple[float, float]] = field(init=False)
     numbers: Numbers = field(init=False)
     settled: set[str] = field(default_factory=set)
-    """Whose numbers explain an answer in which no other number shows."""
+    """The conventions whose numbers are told by answers in which no other number shows."""
     missed: int = 0
     """How many of the answers it does not explain."""
     share: float = 0.0
@@ -220,16 +229,14 @@ class Combination:
     def explains(self, answered: Sequence[Answered], roundoff: Fraction, share: float = 1.0) -> bool:
         """Find numbers with which all of the answers are explained; whether there are any.
 
-        First those questions are looked at in whose answers one number shows, then those in which several do, of which
-        numbers that have shown alone are blamed last.
+        First those questions are looked at in whose answers one number shows, then those in which several do.  Of these
+        numbers those are changed last that are settled by the former.
         share: of what rounding may do.
         """
         self.settled = set()
         for together in (False, True):
             if together and len(self.ranges) > 1:
-                self.settled = {
-                    name for asked in answered for name in self._alone(asked, share * asked.slack(roundoff))
-                }
+                self.settled = self._settled(answered, [share * asked.slack(roundoff) for asked in answered])
             before: Numbers | None = None
             while before != self.numbers:
                 before = self.numbers
@@ -256,38 +263,52 @@ class Combination:
             hopeless = bool((wrong & ~np.any([*shows.values(), wrong & False], axis=0)).any())  # whatever the numbers
             if len(showing) > 1 and not together and not hopeless:
                 return 0.0
-            if hopeless or not any(self._narrowed(asked, name, ends[name], off, slack) for name in showing):
+            if hopeless or not any(self._narrowed(asked, name, ends, off, slack) for name in showing):
                 self.ranges, self.numbers = before
                 return float(wrong.mean())
 
     def _is_settled(self, name: str) -> bool:
         return name in self.settled
 
-    def _alone(self, asked: Answered, slack: np.ndarray) -> list[str]:
-        """The number that shows alone in an answer, if one does."""
-        moved = {name: np.abs(stop - start) for name, (start, stop) in self._every_end(asked).items()}
-        showing = [name for name, by in moved.items() if (by > HIDDEN * slack).any()]
-        return showing if len(showing) == 1 and (moved[showing[0]] > slack).any() else []
+    def _settled(self, answered: Sequence[Answered], slacks: Sequence[np.ndarray]) -> set[str]:
+        """Whose numbers are told from smaller and from larger ones by answers in which no other number shows."""
+        told: set[tuple[str, float]] = set()
+        for asked, slack in zip(answered, slacks, strict=True):
+            moved = {name: np.abs(stop - start) for name, (start, stop) in self._every_end(asked).items()}
+            showing = [name for name, by in moved.items() if (by > HIDDEN * slack).any()]
+            if len(showing) == 1:
+                told.update((showing[0], by) for by in APART if self._told(asked, showing[0], by, slack))
+        return {name for name in self.numbers if all((name, by) in told for by in APART)}
 
-    def _every_end(self, asked: Answered) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _told(self, asked: Answered, name: str, by: float, slack: np.ndarray) -> bool:
+        """Whether an answer tells a number from so many times it."""
+        other = self.chosen(**{name: self.numbers[name] * by})
+        return bool((np.abs(asked.reference(other) - asked.reference(self.chosen())) > slack).any())
+
+    def _every_end(self, asked: Answered) -> dict[str, Ends]:
         return {name: self._at_ends(asked, name) for name in self.ranges}
 
-    def _at_ends(self, asked: Answered, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _at_ends(self, asked: Answered, name: str) -> Ends:
         """What the reference answers with the numbers at both ends of a range."""
         least, largest = self.ranges[name]
         return asked.reference(self.chosen(**{name: least})), asked.reference(self.chosen(**{name: largest}))
 
     def _narrowed(
-        self, asked: Answered, name: str, ends: tuple[np.ndarray, np.ndarray], off: np.ndarray, slack: np.ndarray
+        self,
+        asked: Answered,
+        name: str,
+        ends: dict[str, Ends],
+        off: np.ndarray,
+        slack: np.ndarray,
     ) -> bool:
         """Take another number, on the side where the answer is; whether there is any.
 
-        ends: what the reference answers with the numbers at both ends of the range.
+        ends: what the reference answers with each number at both ends of its range.
         If an end of the range explains the answer, it is on the side of that end.  Otherwise it is looked for by the
         value that is furthest off, of those that lie between what both ends give.
         """
-        start, stop = ends
-        at_end = [bool((np.abs(known - asked.values) <= slack).all()) for known in ends]
+        start, stop = ends[name]
+        at_end = [bool((np.abs(known - asked.values) <= slack).all()) for known in ends[name]]
         between = (np.minimum(start, stop) - slack <= asked.values) & (asked.values <= np.maximum(start, stop) + slack)
         excess = np.where(between & (start != stop), np.abs(off) - slack, 0)
         worst = int(np.argmax(excess))
@@ -298,7 +319,8 @@ class Combination:
         left = (least, nextafter(number, 0)) if too_large else (nextafter(number, inf), largest)
         if not any(at_end):
             known = (float(start[worst]), float(off[worst] + asked.values[worst]), float(stop[worst]))
-            left = self._on_the_line(asked, name, worst, known, slack, left) or left
+            others = (np.abs(last - first)[worst] for other, (first, last) in ends.items() if other != name)
+            left = self._on_the_line(asked, name, worst, known, float(slack[worst] + sum(others)), left) or left
         nearer = simplest_decimal(*left)
         if nearer is None:
             return False
@@ -311,24 +333,25 @@ class Combination:
         name: str,
         place: int,
         known: tuple[float, float, float],
-        slack: np.ndarray,
+        unknown: float,
         left: tuple[float, float],
     ) -> tuple[float, float] | None:
         """Where a value, which is about linear in the number, meets the answer: a part of the range that is left.
 
         known: what the reference answers in that place with the least number, the one at hand and the largest.
+        unknown: by how much rounding and other numbers may move the value.
         None if the value is not linear, or the answer does not lie there.
         """
         least, largest = self.ranges[name]
         rise = (known[2] - known[0]) / (largest - least)
         if abs(known[0] + rise * (self.numbers[name] - least) - known[1]) > LINEAR * abs(known[2] - known[0]):
             return None
-        met, wide = least + (float(asked.values[place]) - known[0]) / rise, abs(2 * float(slack[place]) / rise)
+        met, wide = least + (float(asked.values[place]) - known[0]) / rise, abs(2 * unknown / rise)
         ends = max(left[0], met - wide), min(left[1], met + wide)
         if ends[0] > ends[1]:
             return None
         low, high = (float(asked.reference(self.chosen(**{name: end}))[place] - asked.values[place]) for end in ends)
-        return ends if low * high <= 0 and min(abs(low), abs(high)) > slack[place] else None
+        return ends if low * high <= 0 and min(abs(low), abs(high)) > unknown else None
 
 
 @lru_cache(maxsize=4096)
@@ -472,10 +495,14 @@ def _asked(candidate: Candidate, questions: Sequence[Question]) -> Iterator[Answ
                 yield Answered(question, answers, in_a_row(parts), in_a_row(sizes))
 
 
-def _against(candidate: Candidate, taken: Combination) -> tuple[int, int, int]:
-    """What speaks against a combination: choices that were not declared, that are not the default ones, and numbers."""
+def _against(candidate: Candidate, taken: Combination) -> tuple[int, int, int, int]:
+    """What speaks against a combination.
+
+    Choices that were not declared, numbers that nobody writes, choices that are not the default ones, and numbers.
+    """
+    odd = sum(float(f"{number:.{WRITTEN - 1}e}") != number for number in taken.numbers.values())
     unusual = sum(choices()[name][0].text != choice for name, choice in taken.chosen().items())
-    return _contradicted(candidate, taken), unusual, len(taken.numbers)
+    return _contradicted(candidate, taken), odd, unusual, len(taken.numbers)
 
 
 def _contradicted(candidate: Candidate, taken: Combination) -> int:
@@ -499,18 +526,21 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
     three quarters of all, since wrong values may be wrong by little: a spread hardly shows beside a larger epsilon.
     """
-    (wide, _, exact), (narrow, shown, rounded) = (
-        _precise(answered, _best(candidate, operation, answered, roundoff), roundoff) for roundoff in (DOUBLE, SINGLE)
-    )
-    is_wide = 2 * exact >= rounded
-    taken, roundoff = (wide, DOUBLE) if is_wide else (narrow, SINGLE)
+    wide = _best(candidate, operation, answered, DOUBLE)
+    exact = _met(answered, wide, DOUBLE)
+    taken, roundoff = wide, DOUBLE
+    may_be_narrow = not exact or 2 * exact < _met(answered, wide, SINGLE)
+    if may_be_narrow and _half_explained(candidate, operation, answered, SINGLE):
+        narrow = _best(candidate, operation, answered, SINGLE)
+        if 2 * exact < _met(answered, narrow, SINGLE):
+            taken, roundoff = narrow, SINGLE
     _round(taken, answered, roundoff)
-    found, precision = taken.told(), "float64" if is_wide else "float32"
+    found, precision = taken.told(), "float64" if roundoff == DOUBLE else "float32"
     wrong = tuple(islice((one.question for one in answered if not one.explained(found, roundoff)), 1))
     if not wrong:  # numbers that were missed, each by itself, and are found together
         return found | {f"{operation}.precision": precision}
     candidate.unexplained[operation] = wrong
-    if exact if is_wide else 4 * rounded >= 3 * shown:
+    if exact if roundoff == DOUBLE else 4 * _met(answered, taken, SINGLE) >= 3 * _shown(answered, taken):
         found[f"{operation}.precision"] = precision + WHERE_RIGHT
     return found
 
@@ -525,9 +555,14 @@ def _round(taken: Combination, answered: list[Answered], roundoff: Fraction) -> 
             return
 
 
-def _precise(answered: list[Answered], best: Combination, roundoff: Fraction) -> tuple[Combination, int, int]:
-    counts = [asked.precise(best.chosen(), roundoff) for asked in answered]
-    return best, sum(shown for shown, _ in counts), sum(met for _, met in counts)
+def _met(answered: list[Answered], taken: Combination, roundoff: Fraction) -> int:
+    """How many of the values that show a precision are met to one."""
+    return sum(asked.precise(taken.chosen(), roundoff)[1] for asked in answered)
+
+
+def _shown(answered: list[Answered], taken: Combination) -> int:
+    """How many values show a precision."""
+    return sum(asked.precise(taken.chosen(), DOUBLE)[0] for asked in answered)
 
 
 def _best(candidate: Candidate, operation: str, answered: list[Answered], roundoff: Fraction) -> Combination:
@@ -546,6 +581,15 @@ def _best(candidate: Candidate, operation: str, answered: list[Answered], roundo
     for one in left:
         one.settle(answered, roundoff)
     return min(left, key=fails)
+
+
+def _half_explained(candidate: Candidate, operation: str, answered: list[Answered], roundoff: Fraction) -> bool:
+    """Whether some combination explains half of the first few answers."""
+    few = answered[:ENOUGH]
+    return any(
+        2 * sum(one.fit(asked, roundoff) == 0 for asked in few) >= len(few)
+        for one in combinations(candidate, operation)
+    )
 
 
 def drawn(questions: st.SearchStrategy[Question], count: int, which: int = 0) -> tuple[Question, ...]:

@@ -5,8 +5,12 @@ from random import Random
 
 import pytest
 from honest import WAYS, Honest, draw, trial
-from honest.candidates import Part
+from honest.candidates import Part, drawn_choice
 from honest.styles import draw_style
+
+from rlspec.conventions import probe
+from rlspec.properties.checking import SINGLE
+from rlspec.spec.clauses import choices, choices_of
 
 SEED, COUNT, EXAMPLES = 0, 24, 3
 
@@ -43,3 +47,20 @@ def test_numbers_that_show_together_in_most_answers_are_found(operation, precisi
         honest = Honest("honest", (Part(way, style, chosen, {}),))
         found = honest.candidate().inferred
         assert {name: found.get(name) for name in chosen} == chosen
+
+
+NUMBERED = sorted({name.partition(".")[0] for name, of in choices().items() if any(choice.letter for choice in of)})
+"""Operations with a choice that has a number in it."""
+
+
+@pytest.mark.parametrize("operation", NUMBERED)
+def test_numbers_are_found_together_as_well_as_float32_tells_them(operation):
+    random = Random(operation)
+    style = replace(draw_style(random), precision="float32")
+    numbered = {name: [choice for choice in of if choice.letter] or of for name, of in choices_of(operation).items()}
+    chosen = {name: drawn_choice(random, of) for name, of in numbered.items()}
+    honest = Honest("honest", (Part(random.choice(WAYS[operation]), style, chosen, {}),)).candidate()
+    found = chosen | {name: honest.inferred[name] for name in chosen if name in honest.inferred}
+    assert honest.inferred[f"{operation}.precision"] == "float32"
+    answered = [asked for lot in probe(honest, operation) for asked in lot]
+    assert max(asked.distance(found, SINGLE) for asked in answered) < 1

@@ -74,16 +74,18 @@ def _divergences(logits: np.ndarray) -> st.SearchStrategy[Question]:
     return pairs(logits).map(question)
 
 
-def _losses(ratios: st.SearchStrategy[np.ndarray]) -> st.SearchStrategy[Question]:
-    def question(batch: Completions, estimator: str) -> Question:
-        return Question(
-            OPERATIONS["kl_loss"],
-            (batch.logp, batch.ref_logp, batch.old_logp, batch.mask, estimator),
-            lambda **chosen: exact_loss(batch, estimator, **last_names(chosen)),
-            **loss_terms(batch, estimator),
-        )
+def loss_question(batch: Completions, estimator: str) -> Question:
+    """The question to ``kl_loss`` about tokens."""
+    return Question(
+        OPERATIONS["kl_loss"],
+        (batch.logp, batch.ref_logp, batch.old_logp, batch.mask, estimator),
+        lambda **chosen: exact_loss(batch, estimator, **last_names(chosen)),
+        **loss_terms(batch, estimator),
+    )
 
-    return st.builds(question, completions(ratios=ratios), estimators)
+
+def _losses(ratios: st.SearchStrategy[np.ndarray]) -> st.SearchStrategy[Question]:
+    return st.builds(loss_question, completions(ratios=ratios), estimators)
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:

@@ -2,15 +2,17 @@
 
 Whether a logarithm is clamped, and at which number, is told by one token that has gone far, or by a few rows of them.
 Beside a term of the size exp(x) rounding hides whatever is smaller than that by its last digits.  So that a ratio
-counts as exp(C) at most is told by one whose logarithm is little larger than C: that is what the steps are for.
+counts as exp(C) at most is told by one whose logarithm is little larger than C: that is what the steps are for.  The
+same is true of an estimate of the divergence that is C at most.
 
 Of several rewards, each over its own spread, the number that is added to the spread of their sums is told by rewards so
-large that the number added to each of theirs is lost in rounding; and the latter by two groups whose spreads are about
-as large as it and differ, since the spread of the sums is then about 1.  The number added to the count of weights is
-told by weights so large that the one added to their mean is lost.
+large that the number added to each of theirs is lost in rounding; and the latter by two groups of different spreads,
+and weights so large that the former is lost.  The number added to the count of weights is told by weights so large that
+the one added to their mean is lost.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -19,12 +21,19 @@ from rlspec.properties.clipping import Surrogates
 from rlspec.properties.correcting import Sizes, Weighed
 from rlspec.properties.groups import ManySamples
 from rlspec.properties.losses import POINTS, Credited
-from rlspec.properties.questions import correction, group, ppo, surrogate
+from rlspec.properties.questions import correction, group, kl, ppo, surrogate
 from rlspec.properties.questions.question import Question
 from rlspec.properties.tokens import Completions
+from rlspec.spec.operations import OPERATIONS
 
 STEPS = np.arange(6, 80, 4) + 0.371
 """Logarithms of ratios, 4 apart, beyond each clamp that is a convention; none is at a clamp with fewer digits."""
+
+DIVERGED = np.arange(3.5, 8, 1)
+"""log pi_ref - log pi for which k3, exp(d) - 1 - d, is between 28 and 1800: beyond each clamp of it, and by little."""
+
+FURTHEST = -45.0
+"""The same for which k2, half of its square, is beyond each clamp."""
 
 BACK = -STEPS[:3]
 """The other way: what is smaller is lost in rounding beside other terms."""
@@ -44,10 +53,29 @@ def _tokens() -> Iterator[Completions]:
     yield from (_token(step, 1.0) for step in BACK)
 
 
+def _from_the_reference(log_ratio: float) -> Completions:
+    """One token on which the policy is the old one, and the reference apart from it by so much."""
+    logp = np.array([[-max(log_ratio, 0.0) - 1]])
+    return _token(0.0, 0.0).but(logp=logp, old_logp=logp, ref_logp=logp + log_ratio)
+
+
 def _surrogates(operation: str) -> Iterator[Question]:
-    for token in _tokens():
-        alone = Credited(token, token.advantages[0], np.array([0]), 0.25, 0.25, kl_coef=0.0, length=1.0)
-        yield surrogate.question(operation, alone)
+    for token in [] if operation == "cispo_loss" else _tokens():
+        yield surrogate.question(operation, _alone(token))
+    for log_ratio in DIVERGED:
+        token = _from_the_reference(log_ratio)
+        yield surrogate.question(operation, replace(_alone(token), kl_coef=1.0))
+    if "kl" in OPERATIONS[operation].parameters:
+        yield surrogate.question(operation, replace(_alone(_from_the_reference(FURTHEST)), kl_coef=1.0, kl="k2"))
+
+
+def _alone(token: Completions) -> Credited:
+    return Credited(token, token.advantages[0], np.array([0]), 0.25, 0.25, kl_coef=0.0, length=1.0)
+
+
+def _kl_losses() -> Iterator[Question]:
+    yield from (kl.loss_question(_from_the_reference(log_ratio), "k3") for log_ratio in DIVERGED)
+    yield kl.loss_question(_from_the_reference(FURTHEST), "k2")
 
 
 def _ppo_losses() -> Iterator[Question]:
@@ -94,13 +122,16 @@ LARGE = 2.0**60
 
 
 def _gdpo_advantages() -> Iterator[Question]:
-    groups, weights = np.array([1, 1, 1, 2, 2, 2]), np.array([1.0, 0.5])
+    """First what is added to the spread of sums of about the weights' size, then what is added to a reward's spread."""
+    groups = np.array([1, 1, 1, 2, 2, 2])
     table = np.array([[0, 1], [2, 3], [5, 1], [1, 0], [1, 4], [4, 2]])
     for rewards in (table, table[:, ::-1] + 1, table[:, :1]):
-        yield group.gdpo_question(ManySamples(rewards * LARGE, groups, weights[: rewards.shape[1]]))
-    sizes = np.where(groups == 1, 1, 8)[:, None]
+        for small in 2.0 ** -np.arange(0, 35, 7):
+            weights = np.array([1.0, 0.5])[: rewards.shape[1]] * small
+            yield group.gdpo_question(ManySamples(rewards * LARGE, groups, weights))
+    uneven = table[:, :1] * np.where(groups == 1, 1, 8)[:, None]
     for spread in 2.0 ** -np.arange(10, 42, 3):
-        yield group.gdpo_question(ManySamples(table[:, :1] * sizes * spread, groups, weights[:1]))
+        yield group.gdpo_question(ManySamples(uneven * spread, groups, np.array([LARGE])))
 
 
 def _effective_sample_sizes() -> Iterator[Question]:
@@ -116,7 +147,8 @@ _OF: dict[str, Callable[[], Iterator[Question]]] = {
     "self_normalized_weights": _self_normalized_weights,
     "corrected_loss": _corrected_losses,
     "importance_weights": _importance_weights,
-    **{operation: partial(_surrogates, operation) for operation in POINTS if operation != "cispo_loss"},
+    "kl_loss": _kl_losses,
+    **{operation: partial(_surrogates, operation) for operation in POINTS},
 }
 
 

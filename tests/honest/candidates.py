@@ -94,7 +94,7 @@ NARROW = {"discounted_return", "reward_to_go", "n_step_return", "lambda_return",
 
 def _part(random: Random, operation: str) -> Part:
     style = draw_style(random, operation in NARROW)
-    choices = {name: _choice(random, of) for name, of in choices_of(operation).items()}
+    choices = {name: drawn_choice(random, of) for name, of in choices_of(operation).items()}
     openness = random.choice((0.0, 0.5, 1.0))
     declared = {name: choice for name, choice in choices.items() if random.random() < openness}
     if style.precision == "bfloat16":  # makes many choices look alike (OPS-8)
@@ -104,7 +104,7 @@ def _part(random: Random, operation: str) -> Part:
     return Part(random.choice(WAYS[operation]), style, choices, declared)
 
 
-def _choice(random: Random, choices: tuple[Any, ...]) -> str:
+def drawn_choice(random: Random, choices: tuple[Any, ...]) -> str:
     """One of the choices; a number in its range, as evenly over orders of size, of one digit or two."""
     choice = random.choice(choices)
     if not choice.letter:
