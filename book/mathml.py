@@ -8,11 +8,20 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?=<m)(?!<mo)")
+ABSOLUTE = re.compile(r"(?<![\w.)}\]'|])\|(?=[^\s|])([^|]+)\|")
+"""An absolute value, or a length: bars that begin where no letter or bracket ends, unlike that of a condition."""
+BAR = "<mo>&#x0007C;</mo>"
+BAR_ALONE = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
 
 
 def set_as_mathml(formula: str, display: str) -> str:
-    """A formula as MathML, with a space between a function's name and what it is of where no bracket stands."""
-    return NAMED.sub(r'\1<mspace width="0.17em"/>', convert(formula, display=display))
+    """A formula as MathML.
+
+    Between a function's name and what it is of there is a space where no bracket stands, and within the bars of an
+    absolute value there is none.
+    """
+    mathml = convert(ABSOLUTE.sub(r"\\lvert \1\\rvert ", formula), display=display)
+    return NAMED.sub(r'\1<mspace width="0.17em"/>', mathml.replace(BAR, BAR_ALONE))
 
 
 def inline(writer: Any, node: nodes.math) -> None:
