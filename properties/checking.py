@@ -203,6 +203,7 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         return
     if isinstance(expected, Answer):  # it has its own rounding
         answer, expected = replace(answer, roundoff=max(answer.roundoff, expected.roundoff)), expected.value
+        magnitude = magnitude_of_both(magnitude, answer.value, expected)
     expected = np.asarray(expected, dtype=object)
     terms = {"magnitude": magnitude, "roundings": roundings, "roundoff": answer.roundoff}
     if missed := first_miss(answer.value, expected, **terms):
@@ -218,6 +219,17 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         if allowed and finite:
             message += f"; rounding explains {float(allowed):.1e} ({roundings} roundings of 2^-{digits})"
         raise Violation(message, answer.call, expected, answer.value, answer.result, place)
+
+
+def magnitude_of_both(magnitude: Any, *values: np.ndarray) -> Any:
+    """The magnitude for a law that compares two answers of a candidate.
+
+    No right answer is larger than the absolute sum of its terms.  One that is comes from another formula, whose terms
+    are as many times as large at least, and so is its rounding: it may keep the law all the same.
+    """
+    largest = max(np.abs(value[np.isfinite(value)]).max(initial=0) for value in values)
+    expected = np.max(magnitude, initial=0)
+    return magnitude * (largest / expected) if 0 < expected < largest else magnitude
 
 
 def where(counts: np.ndarray, expected: Any, answer: Answer) -> np.ndarray:
