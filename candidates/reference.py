@@ -12,6 +12,7 @@ import numpy as np
 
 from rlspec.reference import (
     advantages,
+    agents,
     correction,
     decision_process,
     distillation,
@@ -593,3 +594,17 @@ def autoreset_transitions(observed_values, final_values, terminated, truncated, 
     over, stopped = (list(array.T) for array in _flags(terminated, truncated))
     answers = replay.autoreset_transitions(observed_values.T, final_values.T, over, stopped, mode)
     return tuple(np.array(answer).T for answer in answers)
+
+
+def agents_gae(rewards, values, next_values, terminated, truncated, alive, dies, gamma, lam, credit, **conventions):
+    tables = rewards, values, next_values, *_flags(terminated, truncated, alive, dies)
+    return _row_by_row(partial(agents.agents_gae, **conventions), tables, gamma, lam, credit)
+
+
+def counterfactual_advantages(action_values, policy, actions):
+    return _row_by_row(agents.counterfactual_advantages, (action_values, policy, actions.astype(int)))
+
+
+def vdn_target(rewards, next_action_values, available, terminated, truncated, gamma):
+    tables = rewards, next_action_values, *_flags(available, terminated, truncated)
+    return _row_by_row(agents.vdn_target, tables, gamma)

@@ -1026,3 +1026,28 @@ def autoreset_transitions(observed_values, final_values, terminated, truncated, 
         return torch.where(ended, final, observed).numpy(), torch.ones_like(ended).numpy()
     resets = _one_later(ended)
     return observed.masked_fill(resets, 0).numpy(), (~resets).numpy()
+
+
+def agents_gae(rewards, values, next_values, terminated, truncated, alive, dies, gamma, lam, credit):
+    """Agents as rows; the rewards of a team, which goes on without its dead, as a product with a matrix of ones."""
+    tables = [_numbers(table).movedim(2, 1) for table in (rewards, values, next_values)]
+    lives, gone = (_flags(table).movedim(2, 1) for table in (alive, dies))
+    over, stopped = (_flags(ends)[:, None, :].expand_as(lives) for ends in (terminated, truncated))
+    if credit == "team":
+        everyone = torch.ones(lives.shape[1], lives.shape[1], dtype=tables[0].dtype)
+        tables[0] = everyone @ tables[0]
+    else:
+        over = over | gone
+    found = torch.from_numpy(gae(*(table.flatten(0, 1) for table in (*tables, over, stopped)), gamma, lam))
+    return found.reshape(lives.shape).masked_fill(~lives, 0).movedim(1, 2).numpy()
+
+
+def counterfactual_advantages(action_values, policy, actions):
+    values, policy = _tensor(action_values), _tensor(policy)
+    taken = torch.from_numpy(np.array(actions)).long()
+    return (_picked(values, taken) - torch.einsum("ba,ba->b", policy.to(values.dtype), values)).numpy()
+
+
+def vdn_target(rewards, next_action_values, available, terminated, truncated, gamma):
+    allowed = _tensor(next_action_values).masked_fill(~_flags(available), -torch.inf)
+    return _backed_up(rewards, allowed.amax(2).sum(1), terminated, gamma)

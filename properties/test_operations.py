@@ -12,7 +12,7 @@ from rlspec.properties.masks import NOT_NUMBERS, emptied, hidden, something_coun
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.spec.operations import MASKS, OPERATIONS
 
-FLAGS = {*MASKS, "terminated", "truncated", "desirable", "greedy"}
+FLAGS = {*MASKS, "terminated", "truncated", "desirable", "greedy", "alive", "dies", "available"}
 """The parameters that are truth values."""
 
 every_operation = pytest.mark.parametrize("operation", QUESTIONS)

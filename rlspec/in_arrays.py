@@ -194,6 +194,32 @@ def n_step_target(rewards, next_values, terminated, truncated, gamma):
     return n_step_return(rewards, next_values, terminated, truncated, gamma, rewards.shape[1])[:, 0]
 
 
+def agents_gae(
+    rewards, values, next_values, terminated, truncated, alive, dies, gamma, lam, credit, team="sum",
+    death="the team goes on",
+):  # fmt: skip
+    earned = rewards
+    if credit == "team":
+        earned = rewards.sum(axis=2, keepdims=True) / (rewards.shape[2] if team == "mean" else 1) + 0 * rewards
+    leaves = dies if credit == "own" or death == "end" else 0 * dies
+    over = (terminated[:, :, None] | leaves) != 0
+    stopped = truncated[:, :, None] | over
+    errors = earned + gamma * where(over, 0, next_values) - values
+    episode = cumsum(stopped, axis=1) - stopped
+    weights = (episode[:, :, None] == episode[:, None]) * discounts(gamma * lam, rewards.shape[1])[:, :, None]
+    return alive * einsum("bkm,bktm->btm", errors, weights)
+
+
+def counterfactual_advantages(action_values, policy, actions):
+    taken = action_values[arange(len(action_values)), actions]
+    return taken - (policy * action_values).sum(axis=1)
+
+
+def vdn_target(rewards, next_action_values, available, terminated, truncated, gamma):
+    following = where(available, next_action_values, -np.inf).max(axis=2).sum(axis=1)
+    return rewards + gamma * where(terminated, 0, following)
+
+
 def kept_from_zero(variance, eps):
     shape, number = shape_of(eps, *SHAPES)
     if shape == "std":

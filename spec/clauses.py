@@ -27,6 +27,7 @@ CHAPTERS = (
     "targets",
     "statistics",
     "replay",
+    "agents",
     "policy_gradient",
     "critics",
     "distributions",

@@ -1,9 +1,9 @@
 """The operations that a candidate may provide: the single source of their signatures.
 
 Every argument and result is annotated with its axes: B rollouts (or completions) side by side, T steps, S states,
-A actions or features, K atoms, H steps to the horizon, V tokens of a vocabulary.  Arrays are NumPy arrays; flags are
-bool; scalars are Python numbers.  Arguments are passed by position.  Several results are returned as a tuple.  What an
-operation computes is said by the clauses of its chapter.
+A actions or features, K atoms, H steps to the horizon, V tokens of a vocabulary, M agents of a team.  Arrays are NumPy
+arrays; flags are bool; scalars are Python numbers.  Arguments are passed by position.  Several results are returned as
+a tuple.  What an operation computes is said by the clauses of its chapter.
 
 These rules hold everywhere:
 
@@ -49,6 +49,10 @@ Bins = Annotated[Array, ("K",)]
 Features = Annotated[Array, ("A",)]
 Slots = Annotated[Array, ("C",)]
 Draws = Annotated[Array, ("K",)]
+AgentSteps = Annotated[Array, ("B", "T", "M")]
+AgentFlags = Annotated[Array, ("B", "T", "M"), bool]
+AgentChoices = Annotated[Array, ("B", "M", "A")]
+AvailableChoices = Annotated[Array, ("B", "M", "A"), bool]
 
 MASKS = ("mask", "completion_mask", "legal", "valid")
 """The parameters that say which entries count."""
@@ -504,6 +508,43 @@ def autoreset_transitions(
     observation as it was told beside.  mode: "same step" or "next step", in which a reset happens.  An entry that is no
     transition is 0.
     """
+
+
+@_operation("agents")
+def agents_gae(
+    rewards: AgentSteps,
+    values: AgentSteps,
+    next_values: AgentSteps,
+    terminated: Flags,
+    truncated: Flags,
+    alive: AgentFlags,
+    dies: AgentFlags,
+    gamma: Number,
+    lam: Number,
+    credit: Name,
+) -> AgentSteps:
+    """GAE of each agent, whose rewards are its ``own`` or its ``team``'s; 0 where it is not alive.
+
+    terminated, truncated: how the episode of all of them ends.  alive: whether an agent acts at a step.  dies: whether
+    it does not survive that step; it then stays dead until the episode ends.
+    """
+
+
+@_operation("agents")
+def counterfactual_advantages(action_values: Choices, policy: Choices, actions: Indices) -> Rows:
+    """Q of the action that an agent took less the mean over its policy, the other agents' actions being held."""
+
+
+@_operation("agents")
+def vdn_target(
+    rewards: Rows,
+    next_action_values: AgentChoices,
+    available: AvailableChoices,
+    terminated: RowFlags,
+    truncated: RowFlags,
+    gamma: Number,
+) -> Rows:
+    """r + gamma sum_i max_a Q_i(s', a) over the actions that are available to agent i; r at a termination."""
 
 
 @_operation("policy_gradient")

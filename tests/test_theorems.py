@@ -27,6 +27,7 @@ from rlspec.properties import test_reductions as reductions
 from rlspec.properties import test_targets as value_targets
 from rlspec.properties import test_turns as turns
 from rlspec.reference import (
+    agents,
     correction,
     decision_process,
     distillation,
@@ -422,6 +423,20 @@ divergences_of_rows, top_of_rows = distillation.distillation_divergence, distill
 products_of_ratios, kl_of_tokens = correction.products, ppo.approx_kl
 weight_of_answers = corrections.answers_weight
 
+
+def of_the_joint_action(agent, mdp, policies):
+    """A baseline that knows what the agent itself did: what that was worth."""
+    known = decision_process.action_values(mdp, agents.joint_policy(policies))
+    return lambda s, joint: known[s][agents.joint_actions(policies).index(joint)]
+
+
+def the_last_one_alone(agent, mdp, policies):
+    """The process of the last agent, whichever is asked for."""
+    return process_of(len(policies) - 1, mdp, policies)
+
+
+process_of = agents.seen_by
+
 WRONG += [
     ("mean_one_and_the_mean_square", corrections, "answers_weight", upside_down),
     ("independent_tokens_weights", corrections, "products", lambda ratios, which: [sum(ratios)]),
@@ -455,6 +470,9 @@ WRONG += [
     ("from_a_turn_on_is_credit", turns, "turn_returns", lambda rewards, *_: rewards),
     ("later_turn_is_a_price", turns, "turn_returns", lambda rewards, *_: rewards),
     ("lonely_answer_must_keep", turns, "expected_gradient_by_turns", never_lonely),
+    ("any_baseline_of_the_state", agents, "counterfactual_baseline", of_the_joint_action),
+    ("any_baseline_of_the_state", agents, "seen_by", the_last_one_alone),
+    ("team_earns_after_a_death", agents, "shared", lambda rewards, team="sum": rewards),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ that settles everything else.  None of it calls the reference.
 
 from . import (
     advantages,
+    agents,
     correction,
     decision_process,
     distillation,
@@ -32,6 +33,7 @@ __all__ = [
     "Honest",
     "Trial",
     "advantages",
+    "agents",
     "correction",
     "decision_process",
     "distillation",
