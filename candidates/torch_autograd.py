@@ -1030,15 +1030,15 @@ def autoreset_transitions(observed_values, final_values, terminated, truncated, 
 
 def agents_gae(rewards, values, next_values, terminated, truncated, alive, dies, gamma, lam, credit):
     """Agents as rows; the rewards of a team, which goes on without its dead, as a product with a matrix of ones."""
-    tables = [_numbers(table).movedim(2, 1) for table in (rewards, values, next_values)]
+    paid, known, following = (_numbers(table).movedim(2, 1) for table in (rewards, values, next_values))
     lives, gone = (_flags(table).movedim(2, 1) for table in (alive, dies))
     over, stopped = (_flags(ends)[:, None, :].expand_as(lives) for ends in (terminated, truncated))
     if credit == "team":
-        everyone = torch.ones(lives.shape[1], lives.shape[1], dtype=tables[0].dtype)
-        tables[0] = everyone @ tables[0]
+        paid = torch.ones(lives.shape[1], lives.shape[1], dtype=paid.dtype) @ paid
     else:
         over = over | gone
-    found = torch.from_numpy(gae(*(table.flatten(0, 1) for table in (*tables, over, stopped)), gamma, lam))
+    paid, known, following, over, stopped = (x.flatten(0, 1) for x in (paid, known, following, over, stopped))
+    found = torch.from_numpy(gae(paid, known, following, over, stopped, gamma, lam))
     return found.reshape(lives.shape).masked_fill(~lives, 0).movedim(1, 2).numpy()
 
 

@@ -242,8 +242,10 @@ def credited_gradient(mdp, policy, death):
         never, paid = [False] * len(states), [[reward / 2, reward / 2] for reward in rewards]
         nothing = [[0, 0] for _ in states]
         over = [*never[1:], True]
-        lives = life(states, states[-1])
-        advantages = agents.agents_gae(paid, nothing, nothing, over, never, *lives, mdp.gamma, 1, "team", death=death)
+        alive, dies = life(states, states[-1])
+        advantages = agents.agents_gae(
+            paid, nothing, nothing, over, never, alive, dies, mdp.gamma, 1, "team", death=death
+        )
         for t, (state, action) in enumerate(zip(states, actions, strict=True)):
             total[state][action] += chance * mdp.gamma**t * advantages[t][0]
     return scored(policy, total)

@@ -45,9 +45,9 @@ def agents_gae(
     [[5, 2], [4, 0]]
     """
     require(death, "the team goes on", "end")
-    earned = one_of({"own": lambda row: row, "team": lambda row: shared(row, team)}, credit)
+    earned = {"own": rewards, "team": [shared(row, team) for row in rewards]}
     leaving = credit == "own" or death == "end"
-    tables = [earned(row) for row in rewards], values, next_values, alive, dies
+    tables = one_of(earned, credit), values, next_values, alive, dies
     agents = []
     for paid, known, following, lives, gone in zip(*map(_by_agent, tables), strict=True):
         over = [end | (leaving & dead) for end, dead in zip(terminated, gone, strict=True)]
@@ -128,23 +128,21 @@ def seen_by(agent: int, mdp: TabularMDP, policies: Sequence[Matrix]) -> TabularM
 
     mdp: the team's, whose actions are the joint ones.
     """
-    joints, count = joint_actions(policies), len(policies[agent][0])
 
-    def mixed(s: int, action: int, of: Callable[[int], Number]) -> Number:
-        """The mean of something over what the others do, the agent's action being given."""
-        return sum(
-            prod(policy[s][a] for i, (policy, a) in enumerate(zip(policies, joint, strict=True)) if i != agent)
-            * of(place)
-            for place, joint in enumerate(joints)
+    def companies(s: int, action: int) -> list[tuple[Number, int]]:
+        """The joint actions in which the agent does that, each with the chance that the others do their part."""
+        return [
+            (prod(policy[s][a] for i, (policy, a) in enumerate(zip(policies, joint, strict=True)) if i != agent), place)
+            for place, joint in enumerate(joint_actions(policies))
             if joint[agent] == action
-        )
+        ]
 
-    states = range(len(mdp.reward))
+    states, actions = range(len(mdp.reward)), range(len(policies[agent][0]))
+    moves = mdp.transition
     transition = [
-        [[mixed(s, a, lambda u, s=s, x=x: mdp.transition[s][u][x]) for x in states] for a in range(count)]
-        for s in states
+        [[sum(p * moves[s][u][x] for p, u in companies(s, a)) for x in states] for a in actions] for s in states
     ]
-    reward = [[mixed(s, a, lambda u, s=s: mdp.reward[s][u]) for a in range(count)] for s in states]
+    reward = [[sum(p * mdp.reward[s][u] for p, u in companies(s, a)) for a in actions] for s in states]
     return TabularMDP(transition, reward, mdp.initial, mdp.gamma, mdp.horizon)
 
 
