@@ -37,6 +37,9 @@ RESTARTS = 100
 INTERRUPTED = 2
 """The exit status of a run that Ctrl-C ended."""
 
+BROKEN = 3
+"""That of one that an error of pytest or of rlspec itself has ended."""
+
 NOTHING_SELECTED = 5
 """That of a run in which there was nothing to do."""
 
@@ -219,22 +222,35 @@ def judged(asked: Asked, progress: Progress, jobs: int = 0, module: Any = None, 
     refused = _plainly(told.getvalue()) if status == REFUSED else ""
     trial = taking.trial
     if trial is None or not trial.outcomes:
-        return _of_nothing(status, refused, printed.getvalue(), asked.rest)
+        return _of_nothing(status, refused, printed.getvalue(), asked)
     lines = [*Page(trial, asked.width, asked.everything).lines()]
     if trial.interrupted:
         lines.append(("The run was interrupted; what was not judged by then is untested.", "bold"))
+    if status == BROKEN:
+        lines += _broken(asked.width, printed.getvalue())
     return Judged(status, refused, printed.getvalue() if trial.other_failures else "", lines)
 
 
-def _of_nothing(status: int, refused: str, printed: str, rest: Sequence[str]) -> Judged:
+def _of_nothing(status: int, refused: str, printed: str, asked: Asked) -> Judged:
     """What comes of a run in which nothing was judged: why that is."""
     if refused:
         return Judged(status, refused, "", [])
     if status == INTERRUPTED:
         return Judged(status, "", "", [(NOTHING_JUDGED, "bold")])
     if status == NOTHING_SELECTED:
-        return Judged(status, "", _selects_nothing(rest), [])
+        return Judged(status, "", _selects_nothing(asked.rest), [])
+    if status == BROKEN:
+        return Judged(status, "", "", [*_broken(asked.width, printed)])
     return Judged(status, "", printed, [])
+
+
+def _broken(width: int, printed: str) -> Iterable["Line"]:
+    """That rlspec itself has failed, and what pytest says of it."""
+    from .lines import wrapped
+
+    why = next(iter(re.findall(r"^INTERNALERROR> (\w+Error\b.*)$", printed, re.MULTILINE)[-1:]), "")
+    said = f"rlspec itself has failed; what was not judged by then is untested.  {why}"
+    return wrapped(width, said, "", "red")
 
 
 def _plainly(told: str) -> str:

@@ -15,7 +15,10 @@ from .reference.numbers import unless
 PLAIN_DENOMINATOR = 4096
 """The largest denominator that a person reads as a fraction; other numbers are shown as decimals."""
 
-INDEX = {"B": "row", "T": "step", "S": "state", "A": "action", "H": "step", "V": "token", "N": "sample"}
+INDEX = {
+    "B": "row", "T": "step", "S": "state", "A": "action", "H": "step", "V": "token", "N": "sample", "K": "place",
+    "C": "slot", "M": "agent",
+}  # fmt: skip
 """What the places along an axis are called."""
 
 Row = Mapping[str, Any]

@@ -9,7 +9,7 @@ from rlspec.__main__ import main
 from rlspec.page import blocks
 from rlspec.spec.operations import OPERATIONS
 from rlspec.verdicts import Outcome
-from rlspec.worked import upright
+from rlspec.worked import INDEX, upright
 
 UNDISCOUNTED = HONEST.replace("gamma * following", "following")
 
@@ -32,6 +32,31 @@ def page(tmp_path, capsys, monkeypatch):
 
 
 # The page
+
+
+def test_the_places_along_every_axis_have_a_name():
+    axes = [of for operation in OPERATIONS.values() for of in operation.axes.values()]
+    assert {of[-1] for of in axes if of} <= INDEX.keys()
+
+
+UNRAISED = """
+def sampling_probabilities(priorities, alpha):
+    return priorities / priorities.sum()
+"""
+
+
+def test_slots_have_a_table_too(page):
+    status, lines = page(UNRAISED, select="as_the_powers_of")
+    assert status == 1
+    assert any(line.split()[:1] == ["slot"] for line in lines)
+
+
+def test_an_error_of_rlspec_itself_is_said(page, monkeypatch):
+    monkeypatch.setattr("rlspec.report.worked", None)
+    status, lines = page(UNRAISED, select="as_the_powers_of")
+    assert status == 3
+    said = " ".join(" ".join(lines).split())
+    assert "rlspec itself has failed; what was not judged by then is untested. TypeError: 'NoneType' object" in said
 
 
 def test_the_mistake_comes_first_and_then_the_input_and_the_clauses(page):
