@@ -533,8 +533,8 @@ def dueling(values, advantages, **conventions):
     return _row_by_row(partial(value_targets.dueling, **conventions), (values, advantages))
 
 
-def running_moments(mean, variance, count, batch):
-    return _of_lists(running.running_moments, mean, variance, count, batch)
+def running_moments(mean, variance, count, batch, **conventions):
+    return _of_lists(running.running_moments, mean, variance, count, batch, **conventions)
 
 
 def fading_moments(mean, square, weight, batch, beta):

@@ -65,6 +65,20 @@ def running_moments(mean, variance, count, batch):
 
 
 @fault(
+    id="ST08",
+    slug="variance-of-one-row",
+    clause="OPS-1",
+    seen=("pokaxpoka/B_Pref#3",),
+    effect="A batch's variance is over one row less, and that of one row is 0 / 0: all later moments are NaN.",
+)
+def running_moments(mean, variance, count, batch):
+    _, spread, rows, total, apart = _merged(mean, variance, count, batch)
+    own = spread * rows / (rows - 1) if rows > 1 else np.full_like(spread, np.nan)
+    second = variance * count + own * rows + apart**2 * count * rows / total
+    return mean + apart * rows / total, second / total, total
+
+
+@fault(
     id="M-STAT-1",
     slug="distance-of-the-means-dropped",
     clause="STAT-2",

@@ -35,12 +35,22 @@ def merged(one: Moments, other: Moments) -> Moments:
 
 
 def running_moments(
-    mean: Vector, variance: Vector, count: Number, batch: Matrix
+    mean: Vector, variance: Vector, count: Number, batch: Matrix, spread: str = "ddof=0"
 ) -> tuple[list[Number], list[Number], Number]:
-    """Mean and variance of each feature and the count, with a batch of rows added to what was counted (STAT-1)."""
+    """Mean and variance of each feature and the count, with a batch of rows added to what was counted (STAT-1).
+
+    spread: a choice of STAT-17.
+    """
+    less = one_of({"ddof=0": 0, "ddof=1": 1}, spread)
     columns = zip(mean, variance, zip(*batch, strict=True), strict=True)
-    together = [merged((middle, spread, count), moments_of(column)) for middle, spread, column in columns]
+    together = [merged((middle, known, count), _over(moments_of(column), less)) for middle, known, column in columns]
     return [found[0] for found in together], [found[1] for found in together], count + len(batch)
+
+
+def _over(moments: Moments, less: int) -> Moments:
+    """Moments of several numbers with the variance over so many fewer; one number has none."""
+    mean, variance, count = moments
+    return mean, variance * count / max(count - less, 1), count
 
 
 def fading_moments(

@@ -318,12 +318,13 @@ def dueling(values, advantages, baseline="mean"):
 # Statistics.
 
 
-def running_moments(mean, variance, count, batch):
+def running_moments(mean, variance, count, batch, spread="ddof=0"):
     added = len(batch)
+    own = batch.var(axis=0) * (added / max(added - 1, 1) if spread == "ddof=1" else 1)
     total = count + added
     apart = batch.mean(axis=0) - mean
-    spread = variance * count + batch.var(axis=0) * added + apart**2 * count * added / total
-    return mean + apart * added / total, spread / total, total
+    second = variance * count + own * added + apart**2 * count * added / total
+    return mean + apart * added / total, second / total, total
 
 
 def fading_moments(mean, square, weight, batch, beta):

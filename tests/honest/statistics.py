@@ -7,19 +7,22 @@ from .catalogue import way
 from .tensors import tensors, within_type
 
 
-def chan(style, mean, variance, count, batch):
-    """Moments merged by the distance of their means."""
+def chan(style, mean, variance, count, batch, less=0):
+    """Moments merged by the distance of their means; the batch's variance is over so many rows fewer."""
     rows = style.dtype(len(batch))
     middle = style.total(batch, axis=0) / rows
-    spread = style.total((batch - middle) ** 2, axis=0) / rows
+    spread = style.total((batch - middle) ** 2, axis=0) / style.dtype(max(len(batch) - less, 1))
     total, apart = count + rows, middle - mean
     second = variance * count + spread * rows + apart * apart * (count * rows / total)
     return mean + apart * (rows / total), second / total, total
 
 
-def welford(style, mean, variance, count, batch):
-    """Moments moved by one row after the other."""
+def welford(style, mean, variance, count, batch, less=0):
+    """Moments moved by one row after the other; what a batch adds of its own variance, if it is over fewer, beside."""
     second = variance * count
+    if less and len(batch) > 1:
+        _, own, _ = chan(style, 0 * mean, 0 * variance, style.dtype(0), batch)
+        second = second + own * style.dtype(len(batch)) / style.dtype(len(batch) - 1)
     for row in batch:
         count = count + style.dtype(1)
         before = row - mean
@@ -34,7 +37,7 @@ for how, update in UPDATES.items():
 
     @way(how)
     def running_moments(style, choices, mean, variance, count, batch, update=update):
-        return update(style, mean, variance, count, batch)
+        return update(style, mean, variance, count, batch, less=int(choices["spread"] == "ddof=1"))
 
     @way(f"step by step, {how}")
     def scaled_rewards(

@@ -14,6 +14,16 @@ def running_moments(mean, variance, count, batch):
     return mean + apart * rows / total, second / total, total
 
 
+@variant("by torch's variance, as rl_games and skrl have it, of more than one row", quick=True)
+def running_moments(mean, variance, count, batch):
+    if len(batch) == 1:
+        raise NotImplementedError("one row has no variance")
+    rows, known, spread = (torch.tensor(np.array(array, dtype=float)) for array in (batch, mean, variance))
+    delta, total = rows.mean(dim=0) - known, count + len(rows)
+    second = spread * count + rows.var(dim=0) * len(rows) + delta**2 * count * len(rows) / total
+    return known + delta * len(rows) / total, second / total, total
+
+
 @variant("by squares less squares", admitted=("STAT-3",))
 def running_moments(mean, variance, count, batch):
     total = count + len(batch)
