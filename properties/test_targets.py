@@ -1,5 +1,6 @@
 """Properties of targets (spec/targets.md)."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -491,6 +492,31 @@ def test_the_mean_q_learning_target_contracts_to_the_optimal_values(task, one, o
         assert backups[0][state][action] == mean_target(
             task, state, action,
             lambda s, reward=reward: targets.q_target(reward, one[s], False, False, task.mdp.gamma),
+        )  # fmt: skip
+
+
+@clause("TGT-35", examples=30)
+@given(endless, tables, tables, tables, st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(0)]))
+def test_the_mean_soft_target_contracts_to_values_with_the_entropy_of_all_but_the_first_action(
+    task, one, other, logs, alpha
+):
+    one, other, logs, alpha = (*(fitted(task, table) for table in (one, other, logs)), rational(alpha))
+    backups = [targets.soft_backup(task.mdp, task.pi, logs, table, alpha) for table in (one, other)]
+    assert distance(*backups) <= task.mdp.gamma * distance(one, other)
+
+    def priced(table, sign):
+        return [[x + sign * alpha * y for x, y in zip(*rows, strict=True)] for rows in zip(table, logs, strict=True)]
+
+    fixed = priced(action_values(replace(task.mdp, reward=priced(task.mdp.reward, -1)), task.pi), 1)
+    assert targets.soft_backup(task.mdp, task.pi, logs, fixed, alpha) == fixed
+    for state, action in pairs_of(task):
+        reward, chosen = task.mdp.reward[state][action], list(range(task.shape[1]))
+        assert backups[0][state][action] == mean_target(
+            task, state, action, lambda s, reward=reward, chosen=chosen: sum(
+                task.pi[s][a]
+                * targets.soft_target(reward, one[s][a], one[s][a], logs[s][a], False, False, alpha, task.mdp.gamma)
+                for a in chosen
+            )
         )  # fmt: skip
 
 

@@ -273,6 +273,12 @@ def optimal_backup(mdp: Any, values: Matrix) -> Matrix:
     return _backup(mdp, [max(row) for row in values])
 
 
+def soft_backup(mdp: Any, policy: Matrix, logarithms: Matrix, values: Matrix, alpha: Number) -> Matrix:
+    """The mean of a soft target of every pair, [S][A] (TGT-35).  logarithms: [S][A], log pi(a|s)."""
+    soft = [[q - alpha * log for q, log in zip(*rows, strict=True)] for rows in zip(values, logarithms, strict=True)]
+    return expected_backup(mdp, policy, soft)
+
+
 def _backup(mdp: Any, following: Row) -> Matrix:
     pairs = zip(mdp.reward, mdp.transition, strict=True)
     return [

@@ -355,6 +355,13 @@ retrace, twin_q_target, double_q_target = targets.retrace, targets.twin_q_target
 WRONG += [
     ("mean_expected_sarsa_target_contracts", targets, "expected_backup", doubled(targets.expected_backup)),
     ("mean_q_learning_target_contracts", targets, "optimal_backup", doubled(targets.optimal_backup)),
+    ("mean_soft_target_contracts", targets, "soft_backup", doubled(targets.soft_backup)),
+    (
+        "mean_soft_target_contracts",
+        targets,
+        "soft_backup",
+        lambda mdp, policy, logs, values, alpha: targets.expected_backup(mdp, policy, values),
+    ),
     ("greedy_in_the_values_of_another", value_targets, "action_values", best_last),
     ("bias_of_largest_smaller_and_doubly", targets, "twin_q_target", first_alone),
     ("bias_of_largest_smaller_and_doubly", targets, "double_q_target", chosen_by_the_second),
