@@ -36,9 +36,10 @@ def weights(call: Seen, taken: Chosen) -> Weights | None:
             continue
         tables = [table if table.ndim == 2 else table[:, None] for table in (answer, exact, allowed)]
         for axis, what in ((1, "row"), (0, "step"))[: answer.ndim]:
-            factors = _factors(tables[0], tables[1], tables[2], axis)
-            runs = _runs(factors) if factors else []
-            if 1 < len(runs) <= len(factors or []) // 2 and _apart(runs):
+            for factors in _factors(tables[0], tables[1], tables[2], axis):
+                runs = _runs(factors)
+                if not (1 < len(runs) <= len(factors) // 2 and _apart(runs)):
+                    continue
                 parts = ", ".join(_part(run, what) for run in runs)
                 said = f"{name} is right but for a factor of each part of the batch, {parts}: parts were averaged by "
                 return Weights(len(runs), said + "themselves, and then not weighed by how much they have")
@@ -49,16 +50,24 @@ Factor = tuple[float, float]
 """What right numbers are multiplied by, and how far rounding may have taken that."""
 
 
-def _factors(answer: np.ndarray, exact: np.ndarray, allowed: np.ndarray, axis: int) -> list[Factor] | None:
-    """What right numbers are multiplied by along the other axis, if it is one factor all along this one."""
+def _factors(answer: np.ndarray, exact: np.ndarray, allowed: np.ndarray, axis: int) -> list[list[Factor]]:
+    """What right numbers are multiplied by along the other axis, if it is one factor all along this one.
+
+    First with the error that rounding makes where its signs are those of chance, the root of the sum of squares, and
+    then with the one that it makes at worst, which leaves little to be told of 16-bit numbers.
+    """
     squares = (exact * exact).sum(axis=axis)
     if not squares.all() or not np.isfinite(squares).all() or not np.isfinite(allowed).all():
-        return None
+        return []
     factors = (answer * exact).sum(axis=axis) / squares
-    errors = (allowed * np.abs(exact)).sum(axis=axis) / squares * np.maximum(np.abs(factors), 1)
+    by_number = allowed * np.abs(exact)
+    times = np.maximum(np.abs(factors), 1) / squares
+    errors, likely = by_number.sum(axis=axis) * times, np.sqrt((by_number**2).sum(axis=axis)) * times
     off = np.abs(answer - np.expand_dims(factors, axis) * exact)
     room = allowed * np.maximum(np.abs(np.expand_dims(factors, axis)), 1) + np.expand_dims(errors, axis) * np.abs(exact)
-    return list(zip(factors.tolist(), errors.tolist(), strict=True)) if (off <= room).all() else None
+    if not (off <= room).all():
+        return []
+    return [list(zip(factors.tolist(), of.tolist(), strict=True)) for of in (likely, errors)]
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from variants import VARIANTS
 
 import rlspec
@@ -271,6 +272,24 @@ def test_an_operation_that_cannot_be_audited_is_said_to_be_none():
     assert isinstance(finding, Finding)
     assert not finding.holds
     assert "state_values cannot be audited" in finding.why_not
+
+
+def in_bfloat16(numbers):
+    return torch.tensor(numbers).to(torch.bfloat16).float().numpy()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_that_were_averaged_by_themselves_are_told_in_bfloat16(seed):
+    draw = np.random.default_rng(seed)
+    logp, advantages = in_bfloat16(-8 * draw.random((12, 9))), in_bfloat16(draw.standard_normal(12))
+    old = in_bfloat16(logp + draw.uniform(-0.1, 0.1, (12, 9)))
+    mask = np.arange(9) < np.repeat([9, 8, 7], 4)[:, None]
+    given = (logp, old, logp, advantages, np.arange(12) // 3, mask, 0.5, 0.5, 0.0)
+    rows = [slice(0, 4), slice(4, 8), slice(8, 12)]
+    terms = -advantages[:, None] * np.exp(logp - old) * mask
+    gradient = np.concatenate([terms[of] / mask[of].sum() / 3 for of in rows])
+    call = Seen(OPERATIONS["dapo_loss"], given, {"d_logp": in_bfloat16(gradient)}, "bfloat16", {}, "here", 0)
+    assert "not weighed by how much they have" in mistake(of_operation([call]))
 
 
 def test_parts_that_were_averaged_by_themselves_are_told_by_the_choices_that_make_them_fewest():
