@@ -10,6 +10,8 @@ from sphinx.application import Sphinx
 NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?=<m)(?!<mo)")
 ABSOLUTE = re.compile(r"(?<![\w.)}\]'|])\|(?=[^\s|])([^|]+)\|")
 """An absolute value, or a length: bars that begin where no letter or bracket ends, unlike that of a condition."""
+LONG = 40
+"""As many characters of TeX as fit beside other words on a phone; what is longer scrolls by itself there."""
 BAR = "<mo>&#x0007C;</mo>"
 BAR_ALONE = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
 
@@ -26,7 +28,9 @@ def set_as_mathml(formula: str, display: str) -> str:
 
 def inline(writer: Any, node: nodes.math) -> None:
     """A formula within a line; backquotes at its ends hide its underscores from Markdown."""
-    writer.body.append(set_as_mathml(node.astext().strip("`"), "inline"))
+    formula = node.astext().strip("`")
+    mathml = set_as_mathml(formula, "inline")
+    writer.body.append(f'<span class="long">{mathml}</span>' if len(formula) > LONG else mathml)
     raise nodes.SkipNode
 
 

@@ -180,16 +180,21 @@ def test_a_browser_opens_every_page_without_a_complaint_and_nothing_sticks_out(s
     wrong = {}
     for file in pages(site):
         page.goto(file.as_uri())
-        wide, inside, empty = page.evaluate(SHOWN)
-        if heard or wide > inside or empty:
-            wrong[file.name] = [*heard], wide, empty
+        wide, inside, empty, cut = page.evaluate(SHOWN)
+        if heard or wide > inside or empty or cut:
+            wrong[file.name] = [*heard], wide, empty, cut
         heard.clear()
     assert wrong == {}
 
 
-SHOWN = """[document.documentElement.scrollWidth, innerWidth, [...document.querySelectorAll('math')]
-    .filter(one => one.checkVisibility() && one.getBoundingClientRect().width < 2).length]"""
-"""How wide the page is, how wide the window, and how many formulas are not to be seen."""
+SHOWN = """(() => {
+    const formulas = [...document.querySelectorAll('article math')].filter(one => one.checkVisibility());
+    const scrolls = one => one.closest('.formula, .long, .table-wrapper, table');
+    return [document.documentElement.scrollWidth, innerWidth,
+        formulas.filter(one => one.getBoundingClientRect().width < 2).length,
+        formulas.filter(one => one.getBoundingClientRect().right > innerWidth && !scrolls(one)).map(one => one.outerHTML)];
+})()"""
+"""How wide the page is, how wide the window, how many formulas are not to be seen, and those that are cut off."""
 
 
 def test_a_browser_finds_truncation_from_a_folder(site, opened):
