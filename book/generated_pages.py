@@ -143,7 +143,7 @@ def looked_up(work: str) -> str:
 
 def places_in(text: str, work: str) -> Iterator[str]:
     """The equations, sections and theorems of a work that a text names after it, up to the next work or sentence."""
-    for named in text.split(work.removesuffix(")"))[1:]:
+    for named in naming(work).split(text)[1:]:
         yield from PLACE.findall(re.split(r";|\.  ?(?=[A-Z])|\(\d{4}", named)[0])
 
 
@@ -163,8 +163,14 @@ def reference() -> Iterator[str]:
 
 
 def cites(text: str, work: str) -> bool:
-    """Whether a text names a work: with what stands in brackets after the year, or before it."""
-    return work.removesuffix(")") in text
+    """Whether a text names a work."""
+    return bool(naming(work).search(text))
+
+
+def naming(work: str) -> re.Pattern[str]:
+    """How texts name a work: Owen (2013), Owen (2013, chapter 9), or, within brackets, Owen 2013."""
+    authors, _, year = work.removesuffix(")").partition(" (")
+    return re.compile(rf"{re.escape(authors)} \(?{year}\b")
 
 
 TABLES = {
