@@ -28,6 +28,7 @@ WORKS = {
     "Ionides (2008)": "Truncated importance sampling",
     "Kakade & Langford (2002)": "Approximately optimal approximate reinforcement learning",
     "Kakade (2001)": "A natural policy gradient",
+    "Kimi k1.5 (2025)": "Kimi k1.5: scaling reinforcement learning with LLMs",
     "Kool et al. (2019)": "Buy 4 REINFORCE samples, get a baseline for free!",
     "Kullback & Leibler (1951)": "On information and sufficiency",
     "Liu et al. (2025)": "Understanding R1-Zero-like training: a critical perspective",
@@ -69,6 +70,7 @@ WORKS = {
     "Williams (1992)": "Simple statistical gradient-following algorithms for connectionist reinforcement learning",
     "Wu et al. (2024)": "Self-play preference optimization for language model alignment",
     "Ye et al. (2020)": "Mastering complex control in MOBA games with deep reinforcement learning",
+    "Yeo et al. (2025)": "Demystifying long chain-of-thought reasoning in LLMs",
     "Yu et al. (2022)": "The surprising effectiveness of PPO in cooperative multi-agent games",
     "Yu et al. (2025)": "DAPO: an open-source LLM reinforcement learning system at scale",
     "Zheng et al. (2025)": "Group sequence policy optimization",
@@ -83,6 +85,7 @@ ABSTRACTS = {
     "Pardo et al. (2018)",
     "Shao et al. (2024)",
     "Tang & Munos (2025)",
+    "Yeo et al. (2025)",
     "Yu et al. (2025)",
     "Zheng et al. (2025)",
 }

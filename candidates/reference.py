@@ -297,6 +297,15 @@ def packed_logp(logits, tokens, segments):
     return _row_by_row(language.packed_logp, (logits, tokens, segments)).astype(float)
 
 
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    return _row_by_row(language.packed_gae, (token_rewards, values, segments, mask), gamma, lam)
+
+
+def packed_aggregate(values, segments, mask, reduction, divisor, **conventions):
+    tables = values.tolist(), segments.tolist(), mask.tolist()
+    return float(reductions.packed_aggregate(*tables, reduction, divisor, **conventions))
+
+
 def completion_mask(tokens, prompt_length, eos, pad):
     return _row_by_row(language.completion_mask, (tokens, prompt_length), eos, pad)
 
@@ -394,6 +403,16 @@ def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, vali
 def overlong_penalty(lengths, max_length, buffer, factor, **conventions):
     told = max_length, buffer, factor
     return np.array([overlong.overlong_penalty(int(n), *told, **conventions) for n in lengths], dtype=float)
+
+
+def cosine_reward(lengths, correct, *scores):
+    answers = zip(lengths.tolist(), correct.astype(bool).tolist(), strict=True)
+    return np.array([overlong.cosine_reward(int(n), right, *scores) for n, right in answers], dtype=float)
+
+
+def length_reward(lengths, correct, groups):
+    told = map(int, lengths.tolist()), correct.astype(bool).tolist(), groups.tolist()
+    return np.array(overlong.length_reward(*map(list, told)), dtype=float)
 
 
 def group_advantages(rewards, groups, baseline, scale, **conventions):

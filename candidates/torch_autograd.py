@@ -487,6 +487,25 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     return torch.einsum("bk,bkt->bt", errors.masked_fill(~mask, 0), weights).numpy()
 
 
+def _of_one_sequence(segments: Any, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Which tokens that count are of one sequence [B, T, T], and the number of each in its own [B, T]."""
+    names = torch.from_numpy(np.array(segments))
+    together = mask[:, :, None] & mask[:, None, :] & (names[:, :, None] == names[:, None, :])
+    return together, together.tril().sum(2)
+
+
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    flags = _flags(mask)
+    together, number = _of_one_sequence(segments, flags)
+    rewards, values = _tensor(token_rewards).masked_fill(~flags, 0), _tensor(values).masked_fill(~flags, 0)
+    apart = number[:, :, None] - number[:, None, :]  # [k, t]: how many steps k is behind t
+    following = torch.einsum("bk,bkt->bt", values, (together & (apart == 1)).to(values.dtype))
+    errors = (rewards + gamma * following - values).masked_fill(~flags, 0)
+    powers = torch.tensor(gamma * lam, dtype=torch.float64) ** apart.clamp(min=0)
+    weights = (powers * (together & (apart >= 0))).to(errors.dtype)
+    return torch.einsum("bk,bkt->bt", errors, weights).numpy()
+
+
 # Turns: tables of which token is of the same turn as which, and of which turn comes how much later.
 
 
@@ -551,6 +570,22 @@ def accumulate(values, mask, reduction, divisor, rows):
     return sum(part.sum() for part in weighted.split(rows)).item()
 
 
+def packed_aggregate(values, segments, mask, reduction, divisor):
+    """Each token's weight, of how many tokens its sequence has, and of how many sequences there are."""
+    values, flags = _tensor(values), _flags(mask)
+    lengths = _of_one_sequence(segments, flags)[0].sum(2).clamp(min=1).to(values.dtype)
+    sequences = (flags / lengths).sum().round().clamp(min=1)
+    sizes = {
+        "token-mean": flags.sum().clamp(min=1),
+        "mean of means": sequences * lengths,
+        "mean of sums": sequences,
+        "sum": 1,
+        "fixed divisor": divisor,
+        "mean of sums over a fixed divisor": sequences * divisor,
+    }[reduction]
+    return (values / sizes).masked_fill(~flags, 0).sum().item()
+
+
 def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor):
     """Each shard's own loss, times what it weighs."""
     values, mask = _tensor(values).requires_grad_(), _flags(mask)
@@ -578,6 +613,28 @@ def overlong_penalty(lengths, max_length, buffer, factor):
     """The mean over the buffer's tokens of whether the answer has them."""
     costly = torch.arange(max_length - buffer, max_length)
     return -factor * (_tensor(lengths)[:, None] > costly).double().mean(1).numpy()
+
+
+def cosine_reward(
+    lengths, correct, max_length, shortest_correct, longest_correct, shortest_wrong, longest_wrong, exceeded
+):
+    """The square of a sine is what half of a period has behind it."""
+    right, lengths = _flags(correct), _tensor(lengths).double()
+    behind = torch.sin(lengths.clamp(max=max_length) * (torch.pi / (2 * max_length))) ** 2
+    shortest = torch.tensor([shortest_wrong, shortest_correct], dtype=torch.float64)[right.long()]
+    longest = torch.tensor([longest_wrong, longest_correct], dtype=torch.float64)[right.long()]
+    found = torch.lerp(shortest, longest, behind)
+    return (found if exceeded is None else found.masked_fill(lengths >= max_length, exceeded)).numpy()
+
+
+def length_reward(lengths, correct, groups):
+    """What the group's longest is above, less what its shortest is below, over twice what they are apart."""
+    lengths, (_, index) = _tensor(lengths).double(), np.unique(groups, return_inverse=True)
+    together = torch.from_numpy(index[:, None] == index)
+    longest = lengths.expand(together.shape).masked_fill(~together, -torch.inf).amax(1)
+    shortest = lengths.expand(together.shape).masked_fill(~together, torch.inf).amin(1)
+    place = ((longest - lengths) - (lengths - shortest)) / (2 * (longest - shortest)).clamp(min=1)
+    return torch.where(_flags(correct), place, place.clamp(max=0)).numpy()
 
 
 def _mean_and_slopes(of_rows: Any, valid: Any, slopes: int, *columns: Any) -> tuple[Any, ...]:

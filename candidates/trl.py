@@ -19,7 +19,8 @@ without any bound: bounds are None where a form has none.  What stands under the
 ``normalize_then_sum`` and groups of one size, one after the other, as it has them.
 
 ``distillation_divergence`` is `GKDTrainer.generalized_jsd_loss`, a row at a time.
-``overlong_penalty`` is `get_soft_overlong_punishment`, whose factor is 1.
+``overlong_penalty`` is `get_soft_overlong_punishment`, whose factor is 1, and ``cosine_reward``
+`get_cosine_scaled_reward`, which is told what answers are right by `accuracy_reward`: the adapter says it in its place.
 
 The preference losses are one completion token's: then a sum over tokens, which the operations are given, and a mean
 are the same.  ``dpo_loss``, ``ipo_loss`` and ``sppo_loss`` are `DPOTrainer._compute_loss` with the loss types
@@ -39,11 +40,12 @@ from functools import partial
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer
-from trl.rewards import get_soft_overlong_punishment
+from trl.rewards import accuracy_rewards, get_cosine_scaled_reward, get_soft_overlong_punishment
 from trl.trainer.utils import entropy_from_logits, selective_log_softmax
 
 from rlspec.torch import differentiated
@@ -247,6 +249,17 @@ def overlong_penalty(lengths, max_length, buffer, factor):
     if factor != 1:
         raise NotImplementedError("its factor is 1")
     return get_soft_overlong_punishment(max_length, buffer)([[0] * int(n) for n in lengths])
+
+
+def cosine_reward(
+    lengths, correct, max_length, shortest_correct, longest_correct, shortest_wrong, longest_wrong, exceeded
+):
+    if exceeded is not None:
+        raise NotImplementedError("an answer that exceeds the greatest length has the score of the longest")
+    score = get_cosine_scaled_reward(max_length, shortest_wrong, longest_wrong, longest_correct, shortest_correct)
+    right, answers = np.asarray(correct, dtype=float).tolist(), [[0] * int(n) for n in lengths]
+    with patch.object(accuracy_rewards, "accuracy_reward", lambda *_: right):
+        return score([], [], answers)
 
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator):

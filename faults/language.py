@@ -1,5 +1,7 @@
 """How the bookkeeping between a token, a sequence and a batch goes wrong."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from rlspec.faults import fault, right
@@ -475,6 +477,7 @@ def token_returns(token_rewards, mask, gamma):
     id="M-LANG-22",
     slug="discounted-over-tools-answers",
     clause="LANG-26",
+    seen=("OpenRLHF 0.11.2",),
     effect="Tokens that nobody chose are steps: a long answer of a tool discounts the credit of asking for it.",
 )
 def token_returns(token_rewards, mask, gamma):
@@ -654,3 +657,61 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     still_to_come = np.flip(np.cumsum(np.flip(mask, axis=1), axis=1), axis=1) > 0
     between = (np.cumsum(mask, axis=1) > 0) & still_to_come
     return np.where(mask, right.token_gae(token_rewards, values, between, gamma, lam), 0)
+
+
+@fault(
+    id="W13",
+    slug="advantages-carried-over-sequences",
+    clause="LANG-37",
+    seen=("jsboige/CoursIA#13439",),
+    effect="A packed row is taken for one sequence: what the next answer is paid counts for the one before it.",
+)
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    return right.packed_gae(token_rewards, values, np.zeros_like(segments), mask, gamma, lam)
+
+
+def _before_another_sequence(segments, mask):
+    """Where the next token that counts is of another sequence, and where that token is."""
+    for row, names in enumerate(segments):
+        places = np.flatnonzero(mask[row])
+        for place, following in pairwise(places):
+            if names[place] != names[following]:
+                yield row, place, following
+
+
+@fault(
+    id="M-LANG-46",
+    slug="value-of-the-next-sequence",
+    clause="LANG-35",
+    effect="The last token of a sequence bootstraps from the next one's first value; errors are cut there.",
+)
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    paid = np.array(token_rewards, dtype=float)
+    for row, place, following in _before_another_sequence(segments, mask):
+        paid[row, place] += gamma * values[row, following]
+    return right.packed_gae(paid, values, segments, mask, gamma, lam)
+
+
+@fault(
+    id="M-LANG-47",
+    slug="errors-of-the-next-sequence-carried-back",
+    clause="LANG-36",
+    effect="Values end with their sequence, and what is carried back does not.",
+)
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    paid, alone = np.array(token_rewards, dtype=float), np.nan_to_num(values)
+    for row, place, following in _before_another_sequence(segments, mask):
+        paid[row, place] -= gamma * alone[row, following]
+    return right.packed_gae(paid, values, np.zeros_like(segments), mask, gamma, lam)
+
+
+@fault(
+    id="W14",
+    slug="tools-answers-are-steps-worth-nothing",
+    clause="LANG-26",
+    seen=("OpenRLHF 0.11.2",),
+    effect="What a tool said is a step whose value is 0: the token before it has nothing to bootstrap from.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    known = (np.where(mask, numbers, 0) for numbers in (token_rewards, values))
+    return np.where(mask, right.token_gae(*known, np.ones_like(mask), gamma, lam), 0)

@@ -355,3 +355,25 @@ def sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divis
         return right.sharded_loss(values, mask, shards, averaged_over, weighing, reduction, divisor)
     places = np.unique(shards, return_inverse=True)[1]
     return right.sharded_loss(values, mask, places, len(_own_rows(shards)), "shards", reduction, divisor)
+
+
+@fault(
+    id="W12",
+    slug="packed-row-for-a-sequence",
+    clause="RED-18",
+    seen=("google/tunix#1662",),
+    effect="A packed row counts as one answer: every mean over answers is one over rows of the array.",
+)
+def packed_aggregate(values, segments, mask, reduction, divisor):
+    return right.packed_aggregate(values, np.zeros_like(segments), mask, reduction, divisor)
+
+
+@fault(
+    id="M-RED-15",
+    slug="one-name-in-all-rows-is-one-sequence",
+    clause="RED-19",
+    effect="Sequences of different rows that have one name, such as the first of each, are taken for one.",
+)
+def packed_aggregate(values, segments, mask, reduction, divisor):
+    table = values.reshape(1, -1), segments.reshape(1, -1), mask.reshape(1, -1)
+    return right.packed_aggregate(*table, reduction, divisor)

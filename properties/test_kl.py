@@ -30,6 +30,7 @@ from rlspec.properties.tokens import LEAST_CLAMP, Completions, completions, far_
 from rlspec.reference.choices import shape_of
 from rlspec.reference.differentiation import derivatives_in_logits, rational
 from rlspec.reference.estimators import CLAMPED, ESTIMATORS, SLOPES
+from rlspec.reference.group import expected_gradient_of_groups, group_advantages
 from rlspec.reference.kl import (
     divergence,
     divergence_gradient,
@@ -157,6 +158,27 @@ def test_k1_in_the_reward_has_the_gradient_of_the_divergence_of_completions(spee
     gradient = derivative(policy, lambda new: sequence_divergence(language, new, reference, log))
     assert score_gradient(language, policy, total(k1)) == gradient
     assert expected_gradient(language, policy, to_go(k1)) == gradient
+
+
+@clause("KL-26", examples=15)
+@given(speeches(on_policy=True), logarithms, st.sampled_from([fmpq(1), fmpq(1, 3)]))
+def test_compared_within_a_group_k1_keeps_the_gradient_of_the_divergence(speech, log, beta):
+    language, policy, _, reference = in_rationals(speech)
+    k1 = total(of_tokens(ESTIMATORS, policy, reference, "k1", log))
+
+    def score(prompt, tokens):
+        return rational([speech.score(prompt, tokens)])[0]
+
+    scored_alone = in_line(score_gradient(language, policy, score))
+    penalty = in_line(derivative(policy, lambda new: sequence_divergence(language, new, reference, log)))
+    for baseline, part in (("leave-one-out", fmpq(1)), ("mean", fmpq(1, 2))):
+
+        def compared_with(prompt, company, baseline=baseline):
+            paid = [score(prompt, tokens) - beta * k1(prompt, tokens) for tokens in company]
+            return group_advantages(paid, [0, 0], baseline, "none")
+
+        found = in_line(expected_gradient_of_groups(language, policy, 2, compared_with))
+        assert found == [part * (slope - beta * other) for slope, other in zip(scored_alone, penalty, strict=True)]
 
 
 @clause("KL-17", examples=40)

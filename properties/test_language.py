@@ -12,10 +12,12 @@ from hypothesis import assume, given
 
 from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import agree, clause, coarser, exactly, law, show, tolerance, where
+from rlspec.properties.conversing import conversations
 from rlspec.properties.languages import MOST_CONTEXTS, Speech, in_line, speeches
 from rlspec.properties.questions.language import (
     exact,
     exponential,
+    named,
     rewards_judged,
     scored_completions,
     segments_of,
@@ -705,3 +707,58 @@ def test_values_that_are_the_returns_leave_no_advantage(candidate, drawn, gamma,
     known = drawn.but(drawn.arrays[0], returns)
     answer = candidate.token_gae(*known, gamma, lam)
     agree(answer, where(drawn.mask, 0, answer), **sum_judged(known, gamma * lam))
+
+
+# Advantages of several sequences in a row.
+
+
+def advantages_of_sequences(drawn, gamma, lam):
+    """What each token's own sequence still pays, and what its values say on the way, less the token's value."""
+    rewards, values = map(exact, drawn.arrays)
+    decay, between = exactly(gamma) * exactly(lam), exactly(gamma) * (1 - exactly(lam))
+    found = np.full(drawn.mask.shape, Fraction(0), dtype=object)
+    for row, place in np.argwhere(drawn.mask):
+        own = drawn.mask[row] & (drawn.turns[row] == drawn.turns[row, place])
+        left = np.flatnonzero(own & (np.arange(len(own)) >= place))
+        paid = sum(decay**n * rewards[row, k] for n, k in enumerate(left))
+        said = sum(decay**n * values[row, k] for n, k in enumerate(left[1:]))
+        found[row, place] = paid + between * said - values[row, place]
+    return found
+
+
+@clause("LANG-35", examples=60)
+@given(conversations(2), discounts, mixings)
+def test_a_packed_sequence_ends_where_the_next_one_begins(candidate, drawn, gamma, lam):
+    drawn = named(drawn)
+    expected = advantages_of_sequences(drawn, gamma, lam)
+    agree(candidate.packed_gae(*drawn, gamma, lam), expected, **drawn.judged(gamma * lam))
+
+
+@clause("LANG-36", examples=60)
+@given(conversations(2), discounts, mixings)
+def test_a_packed_sequence_has_the_advantages_that_it_has_alone(candidate, drawn, gamma, lam):
+    row = named(drawn).but(*(array[:1] for array in drawn.arrays), turns=7 - 3 * drawn.turns[:1], mask=drawn.mask[:1])
+    assume(row.mask.any())
+    packed = candidate.packed_gae(*row, gamma, lam)
+    expected = packed.value.astype(object)
+    for name in np.unique(row.turns[row.mask]):
+        [places] = np.nonzero(row.mask[0] & (row.turns[0] == name))
+        arrays = [array[:, places] for array in row.arrays]
+        one = np.zeros((1, len(places)), dtype=int)
+        alone = candidate.packed_gae(*arrays, one, one == 0, gamma, lam)
+        packed, expected[0, places] = coarser(packed, alone), [exactly(x) for x in alone.value[0]]
+    judged = row.judged(gamma * lam)
+    agree(packed, where(row.mask, expected, packed), **judged | {"roundings": 2 * judged["roundings"]})
+
+
+@clause("LANG-37", examples=60)
+@given(conversations(2), discounts, mixings, st.sampled_from([30.0, -8.0]))
+def test_packed_sequences_do_not_pay_each_other(candidate, drawn, gamma, lam, more):
+    drawn = named(drawn)
+    own = drawn.turns == drawn.turns[:, :1]
+    assume((drawn.mask & own).any() and (drawn.mask & ~own).any())
+    other = drawn.but(*(np.where(own, array, array + more) for array in drawn.arrays))
+    answer, same = (candidate.packed_gae(*batch, gamma, lam) for batch in (other, drawn))
+    judged = drawn.judged(gamma * lam)
+    expected = where(own & drawn.mask, same.value, answer)
+    agree(coarser(answer, same), expected, **judged | {"magnitude": 2 * other.judged(gamma * lam)["magnitude"]})

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 
 from rlspec.properties.checking import agree, clause, coarser, exactly
+from rlspec.properties.conversing import conversations
 from rlspec.properties.languages import in_line, speeches
-from rlspec.properties.questions.language import exact
+from rlspec.properties.questions.language import exact, named
 from rlspec.properties.questions.reductions import (
     ASKED,
     BY_DIVISOR,
@@ -20,6 +21,7 @@ from rlspec.properties.questions.reductions import (
     asked_reductions,
     fixed_divisors,
     micro_batches,
+    packed_judged,
     shard_counts,
     spread_batches,
     weighings,
@@ -270,6 +272,38 @@ def by_pairs(speech, reduction):
         return [2 * speech.score(prompt, tokens) / Fraction(size) for tokens, size in zip(company, sizes, strict=True)]
 
     return in_line(expected_gradient_of_groups(speech.language, speech.policy, 2, credit))
+
+
+def cut_apart(drawn):
+    """Each sequence of a packed batch in a row of its own, its tokens that do not count left where they are."""
+    names = [(row, name) for row, own in enumerate(drawn.turns) for name in dict.fromkeys(own[drawn.mask[row]])]
+    rows = [row for row, _ in names]
+    own = np.array([drawn.mask[row] & (drawn.turns[row] == name) for row, name in names], dtype=bool)
+    return Marked((drawn.arrays[0][rows],), own.reshape(len(rows), drawn.mask.shape[1]))
+
+
+@clause("RED-18")
+@given(conversations(), asked_reductions, fixed_divisors)
+def test_a_packed_sequence_is_a_row_of_the_reduction(candidate, drawn, reduction, divisor):
+    alone = cut_apart(drawn)
+    expected: Any = 0
+    if len(alone.mask):
+        sizes = divisors_of(candidate, "packed_aggregate", alone.mask, reduction, divisor)
+        expected = sum((exact(alone.arrays[0]) / sizes)[alone.mask], Fraction(0))
+    answer = candidate.packed_aggregate(*named(drawn), reduction, divisor)
+    agree(answer, expected, **packed_judged(drawn))
+
+
+@clause("RED-19", examples=60)
+@given(conversations(), asked_reductions, fixed_divisors)
+def test_how_sequences_are_packed_does_not_matter(candidate, drawn, reduction, divisor):
+    alone = cut_apart(drawn)
+    assume(len(alone.mask))
+    apart = alone.arrays[0], np.zeros(alone.mask.shape, dtype=int), alone.mask
+    same = candidate.packed_aggregate(*apart, reduction, divisor)
+    judged = packed_judged(drawn)
+    answer = candidate.packed_aggregate(*named(drawn), reduction, divisor)
+    agree(answer, same, **judged | {"roundings": 2 * judged["roundings"] + alone.mask.size})
 
 
 @clause("RED-7", examples=30)

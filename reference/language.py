@@ -5,7 +5,7 @@ gives each context a distribution over the tokens, the softmax of that context's
 enough that every completion can be listed, so that an expectation is a finite sum.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from math import exp, log, prod
@@ -18,6 +18,7 @@ from .distributions import log_softmax
 from .estimators import ESTIMATORS
 from .linear_algebra import Matrix, Number, Vector
 from .policy_gradient import scored
+from .reductions import apart
 from .returns import reward_to_go
 
 Tokens = tuple[int, ...]
@@ -314,6 +315,20 @@ def token_returns(token_rewards: Vector, mask: Sequence[Any], gamma: Number) -> 
     [3.0, 0, 4.0]
     """
     return spread(reward_to_go(counted(token_rewards, mask), gamma), mask)
+
+
+def packed_gae(
+    token_rewards: Vector, values: Vector, segments: Sequence[Hashable], mask: Sequence[Any], gamma: Number, lam: Number
+) -> list[Number]:
+    """Each sequence's own GAE, in a row in which several stand (LANG-35).
+
+    token_rewards, values, segments, mask: [T].  Returns T numbers.
+
+    >>> packed_gae([0, 1, 1], [4, 2, 2], [5, 5, 9], [1, 1, 1], 0.5, 0.5)
+    [-3.25, -1.0, -1.0]
+    """
+    alone = [token_gae(token_rewards, values, own, gamma, lam) for own in apart(segments, mask)]
+    return [sum(numbers) for numbers in zip(*alone, strict=True)] if alone else [0 for _ in mask]
 
 
 def token_gae(token_rewards: Vector, values: Vector, mask: Sequence[Any], gamma: Number, lam: Number) -> list[Number]:

@@ -100,6 +100,32 @@ def accumulate(
     return sum(_sum(values[part], mask[part], sizes[part]) for part in parts)
 
 
+def apart(segments: Sequence[Hashable], mask: Sequence[Any]) -> list[list[bool]]:
+    """A mask for each of the sequences in a row that have a token that counts.
+
+    >>> apart([5, 5, 9], [1, 1, 1])
+    [[True, True, False], [False, False, True]]
+    """
+    names = dict.fromkeys(name for name, counts in zip(segments, mask, strict=True) if counts)
+    return [[bool(counts) and of == name for of, counts in zip(segments, mask, strict=True)] for name in names]
+
+
+def packed_aggregate(
+    values: Sequence[Sequence[Number]],
+    segments: Sequence[Sequence[Hashable]],
+    mask: Mask,
+    reduction: str,
+    divisor: Number = 1,
+    **conventions: str,
+) -> Number:
+    """The same number of rows in which several sequences stand, each of which is a row of the reduction (RED-18).
+
+    values, segments, mask: [B][T].
+    """
+    pairs = [(row, own) for row, *of in zip(values, segments, mask, strict=True) for own in apart(*of)]
+    return aggregate([row for row, _ in pairs], [own for _, own in pairs], reduction, divisor, **conventions)
+
+
 def sharded_loss(
     values: Sequence[Sequence[Number]],
     mask: Mask,

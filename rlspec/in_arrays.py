@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy import arange, array, clip, cumsum, einsum, eye, maximum, minimum, where
+from numpy import arange, array, clip, cos, cumsum, einsum, eye, maximum, minimum, pi, where
 
 from .elementwise import ROOT_OF_TWO_PI, exp, expm1, fixed, log, log1p, log_softmax, sigmoid, softmax, softplus, sqrt
 from .reference.choices import shape_of
@@ -720,6 +720,16 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
 
 
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    same = (segments[:, :, None] == segments[:, None, :]) & mask[:, :, None] & mask[:, None, :]
+    number = np.tril(same).sum(axis=2)
+    apart = number[:, :, None] - number[:, None, :]
+    following = einsum("bk,bkt->bt", where(mask, values, 0), same & (apart == 1))
+    errors = where(mask, token_rewards + gamma * following - values, 0)
+    weights = where(same & (apart >= 0), (gamma * lam) ** maximum(apart, 0), 0)
+    return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
+
+
 def turn_sums(values, turns, mask):
     same = (turns[:, :, None] == turns[:, None, :]) & mask[:, :, None]
     return where(mask, einsum("bk,bkt->bt", where(mask, values, 0), same), 0)
@@ -751,6 +761,21 @@ def turn_gae(token_rewards, values, turns, mask, gamma, lam):
 
 def aggregate(values, mask, reduction, divisor, **conventions):
     return (values[mask] / sizes(mask, reduction, divisor, **conventions)).sum()
+
+
+def packed_aggregate(values, segments, mask, reduction, divisor, count="n"):
+    same = (segments[:, :, None] == segments[:, None, :]) & mask[:, :, None] & mask[:, None, :]
+    lengths, added = maximum(same.sum(axis=2), 1), shape_of(count, "n", "n + E")[1] or 0
+    sequences = maximum((mask & (np.tril(same).sum(axis=2) == 1)).sum(), 1)
+    of = {
+        "token-mean": maximum(mask.sum(), 1) + added,
+        "mean of means": sequences * (lengths + added),
+        "mean of sums": sequences,
+        "sum": 1,
+        "fixed divisor": divisor,
+        "mean of sums over a fixed divisor": sequences * divisor,
+    }[reduction]
+    return where(mask, values / of, 0).sum()
 
 
 def accumulate(values, mask, reduction, divisor, rows, **conventions):
@@ -838,6 +863,23 @@ def rpo_loss(
 def overlong_penalty(lengths, max_length, buffer, factor):
     beyond = lengths - (max_length - buffer)
     return -factor * clip(beyond / buffer, 0, 1)
+
+
+def cosine_reward(
+    lengths, correct, max_length, shortest_correct, longest_correct, shortest_wrong, longest_wrong, exceeded
+):
+    shortest = where(correct, shortest_correct, shortest_wrong)
+    longest = where(correct, longest_correct, longest_wrong)
+    found = longest + (shortest - longest) * (1 + cos(pi * minimum(lengths, max_length) / max_length)) / 2
+    return found if exceeded is None else where(lengths >= max_length, exceeded, found)
+
+
+def length_reward(lengths, correct, groups):
+    same = groups[:, None] == groups
+    shortest = where(same, lengths, lengths.max()).min(axis=1)
+    longest = where(same, lengths, lengths.min()).max(axis=1)
+    place = where(shortest < longest, 1 / 2 - (lengths - shortest) / maximum(longest - shortest, 1), 0)
+    return where(correct, place, minimum(place, 0))
 
 
 # Groups.

@@ -802,6 +802,14 @@ def token_gae(token_rewards: Steps, values: Steps, mask: Flags, gamma: Number, l
     """Generalised advantage estimates over the tokens that count; nothing follows the last of them."""
 
 
+@_operation("language")
+def packed_gae(token_rewards: Steps, values: Steps, segments: Tokens, mask: Flags, gamma: Number, lam: Number) -> Steps:
+    """The same in rows in which several sequences stand, each of them by itself.
+
+    segments: the name of the sequence that each token is of, which no other sequence of its row has.
+    """
+
+
 @_operation("turns")
 def turn_sums(values: Steps, turns: Tokens, mask: Flags) -> Steps:
     """The sum over the tokens of a turn, at each of them; turns: the number of each token's turn, which never falls."""
@@ -829,6 +837,14 @@ def aggregate(values: Steps, mask: Flags, reduction: Name, divisor: Number) -> N
 @_operation("reductions", row_by_row=False)
 def accumulate(values: Steps, mask: Flags, reduction: Name, divisor: Number, rows: Count) -> Number:
     """The same number, gathered from micro-batches of so many consecutive rows, the last one of those left."""
+
+
+@_operation("reductions", row_by_row=False)
+def packed_aggregate(values: Steps, segments: Tokens, mask: Flags, reduction: Name, divisor: Number) -> Number:
+    """One number of rows in which several sequences stand, each sequence being a row of the reduction.
+
+    segments: as in `packed_gae`.
+    """
 
 
 @_operation("reductions", "loss", "d_values", row_by_row=False)
@@ -940,8 +956,31 @@ def overlong_penalty(lengths: Rows, max_length: Count, buffer: Count, factor: Nu
     """DAPO's soft overlong penalty: 0 up to max_length - buffer tokens, then down in a line to -factor."""
 
 
+@_operation("overlong")
+def cosine_reward(
+    lengths: Rows,
+    correct: RowFlags,
+    max_length: Count,
+    shortest_correct: Number,
+    longest_correct: Number,
+    shortest_wrong: Number,
+    longest_wrong: Number,
+    exceeded: Limit,
+) -> Rows:
+    """A score that goes with the length, along half a cosine, from that of the shortest to that of the longest answers.
+
+    exceeded: the score of an answer of max_length tokens or more; None for that of the longest.
+    """
+
+
 Samples = Annotated[Array, ("N",)]
+SampleFlags = Annotated[Array, ("N",), bool]
 Groups = Annotated[Array, ("N",)]
+
+
+@_operation("overlong", row_by_row=False)
+def length_reward(lengths: Samples, correct: SampleFlags, groups: Groups) -> Samples:
+    """Kimi k1.5's length reward: 1/2 for the shortest answer of a group to -1/2 for the longest, 0 at most if wrong."""
 
 
 @_operation("group", row_by_row=False)

@@ -45,7 +45,7 @@ def of_float32(answer, arguments):
 calls = count()
 
 DEVIATIONS = [in_the_last_place, in_the_last_row, every_third_time, of_float32]
-OF_NO_REAL_NUMBERS = ("completion_mask", "overlong_penalty", "sequence_masks")
+OF_NO_REAL_NUMBERS = ("completion_mask", "cosine_reward", "length_reward", "overlong_penalty", "sequence_masks")
 """Operations whose arrays are of tokens, lengths or flags."""
 
 CASES = [

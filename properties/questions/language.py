@@ -10,6 +10,7 @@ from flint import arb, ctx
 
 from rlspec.properties.balls import PRECISION, nearest
 from rlspec.properties.checking import exactly
+from rlspec.properties.conversing import Conversation, conversations
 from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.strategies import FAR_LOGITS, LOG_PROBABILITIES, PLAIN_LOGITS, rescaling, roundings
 from rlspec.properties.tokens import (
@@ -85,6 +86,24 @@ def _sequence_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
 def segments_of(drawn: Utterances) -> np.ndarray:
     """Names of sequences that follow each other in a row: one begins where the mask is 0; names that are no counts."""
     return 7 - 3 * (~drawn.mask).cumsum(axis=1)
+
+
+def named(drawn: Conversation) -> Conversation:
+    """Turns as sequences that follow each other in a row, with names that are no counts."""
+    return drawn.but(turns=7 - 3 * drawn.turns)
+
+
+def _packed_gaes(inputs: Inputs) -> st.SearchStrategy[Question]:
+    def question(drawn: Conversation, gamma: float, lam: float) -> Question:
+        def answer(**_: str) -> Any:
+            arrays = (exact(array).tolist() for array in drawn.arrays)
+            rows = zip(*arrays, drawn.turns.tolist(), drawn.mask.tolist(), strict=True)
+            known: Callable[..., Any] = language.packed_gae
+            return [known(*row, exactly(gamma), exactly(lam)) for row in rows]
+
+        return Question(OPERATIONS["packed_gae"], (*drawn, gamma, lam), answer, **drawn.judged(gamma * lam))
+
+    return st.builds(question, conversations(2, inputs.numbers).map(named), inputs.gammas, inputs.lams)
 
 
 def _packed_logps(logits: np.ndarray) -> st.SearchStrategy[Question]:
@@ -196,6 +215,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
         "token_logp": _token_logps(logits),
         "sequence_logp": _sequence_logps(logits),
         "packed_logp": _packed_logps(logits),
+        "packed_gae": _packed_gaes(inputs),
         "completion_mask": _completion_masks(),
         "token_rewards": _token_rewards(inputs.numbers),
         "outcome_score": _along_rows("outcome_score", 1, inputs.numbers, lambda: 1.0),

@@ -7,7 +7,8 @@ import hypothesis.strategies as st
 import numpy as np
 
 from rlspec.properties.checking import exactly
-from rlspec.properties.questions.language import exact
+from rlspec.properties.conversing import Conversation, conversations
+from rlspec.properties.questions.language import exact, named
 from rlspec.properties.questions.question import Inputs, Question, last_names
 from rlspec.properties.strategies import NUMBERS
 from rlspec.properties.tokens import Marked, marked
@@ -40,6 +41,23 @@ def _aggregates(name: str, numbers: np.ndarray, *counts: st.SearchStrategy[int])
         return Question(OPERATIONS[name], (*drawn, reduction, divisor, *counts), answer, **aggregate_judged(drawn))
 
     return st.builds(question, marked(1, numbers), asked_reductions, fixed_divisors, *counts)
+
+
+def packed_judged(drawn: Conversation) -> dict[str, Any]:
+    """How far rounding may take a packed aggregate: as `aggregate_judged`, and sequences are no more than tokens."""
+    return {"magnitude": float(np.abs(drawn.arrays[0][drawn.mask]).sum()), "roundings": drawn.mask.size + 8}
+
+
+def _packed(numbers: np.ndarray) -> st.SearchStrategy[Question]:
+    def question(drawn: Conversation, reduction: str, divisor: float) -> Question:
+        def answer(**chosen: str) -> Any:
+            tables = exact(drawn.arrays[0]).tolist(), drawn.turns.tolist(), drawn.mask.tolist()
+            return reductions.packed_aggregate(*tables, reduction, exactly(divisor), **last_names(chosen))
+
+        arguments = *drawn, reduction, divisor
+        return Question(OPERATIONS["packed_aggregate"], arguments, answer, **packed_judged(drawn))
+
+    return st.builds(question, conversations(1, numbers).map(named), asked_reductions, fixed_divisors)
 
 
 WEIGHINGS = ("whole", "shards", "rows", "tokens")
@@ -98,5 +116,6 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
     return {
         "aggregate": _aggregates("aggregate", inputs.numbers),
         "accumulate": _aggregates("accumulate", inputs.numbers, micro_batches),
+        "packed_aggregate": _packed(inputs.numbers),
         "sharded_loss": _sharded(inputs.numbers),
     }

@@ -13,7 +13,7 @@ from rlspec.spec.operations import OPERATIONS, Operation
 from .styles import LAYOUTS, Style
 
 FLAGS = {"terminated", "truncated", "mask", "completion_mask", "valid", "desirable", "legal", "greedy", "ends"}
-FLAGS |= {"alive", "dies", "available"}
+FLAGS |= {"alive", "dies", "available", "correct"}
 """Arguments that are read as truth values, whatever type they come in."""
 
 WHOLE = {"tokens", "turns", "states", "groups", "shards", "prompt_length", "lengths", "next_actions", "sampled"}

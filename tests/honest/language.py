@@ -267,3 +267,30 @@ def token_gae(style, choices, token_rewards, values, mask, gamma, lam):
         following = np.where(mask[:, t], worth[:, t], following)
         advantages[:, t] = carried
     return style.kept(advantages, mask)
+
+
+@way("a sequence at a time, from its last token")
+def packed_gae(style, choices, token_rewards, values, segments, mask, gamma, lam):
+    advantages = np.zeros_like(values)
+    for row, counts in enumerate(mask):
+        for name in set(segments[row, counts].tolist()):
+            following, carried = style.dtype(0), style.dtype(0)
+            for t in np.flatnonzero(counts & (segments[row] == name))[::-1]:
+                carried = token_rewards[row, t] + gamma * following - values[row, t] + gamma * lam * carried
+                following = values[row, t]
+                advantages[row, t] = carried
+    return advantages
+
+
+@way("a recursion that begins anew where the name is another")
+def packed_gae(style, choices, token_rewards, values, segments, mask, gamma, lam):
+    rewards, worth = style.kept(token_rewards, mask), style.kept(values, mask)
+    zeros = np.zeros(len(mask), style.dtype)
+    advantages, following, carried, name = np.zeros_like(worth), zeros, zeros, segments[:, -1]
+    for t in reversed(range(mask.shape[1])):
+        counts, same = mask[:, t], segments[:, t] == name
+        following, carried = (np.where(same | ~counts, x, style.dtype(0)) for x in (following, carried))
+        fresh = rewards[:, t] + gamma * following - worth[:, t] + gamma * lam * carried
+        carried, following = np.where(counts, fresh, carried), np.where(counts, worth[:, t], following)
+        advantages[:, t], name = carried, np.where(counts, segments[:, t], name)
+    return style.kept(advantages, mask)

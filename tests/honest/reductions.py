@@ -95,3 +95,30 @@ def part_of_the_batch(choices, part, mask, averaged_over, weighing):
         return part.sum() / max(mask.sum(), 1)
     of_either = [rows_of(choices, flags.sum(axis=1)) * flags.any() for flags in (part, mask)]
     return of_either[0] / max(of_either[1], 1)
+
+
+@way("cut apart, and reduced as rows")
+def packed_aggregate(style, choices, values, segments, mask, reduction, divisor):
+    names = [(row, name) for row, own in enumerate(segments) for name in dict.fromkeys(own[mask[row]].tolist())]
+    alone = np.array([mask[row] & (segments[row] == name) for row, name in names], dtype=bool)
+    if not names:
+        return style.dtype(0)
+    rows = np.array(values[[row for row, _ in names]])
+    return style.mean(alone, sizes(style, choices, alone, reduction, divisor), rows)[0]
+
+
+@way("by the lengths at the tokens")
+def packed_aggregate(style, choices, values, segments, mask, reduction, divisor):
+    same = (segments[:, :, None] == segments[:, None, :]) & mask[:, None, :] & mask[:, :, None]
+    lengths = np.maximum(same.sum(axis=2), 1)
+    first = mask & (np.tril(same).sum(axis=2) == 1)
+    sequences = max(int(first.sum()), 1)
+    of = {
+        "token-mean": tokens_of(choices, mask.sum()),
+        "mean of means": sequences * tokens_of(choices, lengths),
+        "mean of sums": sequences,
+        "fixed divisor": divisor,
+        "mean of sums over a fixed divisor": sequences * divisor,
+    }.get(reduction, 1)
+    terms = style.kept(values, mask) / np.asarray(of).astype(style.dtype)
+    return style.total(style.total(terms))

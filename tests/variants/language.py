@@ -389,3 +389,17 @@ def packed_logp(logits, tokens, segments):
     chosen = np.take_along_axis(logs, np.asarray(tokens)[:, 1:, None], -1)[..., 0]
     found[:, 1:] = np.where(segments[:, 1:] == segments[:, :-1], chosen, 0)
     return found
+
+
+@variant("split at the ends of sequences", quick=True)
+def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+    advantages = np.zeros(mask.shape)
+    for row, counts in enumerate(mask.astype(bool)):
+        kept = np.flatnonzero(counts)
+        for places in np.split(kept, np.flatnonzero(np.diff(segments[row, kept])) + 1):
+            known = np.append(values[row, places].astype(float), 0)
+            errors = token_rewards[row, places] + gamma * known[1:] - known[:-1]
+            carried = 0.0
+            for place, error in zip(places[::-1], errors[::-1], strict=True):
+                advantages[row, place] = carried = error + gamma * lam * carried
+    return advantages
