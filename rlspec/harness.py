@@ -430,11 +430,11 @@ def pytest_pycollect_makeitem(
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Note what is to be checked.
 
-    Hypothesis's plugin reads all modules here for the constants that properties do without.  A clause's id selects its
-    properties, as their names do.
+    Hypothesis's plugin reads all modules here for the constants that properties do without.  A clause's id and an
+    operation's name select their properties, as the properties' own names do.
     """
-    for item in items:
-        item.extra_keyword_matches.update(_clauses(item))
+    for item in filter(_clauses, items):
+        item.extra_keyword_matches.update(_clauses(item), _operations(item))
     with same_everywhere() if all(map(_clauses, items)) else nullcontext():
         yield
     trial = config.stash[TRIAL]

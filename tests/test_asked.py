@@ -88,10 +88,12 @@ def test_what_pytest_refuses_is_said_without_what_it_says_of_itself(folder, jobs
     assert not {"usage:", "inifile", "Warning", "Traceback"} & {*(run.stdout + run.stderr).split()}
 
 
-def test_a_clause_selects_its_properties(folder):
-    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", "-k", "RET-1"]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert "clauses: 1 hold" in run.stdout
+@pytest.mark.parametrize(("selected", "holding"), [("RET-1", {"RET-1"}), ("discounted_return", {"RET-1", "OPS-3"})])
+def test_a_clause_and_an_operation_select_their_properties(folder, selected, holding):
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", "-k", selected, "--verdicts=v.json"]
+    subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    found = {*Record.read(folder / "v.json").of("holds")}
+    assert found == holding if selected == "RET-1" else found > holding
 
 
 @pytest.mark.parametrize("command", ["compare", "reproduce", "audit"])
