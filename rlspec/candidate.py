@@ -78,6 +78,9 @@ class Candidate:
         """Of each operation that answered none of the questions about its choices, one that shows it."""
         self.not_asked: dict[str, Violation | str] = {}
         """What a first look found wrong with an operation, which is not asked any more; or why else it is not."""
+        self._narrow: set[str] = set()
+        self._wide: set[str] = set()
+        """The operations that returned an array of float32 although none was given, and those that returned others."""
         self.asked_before: set[str] = set()
         """Operations whose first call is over."""
         self.supposed: dict[str, str] = {}
@@ -199,6 +202,10 @@ class Candidate:
         found = self.supposed.get(own) or self.inferred.get(own, "float64").removesuffix(WHERE_RIGHT)
         return self.declared.get(own) or self.declared.get("precision") or found
 
+    def answers_in_float32(self, operation: str) -> bool:
+        """Whether arrays of float32 came back whenever none was given, which hold no other precision."""
+        return operation in self._narrow - self._wide
+
     def explained(self, operation: str) -> bool:
         """Whether some choices were found that explain all answers, if only to float32, or none were looked for."""
         return operation not in self.unexplained
@@ -283,11 +290,14 @@ class Candidate:
         before = [copy(argument) for argument in arguments]
         call = Call(operation, tuple(before))
         try:
-            values = _results(self._returned(implementation, call, arguments), call)
+            returned = self._returned(implementation, call, arguments)
+            values = _results(returned, call)
         except (Declined, Violation) as error:
             told = Told(call, error=error)
         else:
             self.answers += 1
+            if not _any_is_float32(arguments):
+                (self._narrow if _any_is_float32(returned) else self._wide).add(operation.name)
             told = Told(call, values, _restored(operation, arguments, before))
         self.calls.append(told)
         return told
@@ -351,8 +361,15 @@ class Candidate:
     def _roundoff(self, operation: Operation, arguments: tuple[Any, ...]) -> Fraction:
         """The coarsest precision of the operations that the example asked, since a law may compare their answers."""
         asked = {operation.name, *(told.call.operation.name for told in self.calls)}
-        narrow = any(getattr(argument, "dtype", None) == np.float32 for argument in arguments)
-        return max(SINGLE if narrow else DOUBLE, *(ROUNDOFFS[self.precision(name)] for name in asked))
+        narrow = SINGLE if _any_is_float32(arguments) else DOUBLE
+        return max(narrow, *(ROUNDOFFS[self.precision(name)] for name in asked))
+
+
+def _any_is_float32(values: Any) -> bool:
+    """Whether an array, or one of several, is of float32: NumPy's or PyTorch's."""
+    several = values if isinstance(values, tuple | list) else (values,)
+    kinds = [value.dtype for value in several if hasattr(value, "dtype")]
+    return any(kind == np.float32 if isinstance(kind, np.dtype) else str(kind) == "torch.float32" for kind in kinds)
 
 
 def _on_purpose(error: BaseException) -> bool:

@@ -525,7 +525,10 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     A wrong value says nothing about precision, and neither does one that float32 holds.  Of the others those decide
     that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
     three quarters of all, since wrong values may be wrong by little: a spread hardly shows beside a larger epsilon.
+    Arrays of float32 are none of float64, however wrong.
     """
+    if candidate.answers_in_float32(operation):
+        return _wrong(candidate, operation, answered, _best(candidate, operation, answered, SINGLE), SINGLE, sure=True)
     wide = _best(candidate, operation, answered, DOUBLE)
     exact = _met(answered, wide, DOUBLE)
     taken, roundoff = wide, DOUBLE
@@ -534,15 +537,27 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
         narrow = _best(candidate, operation, answered, SINGLE)
         if 2 * exact < _met(answered, narrow, SINGLE):
             taken, roundoff = narrow, SINGLE
+    met = _met(answered, taken, roundoff)
+    sure = met > 0 if roundoff == DOUBLE else 4 * met >= 3 * _shown(answered, taken)
+    return _wrong(candidate, operation, answered, taken, roundoff, sure)
+
+
+def _wrong(
+    candidate: Candidate,
+    operation: str,
+    answered: list[Answered],
+    taken: Combination,
+    roundoff: Fraction,
+    sure: bool,
+) -> dict[str, str]:
+    """The choices of a combination, with the precision if it is sure, which explains the most answers and not all."""
     _round(taken, answered, roundoff)
     found, precision = taken.told(), "float64" if roundoff == DOUBLE else "float32"
     wrong = tuple(islice((one.question for one in answered if not one.explained(found, roundoff)), 1))
     if not wrong:  # numbers that were missed, each by itself, and are found together
         return found | {f"{operation}.precision": precision}
     candidate.unexplained[operation] = wrong
-    if exact if roundoff == DOUBLE else 4 * _met(answered, taken, SINGLE) >= 3 * _shown(answered, taken):
-        found[f"{operation}.precision"] = precision + WHERE_RIGHT
-    return found
+    return found | ({f"{operation}.precision": precision + WHERE_RIGHT} if sure else {})
 
 
 def _round(taken: Combination, answered: list[Answered], roundoff: Fraction) -> None:

@@ -143,6 +143,21 @@ def test_a_mistake_that_nobody_knows_is_called_none():
     assert mistakes(candidate_with(gae=gae), "ADV-2") == []
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_formula_that_is_wrong_in_every_answer_is_explained_in_the_precision_of_its_arrays(kind):
+    def td_error(rewards, values, next_values, terminated, gamma):
+        rewards, values, next_values = (array.astype(kind) for array in (rewards, values, next_values))
+        with np.errstate(all="ignore"):
+            return rewards + kind(gamma) * np.where(terminated, kind(0), next_values) / values
+
+    candidate = candidate_with(td_error=td_error)
+    candidate.inferred |= infer(candidate, "td_error")
+    assert candidate.precision("td_error") == np.dtype(kind).name
+    [mistake, *_] = Diagnosis(candidate, "td_error").mistakes(first_violation(candidate, "ADV-1").call)
+    before, after = (f"`reward + gamma * unless(end, following) {sign} value`" for sign in "-/")
+    assert mistake.words == f"as if {before} were {after} in the reference's `td_error`"
+
+
 def test_a_random_mistake_is_called_none():
     random = np.random.default_rng(0)
 
