@@ -410,7 +410,9 @@ def _known(declared: dict[str, str]) -> dict[str, str]:
 
 
 def _require_known(known_failures: dict[str, str]) -> None:
-    """Refuse what is no clause, no operation and no fault of the museum."""
+    """Refuse what is no clause, no operation and no fault of the museum, and what has no reason."""
+    if unsaid := [name for name, reason in known_failures.items() if not reason]:
+        raise NotLoaded(f"KNOWN_FAILURES: {unsaid[0]!r} has neither a reason nor a link; write one there")
     for name in {*known_failures} - {*clauses(), *OPERATIONS}:
         slugs = {fault.slug for fault in museum().values()}
         if name not in slugs:

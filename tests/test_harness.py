@@ -738,6 +738,7 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
         ("KNOWN_FAILURES = ['RET-2']", "KNOWN_FAILURES is ['RET-2']; it has to be a dict"),
         ("CONVENTIONS = {'precison': 'float32'}", "there is no convention 'precison'; did you mean 'precision'?"),
         ("CONVENTIONS = {'gae.precision': 'float16'}", "gae.precision cannot be 'float16'; the choices are"),
+        ("KNOWN_FAILURES = {'RET-2': ''}", "KNOWN_FAILURES: 'RET-2' has neither a reason nor a link"),
         ("KNOWN_FAILURES = {'RET-99': 'why'}", "there is no clause, operation or known mistake 'RET-99'; did you mean"),
     ],
 )  # fmt: skip
