@@ -494,6 +494,10 @@ def double_q_target(rewards, next_online_values, next_target_values, terminated,
     return _transitions(value_targets.double_q_target, arrays, (terminated, truncated), gamma)
 
 
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    return _row_by_row(value_targets.munchausen_rewards, (rewards, logp), alpha, temperature, lowest)
+
+
 def smoothed_actions(actions, noise, noise_clip, low, high):
     return _row_by_row(value_targets.smoothed_actions, (actions, noise), noise_clip, low, high)
 

@@ -885,6 +885,11 @@ def double_q_target(rewards, next_online_values, next_target_values, terminated,
     return _backed_up(rewards, following, terminated, gamma)
 
 
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    scaled = temperature * _tensor(logp)
+    return (_numbers(rewards) + alpha * (scaled if lowest is None else scaled.clamp(lowest, 0))).numpy()
+
+
 def smoothed_actions(actions, noise, noise_clip, low, high):
     return (_tensor(actions) + _tensor(noise).clamp(-noise_clip, noise_clip)).clamp(low, high).numpy()
 

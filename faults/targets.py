@@ -241,6 +241,39 @@ def soft_target(rewards, next_first, next_second, next_logp, terminated, truncat
 
 
 @fault(
+    id="TG26",
+    slug="munchausen-one-step-late",
+    clause="TGT-36",
+    seen=("HorizonRobotics/alf#1221",),
+    effect="The log-probability is that of the action before: a reward pays for what did not earn it.",
+)
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    before = np.concatenate([0 * logp[:, :1], logp[:, :-1]], axis=1)
+    return right.munchausen_rewards(rewards, before, alpha, temperature, lowest)
+
+
+@fault(
+    id="M-TGT-40",
+    slug="munchausen-clip-before-the-temperature",
+    clause="TGT-36",
+    effect="The log-probability is clipped before it is multiplied by the temperature: the limit is another one.",
+)
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    limit = None if lowest is None else lowest * temperature
+    return right.munchausen_rewards(rewards, logp, alpha, temperature, limit)
+
+
+@fault(
+    id="M-TGT-41",
+    slug="munchausen-without-the-clip",
+    clause="TGT-36",
+    effect="Nothing is clipped: an improbable action's logarithm outweighs every reward.",
+)
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    return right.munchausen_rewards(rewards, logp, alpha, temperature, None)
+
+
+@fault(
     id="TG10",
     slug="action-beyond-its-bounds",
     clause="TGT-9",

@@ -30,9 +30,14 @@ from rlspec.properties.transitions import (
     distributions,
     huber_terms,
     log_alphas,
+    logged,
+    lowests,
+    munchausen_terms,
     noise_clips,
     pairs_of_rows,
+    shares_of_logs,
     target_entropies,
+    temperatures,
     traces,
     transitions,
 )
@@ -155,6 +160,22 @@ def test_a_smoothed_action_is_moved_by_its_noise_as_far_as_both_clips_let_it(can
     ]
     answer = candidate.smoothed_actions(*pair, clip, *limits)
     agree(answer, expected, magnitude=abs(actions) + clip + 3, roundings=4)
+
+
+@clause("TGT-36", examples=50)
+@given(logged(), shares_of_logs, temperatures, lowests)
+def test_a_munchausen_reward_has_a_share_of_the_scaled_log_probability(candidate, pair, alpha, temperature, lowest):
+    answer = candidate.munchausen_rewards(*pair, alpha, temperature, lowest)
+    rewards, logs = map(rationals, pair)
+    limits = (None, None) if lowest is None else (Fraction(lowest) / Fraction(temperature), Fraction(0))
+    kept = [[middle(log, *limits) for log in row] for row in logs]
+    share = Fraction(alpha) * Fraction(temperature)
+    agree(answer, rewards + share * np.array(kept, dtype=object), **munchausen_terms(pair, alpha, temperature))
+
+
+def middle(number, low, high):
+    """The second of three numbers in their order; the number itself where there are no others."""
+    return number if low is None else sorted([number, low, high])[1]
 
 
 @clause("TGT-10", examples=30)

@@ -131,6 +131,24 @@ def transitions(
     )
 
 
+temperatures = st.sampled_from([0.5, 1.0, 0.03, 2.0])
+lowests = st.sampled_from([-1.0, None, -0.25, -4.0])
+shares_of_logs = st.sampled_from([0.5, 1.0, 0.9, 0.0])
+
+
+@st.composite
+def logged(draw: st.DrawFn, numbers: np.ndarray = NUMBERS) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards [B, T] and the log-probabilities, or log-densities, of the actions that earned them."""
+    table = draw(windows(2))
+    return numbers[table[..., 0] % len(numbers)], LOG_PROBABILITIES[table[..., 1] % len(LOG_PROBABILITIES)]
+
+
+def munchausen_terms(pair: tuple[np.ndarray, np.ndarray], alpha: float, temperature: float) -> dict[str, Any]:
+    """How far rounding may take a reward and a share of a scaled logarithm."""
+    rewards, logp = pair
+    return {"magnitude": np.abs(rewards) + alpha * temperature * np.abs(logp), "roundings": 8}
+
+
 @dataclass(frozen=True)
 class Traces:
     """Steps [B, T] of episodes with what one network says of them, and what the traces are made of."""

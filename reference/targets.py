@@ -52,6 +52,21 @@ def double_q_target(
     return backed_up(reward, next_target_values[chosen], terminated, gamma)
 
 
+def munchausen_rewards(
+    rewards: Row, logp: Row, alpha: Number, temperature: Number, lowest: Number | None
+) -> list[Number]:
+    """r_t + alpha clip(tau log pi(a_t|s_t), lowest, 0) (TGT-36).  Vieillard, Pietquin & Geist (2020).
+
+    lowest: the limit; None for no clip at all.
+
+    >>> munchausen_rewards([1, 1], [-1, -8], 0.5, 0.5, -1)
+    [0.75, 0.5]
+    """
+    scaled = [temperature * log for log in logp]
+    kept = scaled if lowest is None else [max(lowest, min(number, 0)) for number in scaled]
+    return [reward + alpha * number for reward, number in zip(rewards, kept, strict=True)]
+
+
 def smoothed_actions(action: Row, noise: Row, noise_clip: Number, low: Number, high: Number) -> list[Number]:
     """clip(a + clip(e, -c, c), low, high) on each axis (TGT-9).  Fujimoto et al. (2018), algorithm 1.
 

@@ -37,6 +37,7 @@ RATIONAL = frozenset({
     "double_q_target", "smoothed_actions", "twin_q_target", "soft_target", "n_step_target", "tree_backup",
     "watkins_target", "huber_loss", "categorical_projection", "quantile_huber_loss", "dueling",
     "effective_sample_size", "replayed_targets", "sampled_slots", "sequence_masks", "autoreset_transitions",
+    "munchausen_rewards", "agents_gae", "counterfactual_advantages", "vdn_target",
 })  # fmt: skip
 """The operations whose answers are fractions: no exponential, logarithm or root is in them."""
 

@@ -273,6 +273,11 @@ def soft_target(rewards, next_first, next_second, next_logp, terminated, truncat
     return rewards + gamma * (1 - terminated) * (minimum(next_first, next_second) - alpha * next_logp)
 
 
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    scaled = temperature * logp
+    return rewards + alpha * (scaled if lowest is None else clip(scaled, lowest, 0))
+
+
 def smoothed_actions(actions, noise, noise_clip, low, high):
     return clip(actions + clip(noise, -noise_clip, noise_clip), low, high)
 

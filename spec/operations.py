@@ -316,6 +316,11 @@ def soft_target(
 
 
 @_operation("targets")
+def munchausen_rewards(rewards: Steps, logp: Steps, alpha: Number, temperature: Number, lowest: Limit) -> Steps:
+    """r_t plus alpha times temperature log pi(a_t|s_t), the latter within [lowest, 0] unless that is None."""
+
+
+@_operation("targets")
 def n_step_target(rewards: Steps, next_values: Steps, terminated: Flags, truncated: Flags, gamma: Number) -> Rows:
     """The T-step target of each window's first step, or that of as many steps as its episode has left."""
 

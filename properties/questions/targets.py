@@ -23,10 +23,15 @@ from rlspec.properties.transitions import (
     distributions,
     huber_terms,
     log_alphas,
+    logged,
+    lowests,
+    munchausen_terms,
     noise_clips,
     pairs_of_rows,
     quantile_terms,
+    shares_of_logs,
     target_entropies,
+    temperatures,
     traces,
     transitions,
 )
@@ -36,6 +41,8 @@ from rlspec.spec.operations import OPERATIONS
 
 def _exact(argument: Any) -> Any:
     """Floats as rationals, in nested lists; flags and indices as they are."""
+    if argument is None:
+        return None
     if not isinstance(argument, np.ndarray):
         return exactly(argument)
     if argument.dtype.kind != "f":
@@ -96,6 +103,13 @@ def _smoothed(inputs: Inputs) -> st.SearchStrategy[Question]:
         return _about("smoothed_actions", (actions, noise, clip, *within), judged)
 
     return st.builds(question, pairs_of_rows(inputs.numbers), noise_clips, bounds)
+
+
+def _munchausen(inputs: Inputs) -> st.SearchStrategy[Question]:
+    def question(pair: tuple[np.ndarray, np.ndarray], alpha: float, tau: float, lowest: float | None) -> Question:
+        return _about("munchausen_rewards", (*pair, alpha, tau, lowest), munchausen_terms(pair, alpha, tau))
+
+    return st.builds(question, logged(inputs.numbers), shares_of_logs, temperatures, lowests)
 
 
 def _huber(inputs: Inputs) -> st.SearchStrategy[Question]:
@@ -176,6 +190,7 @@ def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:
         **{operation: _one_step(operation, inputs) for operation in ONE_STEP},
         **{operation: _with_traces(operation, inputs) for operation in WITH_TRACES},
         "n_step_target": _windows(inputs),
+        "munchausen_rewards": _munchausen(inputs),
         "smoothed_actions": _smoothed(inputs),
         "huber_loss": _huber(inputs),
         "temperature_loss": _temperatures(),

@@ -70,6 +70,21 @@ def soft_target(style, choices, rewards, next_first, next_second, next_logp, ter
     return one_step(style, rewards, least, terminated, gamma)
 
 
+@way("by maximum and minimum")
+def munchausen_rewards(style, choices, rewards, logp, alpha, temperature, lowest):
+    scaled = style.dtype(temperature) * logp
+    kept = scaled if lowest is None else np.maximum(np.minimum(scaled, style.dtype(0)), style.dtype(lowest))
+    return rewards + style.dtype(alpha) * kept
+
+
+@way("a clip of the logarithm, scaled")
+def munchausen_rewards(style, choices, rewards, logp, alpha, temperature, lowest):
+    if lowest is None:
+        return rewards + style.dtype(alpha) * style.dtype(temperature) * logp
+    kept = np.clip(logp, style.dtype(lowest) / style.dtype(temperature), style.dtype(0))
+    return rewards + style.dtype(alpha) * (style.dtype(temperature) * kept)
+
+
 @way("by np.clip")
 def smoothed_actions(style, choices, actions, noise, noise_clip, low, high):
     return np.clip(actions + np.clip(noise, -noise_clip, noise_clip), low, high)

@@ -16,6 +16,16 @@ def by_product(rewards, following, terminated, gamma):
 MULTIPLIED = {"admitted": ("TGT-8",)}
 
 
+@variant("by torch's clamp, step by step", quick=True)
+def munchausen_rewards(rewards, logp, alpha, temperature, lowest):
+    found = torch.tensor(np.array(rewards, dtype=float))
+    logs = torch.tensor(np.array(logp, dtype=float))
+    for t in range(found.shape[1]):
+        scaled = logs[:, t] * temperature
+        found[:, t] += alpha * (scaled if lowest is None else torch.clamp(scaled, min=lowest, max=0))
+    return found
+
+
 @variant("by a product with indicators, masked by multiplication", quick=True, **MULTIPLIED)
 def sarsa_target(rewards, next_action_values, next_actions, terminated, truncated, gamma):
     indicators = np.eye(next_action_values.shape[1])[next_actions.astype(int)]
