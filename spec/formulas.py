@@ -17,6 +17,7 @@ SIGNS = {
     "cdot": "*",
     "ast": "*",
     "Vert": "||",
+    "mid": "|",
     "dots": "...",
     "nabla": "grad",
     "infty": "infinity",
