@@ -16,10 +16,15 @@ def as_text(app: Sphinx, kind: str, name: str, documented: Any, options: Any, li
 
 
 def escaped(paragraph: str) -> str:
-    """A paragraph on one line, its characters as they are; examples, and what backquotes hold, stay code."""
+    """A paragraph on one line, its characters as they are; examples, and what backquotes hold, stay code.
+
+    What is indented is code too, which the paragraph before it announces with two colons.
+    """
     if paragraph.lstrip().startswith(">>>"):
         return paragraph
-    text = " ".join(paragraph.split())
+    if paragraph.startswith("    "):
+        return f"::\n\n{paragraph}"
+    text = re.sub("::$", ":", " ".join(paragraph.split()))
     parts = re.split(r"`+([^`]+)`+", text)
     return "".join(f"``{part}``" if place % 2 else MARKUP.sub(r"\\\1", part) for place, part in enumerate(parts))
 
