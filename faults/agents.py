@@ -171,3 +171,14 @@ def vdn_target(rewards, next_action_values, available, terminated, truncated, ga
     sums = np.where(available.astype(bool), next_action_values, -np.inf).sum(axis=1)
     following = np.where(np.isfinite(sums).any(axis=1), sums.max(axis=1), 0)
     return rewards + gamma * np.where(terminated, 0, following)
+
+
+@fault(
+    id="M-AGT-12",
+    slug="teams-target-after-the-end",
+    clause="AGT-11",
+    effect="The end of the task is not looked at: a state that nothing follows is worth what the network makes up.",
+)
+def vdn_target(rewards, next_action_values, available, terminated, truncated, gamma):
+    never = np.zeros_like(terminated)
+    return right.vdn_target(rewards, next_action_values, available, never, truncated, gamma)
