@@ -44,7 +44,9 @@ from rlspec.torch import differentiated
 class _StandIns(MetaPathFinder, Loader):
     """Modules that are imported on the way and asked for nothing."""
 
-    names = ("aiohttp", "deepspeed", "flash_attn", "peft", "pylatexenc", "ray", "torchdata", "tqdm", "transformers", "vllm")
+    names = (
+        "aiohttp", "deepspeed", "flash_attn", "peft", "pylatexenc", "ray", "torchdata", "tqdm", "transformers", "vllm",
+    )  # fmt: skip
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] in self.names else None
