@@ -11,13 +11,13 @@ A property is a test function that names its clauses, draws its inputs with Hypo
 Without a candidate among its parameters it is a theorem's, and runs on the reference.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, reject, settings
 
 from rlspec.spec.clauses import clauses
 from rlspec.spec.operations import Operation
@@ -219,6 +219,19 @@ def agree(answer: Any, expected: Any, *, magnitude: Any, roundings: int, why: st
         if allowed and finite:
             message += f"; rounding explains {float(allowed):.1e} ({roundings} roundings of 2^-{digits})"
         raise Violation(message, answer.call, expected, answer.value, answer.result, place)
+
+
+def if_taken(candidate: Any, operation: Operation, arguments: Iterable[Any]) -> Any:
+    """The answer to a call that may be refused for how its arrays are stored, of which no formula speaks.
+
+    Rejects the example if it is refused.
+    """
+    try:
+        return candidate.demand(operation, *arguments, as_stored=True)
+    except Violation as refused:
+        if refused.__cause__ is None:  # it was answered, if not usably
+            raise
+        reject()
 
 
 def magnitude_of_both(magnitude: Any, *values: np.ndarray) -> Any:

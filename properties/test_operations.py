@@ -5,9 +5,9 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import assume, given, reject
+from hypothesis import assume, given
 
-from rlspec.properties.checking import DOUBLE, SINGLE, Violation, agree, clause, each, first_miss, law
+from rlspec.properties.checking import DOUBLE, SINGLE, Violation, agree, clause, each, first_miss, if_taken, law
 from rlspec.properties.masks import NOT_NUMBERS, emptied, hidden, something_counts
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.spec.operations import MASKS, OPERATIONS
@@ -123,16 +123,6 @@ def test_float64_arguments_are_answered_to_float64_precision(candidate, operatio
     for part, expected in zip(each(answer), each(exact), strict=True):
         assume(first_miss(part.value, expected, roundoff=SINGLE, **question.judged) is None)
         agree(replace(part, roundoff=DOUBLE), expected, **question.judged, why="not accurate to float64")
-
-
-def if_taken(candidate, operation, arguments):
-    """The answer to a call that may be refused for how its arrays are stored, which is a clause of its own."""
-    try:
-        return candidate.demand(operation, *arguments, as_stored=True)
-    except Violation as refused:
-        if refused.__cause__ is None:  # it was answered, if not usably
-            raise
-        reject()
 
 
 def taken(candidate, operation, arguments, how, remedy):
