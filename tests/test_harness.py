@@ -124,7 +124,7 @@ def test_a_candidate_that_cannot_be_imported_is_judged_nowhere_and_says_why(chec
         ("nowhere/adapter.py", "there is no file nowhere/adapter.py"),
         ("adapter.txt/", "adapter.txt"),
         ("torch_autogard", "called 'torch_autogard'; did you mean torch_autograd?"),
-        ("no_such_module", "called 'no_such_module'; rlspec ships gymnasium, reference, "),
+        ("no_such_module", "called 'no_such_module'; rlspec ships gymnasium, openrlhf, reference, "),
         ("no_such_package.adapter", "called 'no_such_package.adapter'; rlspec ships"),
         ("json.no_such_module", "'json.no_such_module'"),
     ],
@@ -479,7 +479,7 @@ def test_a_wrong_answer_is_not_called_an_imprecise_one(check, write):
     result = check(
         write(NARROW.replace("gamma) *", "gamma) ** 2 *")), *properties(f"float64_precision and {TO_GO}", RET_2)
     )
-    assert "reward_to_go.precision" not in result.said["conventions"]["inferred"]
+    assert result.said["conventions"]["inferred"] == {"reward_to_go.precision": "float32 where right"}
     assert result.verdicts == {"RET-2": "violated"}
 
 
@@ -716,7 +716,13 @@ def test_the_shipped_adapters_import_the_libraries_and_not_themselves(check, wri
     """)
     anything = "def __getattr__(name): return lambda *arguments, **named: None"
     write(stub, "installed/torchrl/objectives/value/functional.py")
-    for module in ("torchrl/objectives", "tensordict", "tensordict/nn"):
+    for module in (
+        "torchrl/objectives",
+        "torchrl/objectives/multiagent",
+        "torchrl/modules",
+        "tensordict",
+        "tensordict/nn",
+    ):
         write(anything, f"installed/{module}/__init__.py")
     write("Metadata-Version: 2.1\nName: torchrl\nVersion: 0.0.7\n", "installed/torchrl-0.0.7.dist-info/METADATA")
     monkeypatch.syspath_prepend(tmp_path / "installed")
