@@ -1,7 +1,7 @@
 """What ``rlspec check`` prints: a page for a person, with the mistake first, an operation to a block."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from typing import Any
@@ -146,7 +146,7 @@ class Page:
         for name, of in found.items():
             yield from self._wrong(name, of, makers)
         for block in blocks(charged.get("", [])):
-            yield from self._block(block)
+            yield from self._block(block, self._causes(block))
         yield from self._right(charged)
         yield from self._left_out()
         if self.everything:
@@ -169,7 +169,7 @@ class Page:
         """An operation's mistakes; makers: the operations that make a mistake, by what it is recognised by in all."""
         known = self.trial.about["known_failures"]
         excused = all(excuse(one, id, known) for block in found for one in block.outcomes for id in one.clauses)
-        causes = [self._causes(block) for block in found]
+        causes = self._all_causes(found)
         many = sum(map(len, causes))
         levels = {clauses()[id].level for block in found for id in block.ids}
         verdict = f"{name} does not do all that it SHOULD" if levels == {"SHOULD"} else f"{name} is wrong"
@@ -185,14 +185,16 @@ class Page:
                 yield from wrapped(self.width, f"The same mistake as in {said_before}.", MARGIN + marks[0], "bold")
                 yield from self._breaks(block)
             else:
-                yield from self._block(block, marks, [other for other in alike if other != name])
+                yield from self._block(block, said_of, marks, [other for other in alike if other != name])
         yield "", ""
         yield from self._about(name)
         yield "", ""
 
-    def _block(self, block: Block, numbers: Sequence[str] = ("",), alike: Sequence[str] = ()) -> Iterator[Line]:
-        """One mistake; alike: the other operations that make it."""
-        shown, causes = block.plainest, self._causes(block)
+    def _block(
+        self, block: Block, causes: Sequence[str], numbers: Sequence[str] = ("",), alike: Sequence[str] = ()
+    ) -> Iterator[Line]:
+        """One mistake; causes: what is said of it.  alike: the other operations that make it."""
+        shown = block.plainest
         for number, cause in zip(numbers, causes, strict=True):
             yield from wrapped(self.width, cause, MARGIN + number, "bold")
         if alike:
@@ -227,8 +229,16 @@ class Page:
         levels = {clauses()[id].level for id in ids}
         return ", ".join(said) + (", which SHOULD be kept" if levels == {"SHOULD"} else "")
 
-    def _causes(self, block: Block) -> list[str]:
-        """What is wrong, a sentence for each of the mistakes that are made at once."""
+    def _all_causes(self, found: Sequence[Block]) -> list[list[str]]:
+        """What is wrong in each of an operation's blocks; a known mistake is said once."""
+        causes, told = [], set[str]()
+        for block in found:
+            causes.append(self._causes(block, told))
+            told.update(fault["id"] for mistake in block.mistakes[:1] for fault in mistake["faults"])
+        return causes
+
+    def _causes(self, block: Block, told: Set[str] = frozenset()) -> list[str]:
+        """What is wrong, a sentence for each of the mistakes made at once, but for those that have been told."""
         raised = not block.plainest.evidence.keys() & {"expected", "actual"}
         if not block.mistakes or raised:  # an exception says more than what else would raise one
             return [sentence(block.plainest.message)]
@@ -238,8 +248,8 @@ class Page:
                 return [sentence(block.plainest.message)]
             return [unexplained(first)]
         if not first["edited"]:
-            known = "a known mistake"
-            return [f"{one['slug']}, {known}{self._places([one])}. {one['effect']}" for one in first["faults"]]
+            new = [one for one in first["faults"] if one["id"] not in told] or first["faults"]
+            return [f"{one['slug']}, a known mistake{self._places([one])}. {one['effect']}" for one in new]
         return [self._cause(first)]
 
     def _cause(self, mistake: Mapping[str, Any]) -> str:

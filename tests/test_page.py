@@ -177,6 +177,24 @@ def test_a_mistake_that_several_operations_make_is_told_once(page):
     assert "The same mistake as in approx_kl. It breaks PPO-35" in said
 
 
+ENDED = """
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    ended = terminated | truncated
+    deltas, advantages = rewards + gamma * next_values * (1 - ended) - values, 0.0 * rewards
+    for t in reversed(range(rewards.shape[1])):
+        following = advantages[:, t + 1] if t + 1 < rewards.shape[1] else 0.0
+        advantages[:, t] = deltas[:, t] + gamma * lam * (1 - ended[:, t]) * following
+    return advantages
+"""
+
+
+def test_a_known_mistake_that_is_made_together_with_another_one_is_told_once(page):
+    _, lines = page(ENDED, select="ADV-3 or ADV-9")
+    text = " ".join(" ".join(lines).split())
+    assert "gae is wrong: 2 mistakes" in text
+    assert [text.count(f"{slug}, ") for slug in ("truncation-as-termination", "nan-across-episodes")] == [1, 1]
+
+
 def test_a_table_that_is_too_wide_is_turned_and_goes_on_below():
     table = ["step  rewards  terminated", "   0        1         yes", "   1      1/2            "]
     assert upright(table, 30) == ["step          0    1", "rewards       1  1/2", "terminated  yes   no"]
