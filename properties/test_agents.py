@@ -45,30 +45,30 @@ def of_agents(candidate: Any, team: Any, gamma: float, lam: float, credit: str) 
     return np.where(team.alive, found, 0)
 
 
-def is_right(candidate: Any, team: Any, gamma: float, lam: float, credit: str) -> None:
-    """Check the advantages of all agents."""
+def is_right_while_alive(candidate: Any, team: Any, gamma: float, lam: float, credit: str) -> None:
+    """Check the advantages of all agents at the steps at which they are alive."""
     answer = candidate.agents_gae(*team, gamma, lam, credit)
-    agree(answer, of_agents(candidate, team, gamma, lam, credit), **team.judged(gamma * lam))
+    expected = where(team.alive, of_agents(candidate, team, gamma, lam, credit), answer)
+    agree(answer, expected, **team.judged(gamma * lam))
 
 
 @clause("AGT-1", examples=60)
 @given(teams(deaths=False), discounts, mixings)
 def test_an_agent_with_rewards_of_its_own_has_the_advantages_that_it_would_have_alone(candidate, team, gamma, lam):
-    is_right(candidate, team, gamma, lam, "own")
+    is_right_while_alive(candidate, team, gamma, lam, "own")
 
 
 @clause("AGT-2", examples=60)
 @given(teams(deaths=False), discounts, mixings)
 def test_an_agent_of_a_team_has_the_rewards_of_all(candidate, team, gamma, lam):
-    is_right(candidate, team, gamma, lam, "team")
+    is_right_while_alive(candidate, team, gamma, lam, "team")
 
 
 @clause("AGT-4", examples=60)
 @given(teams(), discounts, mixings)
 def test_to_an_agent_with_rewards_of_its_own_its_death_is_a_termination(candidate, team, gamma, lam):
     assume(team.dies.any())
-    answer = candidate.agents_gae(*team, gamma, lam, "own")
-    agree(answer, where(team.alive, of_agents(candidate, team, gamma, lam, "own"), answer), **team.judged(gamma * lam))
+    is_right_while_alive(candidate, team, gamma, lam, "own")
 
 
 @clause("AGT-4", examples=40)
@@ -90,8 +90,7 @@ def test_what_stands_at_a_dead_agents_steps_is_not_read(candidate, team, gamma, 
 @given(teams(), discounts, mixings)
 def test_a_team_goes_on_without_an_agent_that_dies(candidate, team, gamma, lam):
     assume(team.dies.any())
-    answer = candidate.agents_gae(*team, gamma, lam, "team")
-    agree(answer, where(team.alive, of_agents(candidate, team, gamma, lam, "team"), answer), **team.judged(gamma * lam))
+    is_right_while_alive(candidate, team, gamma, lam, "team")
 
 
 @clause("AGT-7", examples=40)

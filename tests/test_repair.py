@@ -76,6 +76,8 @@ def test_a_changed_argument_is_named(sentence):
 
 RESULTS = {
     "as if the result were halved": lambda right, a: right / 2,
+    "as if the result were rounded down to whole numbers": lambda right, a: np.floor(right),
+    "as if the result were rounded to whole numbers": lambda right, a: np.rint(right),
     "as if the result were times 1.003": lambda right, a: right * 1.003,
     "as if the result were 0.25 more": lambda right, a: right + 0.25,
     "as if the result were at most 0.375": lambda right, a: np.minimum(right, 0.375),

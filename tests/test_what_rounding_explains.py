@@ -46,18 +46,15 @@ def test_rewards_that_float32_does_not_tell_apart_are_not_asked_of_it(scale):
     number_added_to_a_group.hypothesis.inner_test(candidate, apart, "mean", scale, 2.0**30)
 
 
-@pytest.mark.parametrize(
-    "fault", [fault for fault in museum().values() if fault.operation == "ppo_loss"], ids=lambda fault: fault.slug
-)
-def test_the_call_that_is_printed_for_a_sum_of_parts_is_one_that_is_answered_wrongly(fault):
+def test_the_call_that_is_printed_for_a_sum_of_parts_is_one_that_is_answered_wrongly():
     [checked] = [checked for checked in every_property() if checked.test is tokens_of_two_masks]
-    candidate = faulty(fault)
-    violation = checked.violation_by(candidate)
-    if violation is None:
-        return
-    right = reference.ppo_loss(*violation.call.arguments)
-    wrong = fault.implementation(*violation.call.arguments)
-    assert any(not np.allclose(one, other, rtol=1e-12) for one, other in zip(right, wrong, strict=True))
+    faults = [fault for fault in museum().values() if fault.operation == "ppo_loss"]
+    violations = [(fault, checked.violation_by(faulty(fault))) for fault in faults]
+    shown = [(fault, violation.call.arguments) for fault, violation in violations if violation]
+    assert len(shown) > len(faults) / 2
+    for fault, arguments in shown:
+        right, wrong = reference.ppo_loss(*arguments), fault.implementation(*arguments)
+        assert any(not np.allclose(one, other, rtol=1e-12) for one, other in zip(right, wrong, strict=True)), fault.slug
 
 
 @pytest.mark.parametrize("operation", [name for name in POINTS if name != "cispo_loss"])
