@@ -245,7 +245,9 @@ class Diagnosis:
                     yield found or [Mistake((museum()[IMPRECISE],))] if imprecise else found
                     return
                 stacks = next(levels[roundoff], [])
-                explanations = [] if found or (stacks and many > 1) else self._edits(repair, many, roundoff)
+                # An edit is held to float64 at least, so without known mistakes it is sought in that precision's turn.
+                needless = found or (stacks and many > 1) or (not stacks and roundoff < DOUBLE)
+                explanations = [] if needless else self._edits(repair, many, roundoff)
                 found = found or self._together(calls, stacks, explanations, roundoff)
             yield found
 
