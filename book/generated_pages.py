@@ -34,7 +34,7 @@ def leading_to(ids: str, printed: bool) -> str:
     """A list of clauses that unfolds, in Markdown; on paper it is unfolded."""
     unfolded = " open" if printed else ""
     found = [clauses()[id] for id in ids.split()]
-    listed = "\n".join(f"- {clause.id} {cell(clause.title.replace('`', ''))}" for clause in found)
+    listed = "\n".join(f"- {clause.id} {clause.title_in_tex}" for clause in found)
     return f'<details class="leading"{unfolded}>\n<summary>The clauses</summary>\n\n{listed}\n\n</details>'
 
 
@@ -116,7 +116,7 @@ def libraries() -> Iterator[str]:
         yield "| clause | level | what it says | what was found |\n|---|---|---|---|"
         for id, said in run["clauses"].items():
             if said["verdict"] in bindings.VIOLATIONS:
-                yield (f"| {anchor(f'{library}-{id}')}{id} | {said['level']} | {cell(clauses()[id].title)} "
+                yield (f"| {anchor(f'{library}-{id}')}{id} | {said['level']} | {clauses()[id].title_in_tex} "
                        f"| {cell(said.get('operation', ''))}: {cell(said['message'])} |")  # fmt: skip
 
 

@@ -62,6 +62,7 @@ class Clause:
 
     id: str
     title: str
+    """The heading without the id, with its formulas in plain letters."""
     level: str
     text: str
     """The normative paragraph on one line, with its formulas in plain letters."""
@@ -71,6 +72,8 @@ class Clause:
     """What a MAY clause leaves open, each convention's default first."""
     premises: tuple[str, ...] = ()
     """The ids of the clauses that a LEMMA follows from."""
+    title_in_tex: str = ""
+    """The title as it is written, with its formulas as TeX."""
 
     @property
     def place(self) -> str:
@@ -113,7 +116,8 @@ def _clause(heading: re.Match[str], body: list[str], chapter: str, line: int) ->
         choices = tuple(choice for row in map(_CHOICE.match, body) if row for choice in _choices(row))
     except ValueError as error:
         raise ValueError(f"spec/{chapter}.md:{line}: {heading['id']}: {error}") from error
-    return Clause(heading["id"], heading["title"], level[0], text, chapter, line, choices, premises)
+    title = heading["title"]
+    return Clause(heading["id"], plain(title), level[0], text, chapter, line, choices, premises, title)
 
 
 def _choices(row: re.Match[str]) -> list[Choice]:

@@ -72,7 +72,7 @@ def test_no_heading_that_looks_like_a_clause_is_passed_over():
         for number, line in enumerate((SPEC / f"{chapter}.md").read_text(encoding="utf-8").splitlines(), start=1)
         if re.match(r"#+\s*[A-Za-z]+\s*-?\s*\d", line)
     ]
-    assert written == [(found.place, f"### {found.id} {found.title}") for found in clauses().values()]
+    assert written == [(found.place, f"### {found.id} {found.title_in_tex}") for found in clauses().values()]
 
 
 def test_an_id_that_is_used_twice_is_refused_with_both_places(monkeypatch):
