@@ -11,7 +11,7 @@ import bindings
 import symbol_table
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from works import ABSTRACTS, WORKS
+from works import LOOKED_UP, WORKS
 
 from rlspec.faults import museum
 from rlspec.spec.clauses import CHAPTERS, choices, clauses
@@ -24,9 +24,11 @@ FOLDER = re.compile(r"\[([^\]]+)\]\(\w+\)")
 """A link to a folder, which a repository's browser shows and a book cannot."""
 PLACE = re.compile(
     r"(?:eqs?\.|sections?|appendix|theorems?|lemma|algorithm|proposition|remark|exercise|table)"
-    r" [A-Z]?\d[\d.]*(?<!\.)(?:(?:, | and | to )\d[\d.]*(?<!\.))*|appendix [A-Z]\b"
+    r" [A-Z]?\.?\d[\d.]*(?<!\.)(?:(?:, | and | to )\d[\d.]*(?<!\.))*|appendix [A-Z]\b"
 )
 """A place in a work, as clauses name it."""
+CITED = re.compile(r"\b(?:al\.|[A-Z][\w-]+),? \(?(?:19|20)\d\d[a-z]?\b")
+"""The end of a citation: the last author's name, and the year."""
 COMMIT = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,})")
 
 
@@ -126,7 +128,12 @@ def symbols() -> Iterator[str]:
 
 
 def bibliography() -> Iterator[str]:
-    """The works with the places in them that clauses cite, and these clauses; a work that none cites is an error."""
+    """The works with the places in them that clauses cite, and these clauses.
+
+    Raises ValueError for a work that no clause cites, and for a citation of none of these works.
+    """
+    if missing := sorted({cited for text in bindings.texts().values() for cited in unlisted(text)}):
+        raise ValueError(f"these are cited, and book/works.py has no such works: {', '.join(missing)}")
     yield "| work | title | looked up | clauses |\n|---|---|---|---|"
     for work, title in WORKS.items():
         citing = [id for id, text in bindings.texts().items() if cites(text, work)]
@@ -138,7 +145,7 @@ def bibliography() -> Iterator[str]:
 def looked_up(work: str) -> str:
     """The places of a work that clauses name, each of which was looked up; or what else was, or that nothing was."""
     places = dict.fromkeys(place for text in bindings.texts().values() for place in places_in(text, work))
-    return ", ".join(places) or ("the abstract" if work in ABSTRACTS else "no")
+    return ", ".join(places) or next((what for what, works in LOOKED_UP.items() if work in works), "no")
 
 
 def places_in(text: str, work: str) -> Iterator[str]:
@@ -165,6 +172,12 @@ def reference() -> Iterator[str]:
 def cites(text: str, work: str) -> bool:
     """Whether a text names a work."""
     return bool(naming(work).search(text))
+
+
+def unlisted(text: str) -> Iterator[str]:
+    """What a text cites, as the last author's name and the year, that is none of the works."""
+    listed = {found.end() for work in WORKS for found in naming(work).finditer(text)}
+    yield from (found[0] for found in CITED.finditer(text) if found.end() not in listed)
 
 
 def naming(work: str) -> re.Pattern[str]:

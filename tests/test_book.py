@@ -208,3 +208,10 @@ def test_every_symbol_has_a_meaning_where_the_table_says(monkeypatch):
     table = import_module("symbol_table")
     assert (table.unsaid(), table.astray()) == (set(), [])
     assert table.symbols(r"$\gamma^{k - t} r_k$ and $`x_b`$") == {r"\gamma", "k", "t", "r", "x", "b"}
+
+
+def test_every_work_that_a_clause_cites_is_in_the_bibliography(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book")
+    pages = import_module("generated_pages")
+    assert [row for row in pages.bibliography() if row.startswith("| Ye et al. (2020) |")]
+    assert [*pages.unlisted("Shannon (1948), Ye et al. 2020, and Nobody & Noone (2020)")] == ["Noone (2020"]
