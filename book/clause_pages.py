@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import bindings
 from docutils import nodes
@@ -14,6 +15,11 @@ BEFORE_CONTENTS = 400
 """The place among what is done to a page that was read: before Sphinx notes its anchors for the tables of contents."""
 
 CLAUSE_ID = re.compile(r"(?<![\w-])[A-Z]{2,5}-[1-9]\d*(?![\w-])")
+
+
+CODE = re.compile(r'(?<=<span class="pre">)[^<]+')
+"""What is set as code within a line."""
+WITHIN_A_NAME = re.compile(r"(?<=[A-Za-z][._])(?=[A-Za-z])")
 
 
 def page_of(id: str) -> str:
@@ -144,6 +150,12 @@ def line(app: Sphinx, page: str, label: str, links: list[tuple[str, str, str]]) 
     return paragraph
 
 
+def let_names_break(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.Node | None) -> None:
+    """Let a long name in code go on in the next line, behind a dot or an underscore: a table fits on a phone then."""
+    if "body" in context:
+        context["body"] = CODE.sub(lambda code: WITHIN_A_NAME.sub("<wbr>", code[0]), context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.add_crossref_type("clause", "clause")
@@ -151,4 +163,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", name_apart, priority=BEFORE_CONTENTS)
     app.connect("doctree-read", give_anchors, priority=BEFORE_CONTENTS)
     app.connect("doctree-resolved", fold_and_bind)
+    app.connect("html-page-context", let_names_break)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

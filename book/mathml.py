@@ -12,6 +12,9 @@ ABSOLUTE = re.compile(r"(?<![\w.)}\]'|])\|(?=[^\s|])([^|]+)\|")
 """An absolute value, or a length: bars that begin where no letter or bracket ends, unlike that of a condition."""
 LONG = 40
 """As many characters of TeX as fit beside other words on a phone; what is longer scrolls by itself there."""
+AFTER_SIGN = re.compile(r"(?<=</mo>)(?<!&#x00029;</mo>)(?<!]</mo>)(?<!&#x0007C;</mo>)<mo>&#x02212;</mo>")
+"""A minus behind another sign or an opening bracket, which is no difference, so that no space belongs around it."""
+MINUS = '<mo form="prefix">&#x02212;</mo>'
 BAR = "<mo>&#x0007C;</mo>"
 BAR_ALONE = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
 
@@ -20,9 +23,9 @@ def set_as_mathml(formula: str, display: str) -> str:
     """A formula as MathML.
 
     Between a function's name and what it is of there is a space where no bracket stands, and within the bars of an
-    absolute value there is none.
+    absolute value there is none, nor after the minus of a negative number.
     """
-    mathml = convert(ABSOLUTE.sub(r"\\lvert \1\\rvert ", formula), display=display)
+    mathml = AFTER_SIGN.sub(MINUS, convert(ABSOLUTE.sub(r"\\lvert \1\\rvert ", formula), display=display))
     return NAMED.sub(r'\1<mspace width="0.17em"/>', mathml.replace(BAR, BAR_ALONE))
 
 
