@@ -7,6 +7,10 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
+from rlspec.spec.formulas import plain
+
+BEFORE_CONTENTS = 400
+"""The place among what is done to a page that was read: before Sphinx copies its titles."""
 NAMED = re.compile(r"(<mi>(?:log|exp|min|max|tanh|arcsin)</mi>)(?=<m)(?!<mo)")
 ABSOLUTE = re.compile(r"(?<![\w.)}\]'|])\|(?=[^\s|])([^|]+)\|")
 """An absolute value, or a length: bars that begin where no letter or bracket ends, unlike that of a condition."""
@@ -29,9 +33,24 @@ def set_as_mathml(formula: str, display: str) -> str:
     return NAMED.sub(r'\1<mspace width="0.17em"/>', mathml.replace(BAR, BAR_ALONE))
 
 
+class math(nodes.math):  # noqa: N801, Sphinx finds what sets a formula by the name of its class
+    """A formula in a title, of which the search and the windows' names have the plain letters."""
+
+    def astext(self) -> str:
+        """The formula in plain letters."""
+        return plain(f"${super().astext()}$")
+
+
+def note_titles(app: Sphinx, document: nodes.document) -> None:
+    """Make the formulas in titles such."""
+    for title in document.findall(nodes.title):
+        for formula in list(title.findall(nodes.math)):
+            formula.replace_self(math(formula.rawsource, nodes.math.astext(formula).strip("`")))
+
+
 def inline(writer: Any, node: nodes.math) -> None:
     """A formula within a line; backquotes at its ends hide its underscores from Markdown."""
-    formula = node.astext().strip("`")
+    formula = nodes.math.astext(node).strip("`")
     mathml = set_as_mathml(formula, "inline")
     writer.body.append(f'<span class="long">{mathml}</span>' if len(formula) > LONG else mathml)
     raise nodes.SkipNode
@@ -45,5 +64,6 @@ def block(writer: Any, node: nodes.math_block) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
+    app.connect("doctree-read", note_titles, priority=BEFORE_CONTENTS)
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
