@@ -81,8 +81,6 @@ class Answered:
     values: np.ndarray
     magnitude: np.ndarray
     """The absolute sum of the terms of each of the values."""
-    known: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict)
-    """What the reference answers, by the choices made."""
     slacks: dict[Fraction, np.ndarray] = field(default_factory=dict)
 
     def slack(self, roundoff: Fraction) -> np.ndarray:
@@ -99,18 +97,7 @@ class Answered:
 
     def reference(self, chosen: dict[str, str]) -> np.ndarray:
         """What the reference answers in floats; where floats do not hold that, what is right, rounded."""
-        key = tuple(chosen.values())
-        if key not in self.known:
-            self.known[key] = self._reference(chosen)
-        return self.known[key]
-
-    def _reference(self, chosen: dict[str, str]) -> np.ndarray:
-        function = getattr(reference, self.question.operation.name)
-        with suppress(ArithmeticError, ValueError), np.errstate(all="ignore"):
-            values = in_a_row(each(function(*self.question.arguments, **last_names(chosen))))
-            if np.isfinite(values).all():
-                return values
-        return in_a_row(each(self.question.answer(**chosen)))
+        return _reference(self.question, tuple(chosen.items()))
 
     def missed(self, chosen: dict[str, str], roundoff: Fraction) -> float:
         """The share of the answer that the choices do not explain, to within the reference's own rounding."""
@@ -130,6 +117,17 @@ class Answered:
         with np.errstate(over="ignore"):
             shows = np.abs(right - right.astype(np.float32)) > self.slack(DOUBLE)
         return int(shows.sum()), int((shows & (np.abs(right - self.values) <= self.slack(roundoff))).sum())
+
+
+@lru_cache(maxsize=2**16)
+def _reference(question: Question, chosen: tuple[tuple[str, str], ...]) -> np.ndarray:
+    """What the reference answers, which does not depend on who else is asked."""
+    function = getattr(reference, question.operation.name)
+    with suppress(ArithmeticError, ValueError), np.errstate(all="ignore"):
+        values = in_a_row(each(function(*question.arguments, **last_names(dict(chosen)))))
+        if np.isfinite(values).all():
+            return values
+    return in_a_row(each(question.answer(**dict(chosen))))
 
 
 def in_a_row(parts: Sequence[Any]) -> np.ndarray:

@@ -87,7 +87,11 @@ def difference(one: Subject, other: Subject, operation: str, examples: int) -> Q
                     QUESTIONS[operation],
                     partial(differs, roundoff=roundoff),
                     settings=settings(
-                        max_examples=examples, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+                        max_examples=examples,
+                        derandomize=True,
+                        database=None,
+                        deadline=None,  # how long an implementation takes is no difference
+                        suppress_health_check=list(HealthCheck),
                     ),
                 )
         except NoSuchExample:

@@ -28,7 +28,7 @@ class Inputs:
         return MORE_SIZES if self.plain else SIZES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
     """A call of an operation and what is known of its answer."""
 
