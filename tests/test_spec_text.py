@@ -150,6 +150,27 @@ def test_formulas_in_plain_letters(written, letters):
     assert plain(written) == letters
 
 
+GREEK = "alpha|beta|gamma|delta|epsilon|theta|kappa|lambda|rho|sigma|tau"
+NO_PROSE = re.compile(r"^```.*?^```|\$`?[^$`]+`?\$|`[^`]*`|\[[^\]]*\]\([^)]*\)", re.DOTALL | re.MULTILINE)
+PLAIN = re.compile(rf"\b(?:sum|prod)_\S*|\w\^\S*|\b(?:{GREEK})\b(?!-)")
+"""What a formula in plain letters has.  The lambda-return is a name."""
+
+
+def formulas_in_plain_letters(markdown):
+    """What of a text looks like a formula and is neither TeX nor code."""
+    return PLAIN.findall(NO_PROSE.sub("", markdown))
+
+
+@every_chapter
+def test_no_formula_is_left_in_plain_letters(chapter):
+    assert formulas_in_plain_letters(text_of(chapter)) == []
+
+
+@pytest.mark.parametrize("text", ["sum_{a in K} $T(a)$", "With lambda = 0 it", "| x | x^2 / 2 |", "prod_t $p_t$"])
+def test_each_formula_in_plain_letters_is_seen(text):
+    assert formulas_in_plain_letters(text)
+
+
 @every_chapter
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(chapter):
     lines = text_of(chapter).splitlines()
