@@ -25,60 +25,19 @@ no flag for a pair that does not count: the adapter hands over those that do, an
 Converted: every number to float64, masks to integers.
 """
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from types import SimpleNamespace
-from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import torch
 
+from rlspec.candidates._groups import size_of_groups
+from rlspec.candidates._stand_ins import standing_in
 from rlspec.torch import differentiated
 
-
-class _StandIns(MetaPathFinder, Loader):
-    """Modules that are imported on the way and asked for nothing."""
-
-    names = (
-        "aiohttp", "deepspeed", "flash_attn", "peft", "pylatexenc", "ray", "torchdata", "tqdm", "transformers", "vllm",
-    )  # fmt: skip
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] in self.names else None
-
-    def create_module(self, spec: ModuleSpec) -> Any:
-        return MagicMock(__path__=[])
-
-    def exec_module(self, module: Any) -> None:
-        pass
-
-
-@contextmanager
-def _stood_in() -> Iterator[None]:
-    """Stand-ins meanwhile, and afterwards the modules that there were."""
-
-    def taken() -> dict[str, Any]:
-        return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in _StandIns.names}
-
-    before, finder = taken(), _StandIns()
-    for name in before:
-        del sys.modules[name]
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name in taken():
-            del sys.modules[name]
-        sys.modules.update(before)
-
-
-with _stood_in():
+with standing_in(
+    "aiohttp", "deepspeed", "flash_attn", "peft", "pylatexenc", "ray", "torchdata", "tqdm", "transformers", "vllm"
+):  # fmt: skip
     from openrlhf.models import utils
     from openrlhf.models.loss import DPOLoss, PairWiseLoss, PolicyLoss, ValueLoss, aggregate_loss
     from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
@@ -227,23 +186,14 @@ def group_advantages(rewards, groups, baseline, scale):
     estimators = {("mean", "none"): "dr_grpo", ("leave-one-out", "none"): "rloo", ("mean", "std"): "group_norm"}
     if (baseline, scale) not in estimators:
         raise NotImplementedError("leave-one-out has no scale")
-    if _size(groups) == 1:
+    if size_of_groups(groups) == 1:
         raise NotImplementedError("several answers to a prompt")
-    return _estimated(rewards, estimators[baseline, scale], _size(groups))
+    return _estimated(rewards, estimators[baseline, scale], size_of_groups(groups))
 
 
 def reinforce_plus_plus_advantages(rewards, groups, baseline):
-    how = ("reinforce", 1) if baseline == "none" else ("reinforce_baseline", _size(groups))
+    how = ("reinforce", 1) if baseline == "none" else ("reinforce_baseline", size_of_groups(groups))
     return _estimated(rewards, *how)
-
-
-def _size(groups):
-    """How many samples each group has."""
-    names, sizes = np.unique(groups, return_counts=True)
-    groups = np.asarray(groups).reshape(len(names), -1) if len(set(sizes)) == 1 else np.array([[0, 1]])
-    if (groups != groups[:, :1]).any():
-        raise NotImplementedError("groups of one size, one after the other")
-    return int(sizes[0])
 
 
 def _estimated(rewards, estimator, size):

@@ -543,6 +543,23 @@ def token_gae(token_rewards, values, mask, gamma, lam):
 
 
 @fault(
+    id="W15",
+    slug="longest-answer-taken-for-cut-off",
+    clause="LANG-29",
+    seen=("AReaL 1.0.4",),
+    effect="An answer that fills the batch's width counts as cut off, and the value behind it is its bootstrap.",
+)
+def token_gae(token_rewards, values, mask, gamma, lam):
+    lengths = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1)
+    longest = lengths.max()
+    if longest in (0, mask.shape[1]):
+        return right.token_gae(token_rewards, values, mask, gamma, lam)
+    paid = np.array(token_rewards, dtype=np.float64)
+    paid[lengths == longest, longest - 1] += gamma * values[lengths == longest, longest]
+    return right.token_gae(paid, values, mask, gamma, lam)
+
+
+@fault(
     id="M-LANG-26",
     slug="value-of-a-tools-answer",
     clause="LANG-26",

@@ -52,6 +52,47 @@ def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamm
 
 
 @fault(
+    id="RP10",
+    slug="episode-of-one-step-left-open",
+    clause="RPL-3",
+    seen=("d3rlpy 2.8.1",),
+    effect="An episode that terminates at its first step is not closed: the next one is taken for its continuation.",
+)
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    rows = zip(rewards, next_values, terminated, truncated, strict=True)
+    return np.stack([_without_short_episodes(*row, capacity, gamma, n) for row in rows])
+
+
+def _without_short_episodes(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    """A row's targets where nothing ends after one step; what is still open at the end has not been stored."""
+    over, cut, begins = terminated.copy(), truncated.copy(), 0
+    for t in range(len(rewards)):
+        if over[t] and t == begins:
+            over[t] = cut[t] = False
+        elif over[t] or cut[t]:
+            begins = t + 1
+    stored = len(rewards) - 1 if terminated[-1] and begins == len(rewards) - 1 else len(rewards)
+    targets = np.zeros(len(rewards))
+    if stored:
+        row = (array[None, :stored] for array in (rewards, next_values, over, cut))
+        targets[:stored] = right.replayed_targets(*row, capacity, gamma, n)[0]
+    return targets
+
+
+@fault(
+    id="RP11",
+    slug="ring-of-one-refused",
+    clause="OPS-1",
+    seen=("d3rlpy 2.8.1",),
+    effect="What leaves a full ring is compared with the one behind it, and with room for one there is none.",
+)
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    if capacity == 1 < rewards.shape[1]:
+        raise IndexError("index out of range")
+    return right.replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n)
+
+
+@fault(
     id="M-RPL-1",
     slug="time-limit-stored-as-an-end",
     clause="RPL-3",

@@ -25,7 +25,8 @@ class NotLoaded(Exception):
 
 def short_names() -> list[str]:
     """The candidates that ship with rlspec."""
-    return sorted(module.name for module in pkgutil.iter_modules(candidates.__path__))
+    names = (module.name for module in pkgutil.iter_modules(candidates.__path__))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def load(what: str) -> Any:

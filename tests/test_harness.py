@@ -124,7 +124,7 @@ def test_a_candidate_that_cannot_be_imported_is_judged_nowhere_and_says_why(chec
         ("nowhere/adapter.py", "there is no file nowhere/adapter.py"),
         ("adapter.txt/", "adapter.txt"),
         ("torch_autogard", "called 'torch_autogard'; did you mean torch_autograd?"),
-        ("no_such_module", "called 'no_such_module'; rlspec ships gymnasium, openrlhf, reference, "),
+        ("no_such_module", "called 'no_such_module'; rlspec ships areal, d3rlpy, gymnasium, "),
         ("no_such_package.adapter", "called 'no_such_package.adapter'; rlspec ships"),
         ("json.no_such_module", "'json.no_such_module'"),
     ],
