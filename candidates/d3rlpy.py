@@ -27,6 +27,7 @@ clip, and where something would be clipped the call is declined.
 
 from importlib.metadata import version
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -34,12 +35,16 @@ import torch
 
 from rlspec.candidates._stand_ins import standing_in
 
-_CHECKED = {"gym.version": {"VERSION": "0.26.0"}, "gymnasium": {"__version__": "1.0.0"}}
-_DECORATORS = {"dataclasses_json": {"dataclass_json": lambda cls: cls, "config": dict}}
+_NEEDED: dict[str, dict[str, Any]] = {
+    "dataclasses_json": {"dataclass_json": lambda cls: cls, "config": dict},
+    "gym.version": {"VERSION": "0.26.0"},
+    "gymnasium": {"__version__": "1.0.0"},
+}
+"""What it decorates classes with, and the versions that it checks."""
 
 with standing_in(
     "click", "colorama", "dataclasses_json", "gym", "gymnasium", "h5py", "sklearn", "structlog", "tqdm",
-    contents=_CHECKED | _DECORATORS,
+    contents=_NEEDED,
 ):  # fmt: skip
     from d3rlpy.algos.qlearning.torch import sac_impl
     from d3rlpy.algos.qlearning.torch.dqn_impl import DoubleDQNImpl, DQNImpl
