@@ -1,7 +1,8 @@
 """Builds the book: python book/build.py [FOLDER].
 
 In FOLDER, by default build/book, there is then the site, which begins with site/index.html, and rlspec.pdf.  With
---site it is the site alone.  Sphinx makes both, and chromium prints the second; a warning is an error.
+--site it is the site alone.  First the examples of all pages and docstrings are run, and there is no book if one prints
+anything but what stands there.  Sphinx makes both, and chromium prints the second; a warning is an error.
 """
 
 import argparse
@@ -15,7 +16,11 @@ from pathlib import Path
 
 BOOK = Path(__file__).parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-NEEDED = ("sphinx", "myst_parser", "furo", "latex2mathml", "matplotlib", "ziamath", "pikepdf")
+NEEDED = ("sphinx", "myst_parser", "furo", "latex2mathml", "matplotlib", "ziamath", "pikepdf", "sybil")
+EXAMPLES = ("spec", "book", "tests/test_docstrings.py")
+"""What pytest is given, so that it runs every example that the book shows."""
+HEADING = re.compile(r"=+ (?:FAILURES|ERRORS) =+\n")
+UNTRUE = "The book is not built: an example does not print what stands below it.\n"
 NO_PACKAGES = 'The book is built by {}, which this Python has not: pip install -c constraints.txt -e ".[book]"'
 NO_BROWSER = (
     "There is no PDF: chromium, which prints it, is not on the PATH.  Install it (on Debian: apt install chromium), or "
@@ -31,6 +36,13 @@ TWICE = re.compile(r'href="#document-[^"#]+(#[^"]+)"')
 def browser() -> str | None:
     """The path of a browser that prints, if there is one."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def untrue() -> str:
+    """What pytest says of the first example that does not print what stands below it; nothing, if they all do."""
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "-rN", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, *EXAMPLES], cwd=BOOK.parent, capture_output=True, text=True)
+    return HEADING.split(done.stdout + done.stderr)[-1].strip() if done.returncode else ""
 
 
 def sphinx(folder: Path, *arguments: str) -> None:
@@ -108,6 +120,8 @@ def main() -> int:
         return failed(NO_PACKAGES.format(", ".join(lacking)))
     if chromium is None and not asked.site:
         return failed(NO_BROWSER)
+    if said := untrue():
+        return failed(UNTRUE + said)
     try:
         print(f"The site begins with {site(folder)}")
         if chromium and not asked.site:

@@ -20,7 +20,7 @@ from rlspec.spec.clauses import CHAPTERS, choices, clauses
 
 ROOT = Path(__file__).parents[1]
 
-NEEDED = ("sphinx", "myst_parser", "furo", "latex2mathml", "matplotlib", "ziamath", "pikepdf")
+NEEDED = ("sphinx", "myst_parser", "furo", "latex2mathml", "matplotlib", "ziamath", "pikepdf", "sybil")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.skipif(
@@ -53,9 +53,9 @@ class Page(HTMLParser):
             self.parts.append(of["id"])
 
 
-def build(*arguments, **environment):
+def build(*arguments, checkout=ROOT, **environment):
     """What the command that builds the book says."""
-    command = [sys.executable, ROOT / "book" / "build.py", *arguments]
+    command = [sys.executable, checkout / "book" / "build.py", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
@@ -160,6 +160,18 @@ def test_in_the_pdf_every_link_leads_somewhere_and_the_contents_say_where(built)
 def test_without_a_browser_it_is_said_what_to_install(tmp_path):
     done = build(tmp_path, PATH="")
     assert (done.returncode, "apt install chromium" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+def test_an_example_that_prints_something_else_is_shown_and_there_is_no_book(tmp_path):
+    for needed in ("book/build.py", "conftest.py", "pyproject.toml", "tests/test_docstrings.py"):
+        (tmp_path / needed).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / needed, tmp_path / needed)
+    (tmp_path / "spec").mkdir()
+    (tmp_path / "book" / "sums.md").write_text("# Sums\n\n```python\n>>> 1 + 1\n2\n>>> 1 + 2\n4\n\n```\n")
+    done = build("--site", tmp_path / "built", checkout=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr, (tmp_path / "built").exists()) == (1, False, False)
+    assert done.stderr.startswith("The book is not built: an example does not print what stands below it.\n")
+    assert re.search(r"sums.md, line 6, .*\nExpected:\n    4\nGot:\n    3\n", done.stderr)
 
 
 @pytest.fixture(scope="module")
