@@ -33,6 +33,13 @@ def importance_weights(
 
     low, high: the least and the largest weight, for the forms that have one.  log_weight: whether logarithms of weights
     are clamped (COR-8).
+
+    >>> from sympy import exp, log
+    >>> pair = [[log(2), -log(2)]], [[0, 0]], [[1, 1]]  # ratios 2 and 1/2
+    >>> importance_weights(*pair, exp=exp), importance_weights(*pair, "sequence", exp=exp)
+    ([[2, 1/2]], [[1, 1]])
+    >>> importance_weights(*pair, form="truncated", high=1, exp=exp)
+    [[1, 1/2]]
     """
     shaped = one_of(FORMS, form)
     of_level = one_of(LEVELS, level)
@@ -63,6 +70,10 @@ def self_normalized_weights(
     """The weights over their mean (COR-9): over tokens at the level of tokens, else over the rows that have a token.
 
     Weights that are all 0 stay 0.  count: how a number of tokens is read (RED-10).
+
+    >>> from sympy import exp, log
+    >>> self_normalized_weights([[log(2), -log(2)]], [[0, 0]], [[1, 1]], exp=exp)  # 2 and 1/2 over 5/4
+    [[8/5, 2/5]]
     """
     weights = importance_weights(logp, sampler_logp, mask, level, form, low, high, log_weight, exp)
     sizes = divisors(mask, "token-mean" if level == "token" else "mean of means", "left out", count)
@@ -95,6 +106,11 @@ def corrected_loss(
     w is the weight of old_logp against sampler_logp, and does not move.  reduction, empty_rows, count: which mean it is
     (RED-8 to RED-10).  rejected: whether tokens that the form "masked" has rejected are among those that a mean is over
     (COR-17).  log_ratio: as in PPO-14.  log_weight: as in COR-8.  Hilton, Cobbe & Schulman (2022), section 2.
+
+    >>> from sympy import Integer, exp, log
+    >>> same, sampler, gains = [[log(2), -log(2)]], [[0, 0]], [[Integer(1), Integer(1)]]  # r = 1; w = 2 and 1/2
+    >>> corrected_loss(same, same, sampler, gains, [[1, 1]], 0.2, 0.2, exp=exp)
+    (-5/4, [[-1, -1/4]])
     """
     require(log_ratio, *LIMITS)
     weights = importance_weights(old_logp, sampler_logp, mask, level, form, low, high, log_weight, exp)
@@ -119,6 +135,9 @@ def effective_sample_size(
     """N m^2 / mean of w^2, with the mean m of the N weights that count; or the share of N that it is (COR-18, COR-19).
 
     0 if all weights are 0.  eps: what is added to the mean.  count: how N is read (RED-10).  Kong (1992).
+
+    >>> effective_sample_size([[3, 1]], [[1, 1]]), effective_sample_size([[3, 1]], [[1, 1]], of="share")
+    (1.6, 0.8)
     """
     whole = one_of({"count": True, "share": False}, of)
     shape, added = shape_of(eps, "mean", "mean + E")
@@ -165,7 +184,11 @@ FORMS: Mapping[str, Callable[[Number, Number, Number], Number]] = {
 
 
 def token_ratios(policy: Policy, sampler: Policy, prompt: int, tokens: Tokens) -> list[Number]:
-    """rho_t = pi(y_t | x, y_<t) / mu(y_t | x, y_<t) of every token of a completion."""
+    """rho_t = pi(y_t | x, y_<t) / mu(y_t | x, y_<t) of every token of a completion.
+
+    >>> token_ratios({(0, ()): [0.75, 0.25]}, {(0, ()): [0.5, 0.5]}, 0, (1,))
+    [0.5]
+    """
     return [policy[context][token] / sampler[context][token] for context, token in choices(prompt, tokens)]
 
 
@@ -173,6 +196,9 @@ def products(ratios: Sequence[Number], which: str) -> list[Number]:
     """For every token the product of its own ratio, of those up to it, of those from it on, or of all (COR-22, COR-23).
 
     which: "own", "up to it", "from it on" or "all".
+
+    >>> products([2, 3, 5], "up to it"), products([2, 3, 5], "from it on")
+    ([2, 6, 30], [30, 15, 5])
     """
     spans: Mapping[str, Callable[[int], Sequence[Number]]] = {
         "own": lambda step: ratios[step : step + 1],
@@ -195,6 +221,9 @@ def truncated_support(policy: Policy, kept: Callable[[Sequence[Number]], Sequenc
     """The policy that chooses among the tokens that are kept, in proportion to their probabilities (COR-29).
 
     kept: of a context's probabilities, which tokens are; at least one.
+
+    >>> truncated_support({(0, ()): [0.375, 0.125, 0.125, 0.375]}, most_probable(2))
+    {(0, ()): [0.5, 0.0, 0.0, 0.5]}
     """
     return {context: _renormalized(row, kept(row)) for context, row in policy.items()}
 
@@ -205,7 +234,11 @@ def _renormalized(row: Sequence[Number], flags: Sequence[bool]) -> list[Number]:
 
 
 def most_probable(count: int) -> Callable[[Sequence[Number]], list[bool]]:
-    """Which tokens are among the most probable ones, top-k: ties go to the tokens that come first."""
+    """Which tokens are among the most probable ones, top-k: ties go to the tokens that come first.
+
+    >>> most_probable(2)([0.25, 0.5, 0.25])
+    [True, True, False]
+    """
 
     def kept(row: Sequence[Number]) -> list[bool]:
         best = sorted(range(len(row)), key=lambda token: (-row[token], token))[:count]
@@ -218,6 +251,9 @@ def between(policy: Policy, sampler: Policy, cap: Number) -> tuple[Policy, dict[
     """V-trace's policy, in proportion to min(cap mu, pi), and what each context's row of that sums to (COR-32).
 
     Espeholt et al. (2018), eq. 3.
+
+    >>> between({(0, ()): [0.75, 0.25]}, {(0, ()): [0.25, 0.75]}, 1)
+    ({(0, ()): [0.5, 0.5]}, {(0, ()): 0.5})
     """
     least = {
         context: [min(cap * m, p) for p, m in zip(row, sampler[context], strict=True)]

@@ -30,6 +30,10 @@ def distillation_divergence(
     logits, teacher_logits: [A], of one row; S and T are the softmaxes of both over the temperature.  For beta = 0 and 1
     it is KL(T||S) and KL(S||T).  weights: which of the two is weighed by beta (DIS-5).  scale: what all is multiplied
     by (DIS-6).  Returns the divergence and its derivatives in the student's logits, [A].  Agarwal et al. (2024), eq. 1.
+
+    >>> from sympy import exp, log
+    >>> distillation_divergence([log(2), 0, 0], [0, 0, log(2)], 0, exp=exp, log=log)  # (1/4, 1/4, 1/2) from (1/2, 1/4, 1/4)
+    (log(2)/4, [1/4, 0, -1/4])
     """
     ours, theirs = (log_softmax([x / temperature for x in row], exp, log) for row in (logits, teacher_logits))
     student, teacher = ([exp(x) for x in row] for row in (ours, theirs))
@@ -87,6 +91,10 @@ def topk_divergence(
 
     tail: whether the other tokens are left out, are one token, or are left out and all divided by what is left.
     negative: whether what is below 0 is replaced by 0 (DIS-23).  Returns the divergence and its derivatives, [A].
+
+    >>> from sympy import exp, log
+    >>> topk_divergence([log(2), 0, 0], [0, 0, log(2)], 1, exp=exp, log=log)  # 1/2 log(1/2 / (1/4)), of the last token
+    (log(2)/2, [1/4, 1/8, -3/8])
     """
     kept = sorted(range(len(logits)), key=lambda token: (-teacher_logits[token], token))[:k]
     others = [token for token in range(len(logits)) if token not in kept]

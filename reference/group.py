@@ -38,6 +38,13 @@ def group_advantages(
     alone, alone_left_out: what a group of one is worth against its mean and against no others (GRP-14).
     Returns N numbers; raises ValueError for another choice.  Shao et al. (2024); leave-one-out: Kool et al. (2019),
     Ahmadian et al. (2024).
+
+    >>> group_advantages([4, 1, 1, 7], ["a", "a", "a", "b"], "mean", "none")
+    [2.0, -1.0, -1.0, 0]
+    >>> group_advantages([4, 1, 1, 7], ["a", "a", "a", "b"], "leave-one-out", "none")
+    [3.0, -1.5, -1.5, 0]
+    >>> group_advantages([1, 3, 1, 3], ["a", "a", "a", "a"], std="ddof=0", eps="std")
+    [-1.0, 1.0, -1.0, 1.0]
     """
     require(scale, "std", "none")
     require(std, *STDS)
@@ -97,6 +104,9 @@ def reinforce_plus_plus_advantages(
 
     baseline: ``none`` or ``mean``.  std, eps, alone: the choices of GRP-21 and GRP-14.
     Returns N numbers.  Hu et al. (2025).
+
+    >>> reinforce_plus_plus_advantages([1, 3, 5, 7], ["a", "a", "b", "b"], "mean", std="ddof=0", eps="std")
+    [-1.0, 1.0, -1.0, 1.0]
     """
     require(baseline, "none", "mean")
     require(alone, "zero", "its reward")
@@ -117,6 +127,10 @@ def gdpo_advantages(
 
     rewards: [N][K].  weights: [K].  std, eps, alone: GRP-33.  whitening: what sums are divided by, or none (GRP-34).
     Returns N numbers.  Liu et al. (2026).
+
+    >>> rewards = [[1, 20], [3, 10]]  # within the group -1 and 1 of the first kind, 1 and -1 of the second
+    >>> gdpo_advantages(rewards, ["a", "a"], [1, 3], std="ddof=0", eps="std", whitening="none")
+    [2.0, -2.0]
     """
     require(whitening, "none", *SHAPES)
     columns = [
@@ -138,6 +152,9 @@ def process_advantages(
 
     token_rewards, ends, mask: [B][T].  groups: [B].  std, eps: GRP-38.
     Returns [B][T] numbers, 0 at tokens that do not count.  Shao et al. (2024), section 4.1.3.
+
+    >>> process_advantages([[1, 0, 3]], [[1, 0, 1]], ["a"], [[1, 1, 1]], std="ddof=0", eps="std")
+    [[0.0, 1.0, 1.0]]
     """
     places: defaultdict[Hashable, list[tuple[int, int]]] = defaultdict(list)
     for row, group in enumerate(groups):
@@ -155,6 +172,13 @@ def companies(language: Language, policy: Policy, prompt: int, size: int) -> Ite
     """Every group of so many answers to a prompt, in no order, with the probability that it is the one.
 
     Answers are independent, hence exchangeable: G! / (n_1! n_2! ...) orders of one group are equally probable.
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> for chance, company in companies(short, {(0, ()): [0.25, 0.75]}, 0, 2):
+    ...     print(chance, company)
+    0.0625 ((0,), (0,))
+    0.375 ((0,), (1,))
+    0.5625 ((1,), (1,))
     """
     for company in combinations_with_replacement(language.completions(prompt), size):
         orders = factorial(size) // prod(map(factorial, Counter(company).values()))
@@ -167,6 +191,12 @@ def expected_gradient_of_groups(
     """E[1/G sum_i A_i grad log pi(y_i|x)] with respect to the logits of every context, by listing every group.
 
     credit: the advantages A_i of a group of answers to a prompt.
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> def credit(prompt, company):
+    ...     return group_advantages([tokens[0] for tokens in company], ["a", "a"], "leave-one-out", "none")
+    >>> expected_gradient_of_groups(short, {(0, ()): [0.25, 0.75]}, 2, credit)
+    {(0, ()): [-0.1875, 0.1875]}
     """
     return gathered(language, policy, (
         (prompt, tokens, [asked * chance * advantage / size] * len(tokens))
@@ -182,6 +212,9 @@ def success_weight(rate: Number, size: int, divisor: Callable[[int], Number]) ->
     It is what grad p is multiplied by where right ones are rewarded with 1 and others with 0 (GRP-17); a polynomial in
     p, the terms without a right one or a wrong one being 0.
     rate: p.  size: G, at least 2.  divisor: D, a function of how many of the answers are right.
+
+    >>> success_weight(0.25, 2, lambda right: 1)
+    0.5
     """
 
     def chance(right: int) -> Number:
@@ -195,6 +228,10 @@ def dr_grpo_loss(*arguments: Any, **choices: Any) -> tuple[Any, ...]:
     """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-23); length: the last argument.
 
     Liu et al. (2025).
+
+    >>> same = [[0, 0], [0, 0]]  # log-probabilities, new, old and of the reference: every ratio is 1
+    >>> dr_grpo_loss(same, same, same, [6, -3], ["a", "a"], [[1, 1], [1, 0]], 0.2, 0.2, 0, 2)
+    (-2.25, [[-1.5, -1.5], [0.75, 0]])
     """
     *others, length = arguments
     fixed = partial(surrogate_loss, reduction="mean of sums over a fixed divisor", divisor=length)

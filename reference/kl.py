@@ -27,6 +27,10 @@ def kl_estimate(logp: Number, ref_logp: Number, estimator: str, clamp: str = "no
 
     clamp: which estimates are kept near zero (KL-8).  exp: of the numbers at hand.
     Schulman (2020), "Approximating KL divergence".
+
+    >>> from sympy import exp, log
+    >>> [kl_estimate(log(2), 0, estimator, exp=exp) for estimator in ("k1", "k2", "k3")]
+    [log(2), log(2)**2/2, -1/2 + log(2)]
     """
     return estimated(estimator, logp - ref_logp, exp(ref_logp - logp), clamp)[0]
 
@@ -35,6 +39,11 @@ def divergence(policy: Vector, reference: Vector, log: Function = log) -> Number
     """KL(pi||ref) = sum_a pi(a) log(pi(a) / ref(a)) of two distributions over the same actions, all of them possible.
 
     Kullback & Leibler (1951), for a finite sum.
+
+    >>> from sympy import Rational, log
+    >>> half, quarter = Rational(1, 2), Rational(1, 4)
+    >>> divergence([half, quarter, quarter], [quarter, quarter, half], log)
+    log(2)/4
     """
     return sum(p * log(p / r) for p, r in zip(policy, reference, strict=True))
 
@@ -44,6 +53,10 @@ def kl_divergence(logits: Vector, ref_logits: Vector, exp: Function = exp, log: 
 
     logits, ref_logits: [A], of one row.  An action with the logit minus infinity has no part in it (KL-13).
     exp, log: of the numbers at hand.  Returns the divergence and its derivatives in the logits, [A].
+
+    >>> from sympy import exp, log
+    >>> kl_divergence([log(2), 0, 0], [0, 0, log(2)], exp, log)  # (1/2, 1/4, 1/4) from (1/4, 1/4, 1/2)
+    (log(2)/4, [3*log(2)/8, -log(2)/16, -5*log(2)/16])
     """
     ours, theirs = log_softmax(logits, exp, log), log_softmax(ref_logits, exp, log)
     policy = [exp(x) for x in ours]
@@ -54,7 +67,13 @@ def kl_divergence(logits: Vector, ref_logits: Vector, exp: Function = exp, log: 
 
 
 def divergence_gradient(policy: Vector, reference: Vector, log: Function = log) -> list[Number]:
-    """dKL(pi||ref)/dtheta_b = pi(b) (log(pi(b) / ref(b)) - KL(pi||ref)), in the logits of pi (KL-11)."""
+    """dKL(pi||ref)/dtheta_b = pi(b) (log(pi(b) / ref(b)) - KL(pi||ref)), in the logits of pi (KL-11).
+
+    >>> from sympy import Rational, log
+    >>> half, quarter = Rational(1, 2), Rational(1, 4)
+    >>> divergence_gradient([half, quarter, quarter], [quarter, quarter, half], log)
+    [3*log(2)/8, -log(2)/16, -5*log(2)/16]
+    """
     value = divergence(policy, reference, log)
     return [p * (log(p / r) - value) for p, r in zip(policy, reference, strict=True)]
 
@@ -69,6 +88,11 @@ def of_tokens(
     """k_t, or dk_t / d log pi, of every token of a completion, as a function of prompt and tokens.
 
     table: ESTIMATORS or SLOPES.  log: of the numbers at hand; the inverse ratios are exact where probabilities are.
+
+    >>> from sympy import Rational, log
+    >>> policy, reference = {(0, ()): [Rational(3, 4), Rational(1, 4)]}, {(0, ()): [Rational(1, 2), Rational(1, 2)]}
+    >>> of_tokens(ESTIMATORS, policy, reference, "k3", log)(0, (0,))
+    [-1/3 + log(3/2)]
     """
 
     def each(prompt: int, tokens: Tokens) -> list[Number]:
@@ -79,7 +103,14 @@ def of_tokens(
 
 
 def sequence_divergence(language: Language, policy: Policy, reference: Policy, log: Function = log) -> Number:
-    """KL(pi||ref) of whole completions, sum_x rho(x) sum_y pi(y|x) log(pi(y|x) / ref(y|x)), by listing them (KL-6)."""
+    """KL(pi||ref) of whole completions, sum_x rho(x) sum_y pi(y|x) log(pi(y|x) / ref(y|x)), by listing them (KL-6).
+
+    >>> from sympy import Rational, log
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> policy, reference = {(0, ()): [Rational(2, 3), Rational(1, 3)]}, {(0, ()): [Rational(1, 3), Rational(2, 3)]}
+    >>> sequence_divergence(short, policy, reference, log)
+    log(2)/3
+    """
     return expectation(language, policy, lambda *pair: log(probability(policy, *pair) / probability(reference, *pair)))
 
 
@@ -101,6 +132,10 @@ def kl_loss(
     logp, ref_logp, old_logp, mask: [B][T].  reduction, empty_rows, count: which mean it is (RED-8).  form: where the
     ratio stands and what is differentiated (KL-22).  clamp: which estimates are kept near zero (KL-8).
     Returns the loss and its derivatives, [B][T].
+
+    >>> from sympy import exp, log
+    >>> kl_loss([[-log(2)]], [[-2 * log(2)]], [[-2 * log(2)]], [[1]], "k3", exp=exp)  # x = log 2 and rho = 2
+    (-1 + 2*log(2), [[2*log(2)]])
     """
     for choice, known in (form, FORMS), (estimator, ESTIMATORS), (clamp, CLAMPED):
         require(choice, *known)
@@ -117,6 +152,9 @@ def kl_term(form: str, name: str, x: Number, inverse: Number, ratio: Number, cla
 
     Importance weighted: rho k and rho (k + k'), where k3 + k3' = x; for k2 rho k', the ratio being a weight (KL-15).
     Plain: k and k'.  Straight through: k and the derivative of k2, which is x; weighted, rho x.
+
+    >>> kl_term("plain", "k2", 2, 0.125, 4), kl_term("importance weighted", "k2", 2, 0.125, 4)
+    ((2.0, 2), (8.0, 8))
     """
     k, slope = estimated(name, x, inverse, clamp)
     clamped = k != ESTIMATORS[name](x, inverse)

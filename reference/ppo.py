@@ -38,6 +38,11 @@ def ppo_loss(
 
     dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
     is (RED-8 to RED-10).  log_ratio: whether logarithms of ratios are clamped (PPO-14).  Schulman et al. (2017), eq. 7.
+
+    >>> from sympy import Integer, Rational, exp, log
+    >>> fifth = Rational(1, 5)
+    >>> ppo_loss([[log(2), log(2)]], [[0, 0]], [[Integer(1), Integer(-1)]], [[1, 1]], fifth, fifth, exp=exp)
+    (2/5, [[0, 1]])
     """
     require(log_ratio, *LIMITS)
 
@@ -64,6 +69,9 @@ def value_loss(
     V_clip: V, but no further than clip from the old value.  factor: what squares are multiplied with.  clipping:
     whether the larger square counts, or always that of V_clip, or (V - R)^2 up to clip (PPO-23).
     reduction: its choices, of `divisors` (RED-8 to RED-10).
+
+    >>> value_loss([[4]], [[1]], [[6]], [[1]]), value_loss([[4]], [[1]], [[6]], [[1]], clip=1)
+    ((4.0, [[-4.0]]), (16.0, [[0.0]]))
     """
     weighed, square = _weigher(factor), one_of(SQUARES, clipping)
 
@@ -121,6 +129,9 @@ def actor_critic_loss(
 
     factor: what squares are multiplied with (PPO-29).  reduction: its choices, of `divisors` (RED-8 to RED-10).
     Returns the loss and its derivatives in logp, values and entropies.
+
+    >>> actor_critic_loss([[-2]], [[1]], [[3]], [[4]], [[1]], 0.5, 0.25)  # 3 * 2 + 0.5 * 3^2 - 0.25 * 3
+    (9.75, [[-3.0]], [[-3.0]], [[-0.25]])
     """
     weighed = _weigher(factor)
 
@@ -136,7 +147,12 @@ def actor_critic_loss(
 def approx_kl(
     logp: Matrix, old_logp: Matrix, mask: Mask, estimator: str = "k3", exp: Exponential = exp, count: str = "n"
 ) -> Number:
-    """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-31)."""
+    """The mean of -log r (k1), (log r)^2 / 2 (k2) or r - 1 - log r (k3), r = exp(logp - old_logp) (PPO-31).
+
+    >>> from sympy import exp, log
+    >>> approx_kl([[log(2)]], [[0]], [[1]], exp=exp)
+    1 - log(2)
+    """
     estimate = one_of(ESTIMATORS, estimator)
 
     def term(row: int, step: int) -> tuple[Number]:
@@ -158,7 +174,14 @@ def clip_fraction(
     exp: Exponential = exp,
     count: str = "n",
 ) -> Number:
-    """The share of steps whose ratio lies outside [1 - clip_low, 1 + clip_high], or whose gradient is cut (PPO-35)."""
+    """The share of steps whose ratio lies outside [1 - clip_low, 1 + clip_high], or whose gradient is cut (PPO-35).
+
+    >>> from math import log
+    >>> clip_fraction([[log(2), 0]], [[0, 0]], [[-1, -1]], [[1, 1]], 0.2, 0.2)
+    0.5
+    >>> clip_fraction([[log(2), 0]], [[0, 0]], [[-1, -1]], [[1, 1]], 0.2, 0.2, counts="objectives limited")
+    0.0
+    """
     of_any_advantage = one_of({"ratios outside": True, "objectives limited": False}, counts)
 
     def term(row: int, step: int) -> tuple[Number]:

@@ -47,6 +47,14 @@ def surrogate_loss(
     SUR-6); clip_low, clip_high: how far below and above 1 a ratio may be; dual_clip: a second bound of the pessimistic
     form (SUR-7).  reduction, divisor: n_b (SUR-8).  kl: the estimate k (SUR-9); without a kl_coef nothing of it is
     read.  empty_rows, count, log_ratio, clamp, kl_weight: what is left open (SUR-18 to SUR-21).
+
+    >>> from sympy import Integer, Rational, exp, log
+    >>> fifth, old = Rational(1, 5), [[0, 0]]
+    >>> batch = [[log(2), -log(2)]], old, old, [Integer(1)], ["a"], [[1, 1]], fifth, fifth, 0  # ratios 2 and 1/2
+    >>> surrogate_loss(*batch, exp=exp)
+    (-17/20, [[0, -1/4]])
+    >>> surrogate_loss(*batch, ratio="sequence", exp=exp)
+    (-1, [[-1/2, -1/2]])
     """
     for choice, known in (ratio, LEVELS), (clip, FORMS), (kl, ESTIMATORS), (clamp, CLAMPED), (kl_weight, KL_WEIGHTS):
         require(choice, *known)
@@ -95,7 +103,11 @@ def penalties(
 
 
 def rated(log_ratios: Row, ratio: str, log_ratio: str, exp: Exponential) -> list[Term]:
-    """Each token's ratio at its level (SUR-2), and 1; 0 where it does not move with its logarithm (SUR-19)."""
+    """Each token's ratio at its level (SUR-2), and 1; 0 where it does not move with its logarithm (SUR-19).
+
+    >>> rated([1, -1], "token", "as it is", lambda x: 2**x), rated([1, -1], "sequence", "as it is", lambda x: 2**x)
+    ([(2, 1), (0.5, 1)], [(1.0, 1), (1.0, 1)])
+    """
     limited = [limit(x, log_ratio) for x in LEVELS[ratio](log_ratios)]
     return [(1, 0) if ratio == "none" else (exp(x), moves) for x, moves in limited]
 
@@ -122,7 +134,11 @@ KL_WEIGHTS = ("1", "ratio")
 
 
 def limit(number: Number, choice: str) -> Term:
-    """A log-ratio as far as it counts, and 1; 0 where it is held (SUR-19)."""
+    """A log-ratio as far as it counts, and 1; 0 where it is held (SUR-19).
+
+    >>> limit(-3, "clamped to 2"), limit(-3, "at most 2")
+    ((-2, 0), (-3, 1))
+    """
     shape, most = shape_of(choice, *LIMITS)
     if shape != "as it is" and number > most:
         return most, 0
@@ -132,7 +148,11 @@ def limit(number: Number, choice: str) -> Term:
 
 
 def inside(log_ratio: Number, advantage: Number, low: Number, high: Number) -> Term:
-    """A log-ratio, but no further than the clip the way its advantage pushes it, and 1; 0 where it is held (SUR-6)."""
+    """A log-ratio, but no further than the clip the way its advantage pushes it, and 1; 0 where it is held (SUR-6).
+
+    >>> inside(0.5, 1, 0.2, 0.3), inside(0.5, -1, 0.2, 0.3)
+    ((0.3, 0), (0.5, 1))
+    """
     if advantage > 0 and log_ratio > high:
         return high, 0
     if advantage < 0 and log_ratio < -low:
@@ -147,6 +167,9 @@ def surrogate(
 
     A positive advantage pays up to the ratio 1 + clip_high.  A negative one costs no less than at 1 - clip_low and,
     with a dual clip c, no more than at c.  Where the ratio is beyond, the objective is flat (SUR-4, SUR-7).
+
+    >>> surrogate(2, 1, 0.2, 0.2), surrogate(2, -1, 0.2, 0.2), surrogate(2, -1, 0.2, 0.2, dual_clip=1.5)
+    ((1.2, 0), (-2, -2), (-1.5, 0))
     """
     most = inf if dual_clip is None else dual_clip
     lowest, highest = (1 - clip_low, most) if advantage < 0 else (0, 1 + clip_high)
