@@ -110,6 +110,9 @@ def normalize_advantages(
     advantages, mask: the N numbers and truth values of a whole batch, in any order.
     std, eps, one: the choices of ADV-17, ADV-18 and ADV-19.
     Returns N numbers.  Raises ValueError for another choice.
+
+    >>> normalize_advantages([1, 3, 9], [1, 1, 0], eps="std")
+    [-1.0, 1.0, 0]
     """
     require(one, "zero", "unchanged")
     counted = list(compress(advantages, mask))

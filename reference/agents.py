@@ -62,7 +62,11 @@ def _by_agent(table: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def shared(rewards: Vector, team: str = "sum") -> list[Number]:
-    """The reward of a team, once for each of its agents: the sum of theirs, or their mean (AGT-2, AGT-3)."""
+    """The reward of a team, once for each of its agents: the sum of theirs, or their mean (AGT-2, AGT-3).
+
+    >>> shared([1, 3]), shared([1, 3], "mean")
+    ([4, 4], [2.0, 2.0])
+    """
     total = sum(rewards)
     return [one_of({"sum": total, "mean": total / len(rewards)}, team)] * len(rewards)
 

@@ -18,6 +18,9 @@ def shape_of(choice: str, *shapes: str) -> tuple[str, Any]:
     """The shape that a choice has, and its number: ("std + E", 1e-06) of ``std + 1e-6``; None without a number.
 
     A whole number is an int.  Raises ValueError for a choice of none of the shapes.
+
+    >>> shape_of("std + 1e-6", "std", "std + E")
+    ('std + E', 1e-06)
     """
     for shape in shapes:
         if choice == shape and not letter_of(shape):
@@ -34,6 +37,10 @@ def require(choice: str, *shapes: str) -> None:
 
 
 def one_of(choices: Mapping[str, Chosen], choice: str) -> Chosen:
-    """What the choice stands for.  Raises ValueError for one that is not among them."""
+    """What the choice stands for.  Raises ValueError for one that is not among them.
+
+    >>> one_of({"ddof=0": 0, "ddof=1": 1}, "ddof=1")
+    1
+    """
     shape, _ = shape_of(choice, *choices)
     return choices[shape]

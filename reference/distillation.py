@@ -32,7 +32,8 @@ def distillation_divergence(
     by (DIS-6).  Returns the divergence and its derivatives in the student's logits, [A].  Agarwal et al. (2024), eq. 1.
 
     >>> from sympy import exp, log
-    >>> distillation_divergence([log(2), 0, 0], [0, 0, log(2)], 0, exp=exp, log=log)  # (1/4, 1/4, 1/2) from (1/2, 1/4, 1/4)
+    >>> student, teacher = [log(2), 0, 0], [0, 0, log(2)]  # (1/2, 1/4, 1/4) and (1/4, 1/4, 1/2)
+    >>> distillation_divergence(student, teacher, 0, exp=exp, log=log)
     (log(2)/4, [1/4, 0, -1/4])
     """
     ours, theirs = (log_softmax([x / temperature for x in row], exp, log) for row in (logits, teacher_logits))

@@ -18,6 +18,10 @@ def softmax(logits: Vector, exp: Function = exp) -> list[Number]:
     """pi(a) = exp(theta_a) / sum_b exp(theta_b).  Sutton & Barto (2018), eq. 13.2.
 
     logits: [A].  The largest logit is taken off first: the quotient is the same, and nothing overflows.
+
+    >>> from sympy import exp, log
+    >>> softmax([log(3), 0], exp)
+    [3/4, 1/4]
     """
     largest = max(logits)
     weights = [exp(logit - largest) for logit in logits]
@@ -28,6 +32,10 @@ def log_softmax(logits: Vector, exp: Function = exp, log: Function = log) -> lis
     """log pi(a) = theta_a - log sum_b exp(theta_b), with the largest logit taken off first, as in `softmax`.
 
     logits: [A].
+
+    >>> from sympy import exp, log
+    >>> log_softmax([0, 0], exp, log)
+    [-log(2), -log(2)]
     """
     largest = max(logits)
     total = log(sum(exp(logit - largest) for logit in logits))
@@ -41,6 +49,10 @@ def entropy(
 
     logits, legal: [A].  At least one action is legal; the logits of others are not read.
     Returns H and its derivatives, [A].
+
+    >>> from sympy import exp, log
+    >>> entropy([0, 0, 5], [True, True, False], exp, log)
+    (log(2), [0, 0, 0])
     """
     possible = [action for action, allowed in enumerate(legal) if allowed]
     rivals = [logits[action] for action in possible]
@@ -75,6 +87,10 @@ def gaussian_logp(
 
     actions, mean, log_std: [A], of one state.  functions: exp, log and pi for the numbers at hand.
     Returns it, its derivatives in mean, z / sigma, and in log_std, z^2 - 1 (DIST-7).
+
+    >>> logp, d_mean, d_log_std = gaussian_logp([3], [1], [0])
+    >>> round(logp, 3), d_mean, d_log_std  # -2^2 / 2 - 0.919
+    (-2.919, [2.0], [3.0])
     """
     deviations = list(map(functions.exp, log_std))
     z = [(x - mu) / sigma for x, mu, sigma in zip(actions, mean, deviations, strict=True)]
@@ -83,7 +99,12 @@ def gaussian_logp(
 
 
 def gaussian_entropy(log_std: Vector, functions: Any = math) -> tuple[Number, list[Number]]:
-    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (DIST-10)."""
+    """sum_a log sigma_a + log(2 pi e) / 2, and its derivatives in log_std, which are 1 (DIST-10).
+
+    >>> entropy, d_log_std = gaussian_entropy([0])
+    >>> round(entropy, 3), d_log_std  # 0.919 + 1/2
+    (1.419, [1])
+    """
     half = (log_std[0] * 0 + 1) / 2
     return sum(log_sigma + _log_root(functions) + half for log_sigma in log_std), [1 for _ in log_std]
 
@@ -94,6 +115,9 @@ def gaussian_kl(
     """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (DIST-11).
 
     Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (DIST-12).
+
+    >>> gaussian_kl([1], [0], [0], [0])
+    (0.5, [1.0], [0.0])
     """
     spreads = [functions.exp(2 * (own - other)) for own, other in zip(log_std, ref_log_std, strict=True)]
     apart = [mu - other for mu, other in zip(mean, ref_mean, strict=True)]
@@ -111,6 +135,10 @@ def squashed_gaussian_logp(
     """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (DIST-14).
 
     Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (DIST-15).
+
+    >>> logp, d_presquash = squashed_gaussian_logp([0], [1], [0])
+    >>> round(logp, 3), d_presquash  # -1/2 - 0.919, and tanh is as steep as the identity at 0
+    (-1.419, [1.0])
     """
     logp, pulls, _ = gaussian_logp(presquash, mean, log_std, functions)
     # log(1 - tanh(u)^2) = 2 (log 2 - |u| - log(1 + exp(-2 |u|))), without the difference of what is all but 1.
@@ -131,6 +159,10 @@ def bounded_gaussian_logp(
     """`squashed_gaussian_logp` less sum_a log((high_a - low_a) / 2), the log-density between these bounds (DIST-22).
 
     low, high: [A].  density: DIST-24.  Returns it and its derivatives in presquash (DIST-23).
+
+    >>> logp, d_presquash = bounded_gaussian_logp([0], [1], [0], [-2], [2])
+    >>> round(logp, 3), d_presquash  # -1/2 - 0.919 - log 2
+    (-2.112, [1.0])
     """
     require(density, "of the action", "of the squashed action")
     value, slopes = squashed_gaussian_logp(presquash, mean, log_std, functions)

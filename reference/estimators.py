@@ -38,6 +38,9 @@ def estimated(estimator: str, log_ratio: Number, inverse: Number, clamp: str) ->
     """k and dk / d log pi of one token; where the clamp acts (KL-8), its bound and 0.
 
     inverse: exp(-log_ratio).
+
+    >>> estimated("k2", 2, 0.125, "none"), estimated("k2", 2, 0.125, "within 1")
+    ((2.0, 2), (1, 0))
     """
     value, slope = one_of(ESTIMATORS, estimator)(log_ratio, inverse), one_of(SLOPES, estimator)(log_ratio, inverse)
     shape, most = shape_of(clamp, *CLAMPED)

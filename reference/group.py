@@ -2,6 +2,17 @@
 
 Several answers to one prompt are a *group*; what one of them is worth is its reward next to the others'.  A loss then
 hands each answer's advantage to its tokens.  All losses here are points of `surrogate_loss`, whose arguments they take.
+Their derivatives for one answer of two tokens, with the advantage 6, and one of one token, with -3, in the first step,
+where every ratio is 1:
+
+>>> same = [[0, 0], [0, 0]]  # log-probabilities: new, old and of the reference
+>>> batch = same, same, same, [6, -3], ["a", "a"], [[1, 1], [1, 0]], 0.2, 0.2, 0
+>>> grpo_loss(*batch)[1], gspo_loss(*batch)[1], gmpo_loss(*batch)[1]
+([[-1.5, -1.5], [1.5, 0]], [[-1.5, -1.5], [1.5, 0]], [[-1.5, -1.5], [1.5, 0]])
+>>> dapo_loss(*batch)[1], cispo_loss(*batch)[1]
+([[-2.0, -2.0], [1.0, 0]], [[-2.0, -2.0], [1.0, 0]])
+>>> luspo_loss(*batch)[1]
+[[-3.0, -3.0], [1.5, 0]]
 """
 
 from collections import Counter, defaultdict

@@ -20,6 +20,10 @@ def fisher(mdp: TabularMDP, policy: Matrix) -> list[Matrix]:
 
     Returns the blocks [S][A][A] along its diagonal; outside them it is 0, for no action's score has to do with the
     logits of two states.  Kakade (2001), with the discounted weighting of states.
+
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> fisher(bandit, [[0.25, 0.75]])
+    [[[0.1875, -0.1875], [-0.1875, 0.1875]]]
     """
     visits = map(sum, zip(*evaluation_by_step(mdp, policy).occupancy, strict=True))
     return [_block(visit, row) for visit, row in zip(visits, policy, strict=True)]
@@ -32,7 +36,11 @@ def _block(visit: Number, probabilities: Vector) -> Matrix:
 
 
 def times(blocks: list[Matrix], direction: Matrix) -> list[list[Number]]:
-    """The product of a block-diagonal matrix [S][A][A] and a direction [S][A]."""
+    """The product of a block-diagonal matrix [S][A][A] and a direction [S][A].
+
+    >>> times([[[1, 2], [3, 4]]], [[1, 1]])
+    [[3, 7]]
+    """
     return [[dot(row, numbers) for row in block] for block, numbers in zip(blocks, direction, strict=True)]
 
 
@@ -42,6 +50,10 @@ def natural_gradient(mdp: TabularMDP, policy: Matrix) -> list[list[Number]]:
     d_t(s) = gamma^t P(s_t = s).  For an infinite horizon it is the advantage; for a finite one, where advantages change
     with the time that is left, their mean over the times at which the state is met.  It is 0 where no episode comes.
     Kakade (2001).
+
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> natural_gradient(bandit, [[0.25, 0.75]])
+    [[-6.0, 2.0]]
     """
     steps = evaluation_by_step(mdp, policy)
     return [[_mean_advantage(steps, s, a) for a, _ in enumerate(row)] for s, row in enumerate(policy)]

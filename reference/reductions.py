@@ -16,7 +16,11 @@ Table = list[list[Number]]
 
 
 def counted(mask: Mask) -> Iterator[tuple[int, int]]:
-    """The places (row, step) at which the mask is set, row by row."""
+    """The places (row, step) at which the mask is set, row by row.
+
+    >>> list(counted([[1, 0], [0, 1]]))
+    [(0, 0), (1, 1)]
+    """
     return ((row, step) for row, flags in enumerate(mask) for step, counts in enumerate(flags) if counts)
 
 
@@ -35,6 +39,10 @@ def divisors(
     (RED-10).  divisor: of the fixed divisors, not read by others.  groups: [B], the names of the rows' groups, where
     the reduction has to do with them.
     Returns B numbers, none of them 0.
+
+    >>> mask = [[1, 1, 1], [1, 0, 0]]
+    >>> divisors(mask, "token-mean"), divisors(mask, "mean of means"), divisors(mask, "mean of sums")
+    ([4, 4], [6, 2], [2, 2])
     """
     lengths = [sum(map(bool, flags)) for flags in mask]
     rows = _rows(lengths, empty_rows)
@@ -67,6 +75,9 @@ def reduced(
     """sum_b 1/n_b sum_t x_bt over what counts, and a table of each derivative of x_bt over n_b; nothing else is read.
 
     term: x_bt and so many derivatives of it, of a row and a step.  sizes: n_b.
+
+    >>> reduced(lambda row, step: (3.0, 1), [[1, 1, 0]], [2])
+    (3.0, [[0.5, 0.5, 0]])
     """
     total: Number = 0
     tables: list[Table] = [[[0] * len(flags) for flags in mask] for _ in range(derivatives)]
@@ -84,6 +95,10 @@ def aggregate(
     """One number of many tokens: sum_b 1/n_b sum_t x_bt over the tokens that count (RED-1).
 
     values, mask: [B][T].  reduction, divisor: as for `divisors`.  conventions: its empty_rows and count.
+
+    >>> values, mask = [[6, 6, 12], [4, 9, 9]], [[1, 1, 1], [1, 0, 0]]
+    >>> aggregate(values, mask, "token-mean"), aggregate(values, mask, "mean of means")
+    (7.0, 6.0)
     """
     return _sum(values, mask, divisors(mask, reduction, divisor=divisor, **conventions))
 
@@ -94,6 +109,9 @@ def accumulate(
     """The same number from micro-batches: each is divided by what the whole batch is divided by (RED-6).
 
     rows: of a micro-batch, at least 1; the last one has those that are left.
+
+    >>> accumulate([[6, 6, 12], [4, 9, 9]], [[1, 1, 1], [1, 0, 0]], "token-mean", 1, rows=1)
+    7.0
     """
     sizes = divisors(mask, reduction, divisor=divisor, **conventions)
     parts = [slice(begin, begin + rows) for begin in range(0, len(mask), rows)]
@@ -121,6 +139,9 @@ def packed_aggregate(
     """The same number of rows in which several sequences stand, each of which is a row of the reduction (RED-18).
 
     values, segments, mask: [B][T].
+
+    >>> packed_aggregate([[6, 6, 12, 4]], [[5, 5, 5, 9]], [[1, 1, 1, 1]], "mean of means")
+    6.0
     """
     pairs = [(row, own) for row, *of in zip(values, segments, mask, strict=True) for own in apart(*of)]
     return aggregate([row for row, _ in pairs], [own for _, own in pairs], reduction, divisor, **conventions)
@@ -139,6 +160,10 @@ def sharded_loss(
     """The loss that a spread batch is trained on, and its derivatives in the values (RED-13 to RED-15).
 
     values, mask: [B][T].  The other arguments are those of `shard_divisors`.
+
+    >>> batch = [[6.0, 6.0, 12.0], [4.0, 9.0, 9.0]], [[1, 1, 1], [1, 0, 0]], [0, 1], 2  # a row on each of two shards
+    >>> sharded_loss(*batch, "tokens", "token-mean")[0], sharded_loss(*batch, "shards", "token-mean")[0]
+    (7.0, 6.0)
     """
     sizes = shard_divisors(mask, shards, averaged_over, weighing, reduction, divisor=divisor, **conventions)
     return reduced(lambda row, step: (values[row][step], 1 + 0 * values[row][step]), mask, sizes)
@@ -151,6 +176,9 @@ def shard_divisors(
 
     mask: [B][T].  shards: [B], the shard of each row.  averaged_over: how many shards' gradients are averaged; some
     may have no row.  weighing: `whole`, `shards`, `rows` or `tokens` (RED-14).  conventions: as for `divisors`.
+
+    >>> print(*shard_divisors([[1, 1, 1], [1, 0, 0]], [0, 1], 2, "shards", "token-mean"))
+    6 2
     """
     inverse: dict[str, Callable[[list[int]], Fraction]] = {
         "whole": lambda rows: Fraction(1),

@@ -18,6 +18,9 @@ def standard_deviation(numbers: Sequence[Any], std: str) -> Any:
     """The root of the sum of squared differences from the mean over N, or over N - 1 with ``ddof=1``.
 
     numbers: N of them, two or more.  Raises ValueError for another ``std``.
+
+    >>> standard_deviation([1, 3], "ddof=0")
+    1.0
     """
     mean = sum(numbers) / len(numbers)
     divisor = len(numbers) - one_of(STDS, std)
@@ -28,6 +31,9 @@ def kept_from_zero(deviation: Any, eps: str) -> Any:
     """A standard deviation as something is divided by it: as it is, plus E, at least E, the root of var + E, or both.
 
     eps: one of `SHAPES` with a number for E.  Raises ValueError for another one.
+
+    >>> kept_from_zero(0.5, "std + 0.25"), kept_from_zero(0.5, "max(std, 1.5)")
+    (0.75, 1.5)
     """
     shape, number = shape_of(eps, *SHAPES)
     if shape == "std":
@@ -45,6 +51,9 @@ def normalized(numbers: Sequence[Any], std: str, eps: str) -> list[Any]:
     """(x - mean) / std of each of some numbers; exactly 0 where they are all alike, as a single one is.
 
     std: one of `STDS`.  eps: as for `kept_from_zero`.  Raises ValueError for another choice.
+
+    >>> normalized([1, 3], "ddof=0", "std"), normalized([3, 3], "ddof=0", "std")
+    ([-1.0, 1.0], [0, 0])
     """
     require(std, *STDS)
     require(eps, *SHAPES)

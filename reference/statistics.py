@@ -16,7 +16,11 @@ Flags = Sequence[Sequence[Any]]
 
 
 def moments_of(numbers: Vector) -> Moments:
-    """Mean, variance (over N) and number of some numbers."""
+    """Mean, variance (over N) and number of some numbers.
+
+    >>> moments_of([1, 3])
+    (2.0, 1.0, 2)
+    """
     count = len(numbers)
     mean = sum(numbers) / count
     return mean, sum((number - mean) * (number - mean) for number in numbers) / count, count
@@ -40,6 +44,9 @@ def running_moments(
     """Mean and variance of each feature and the count, with a batch of rows added to what was counted (STAT-1).
 
     spread: a choice of STAT-17.
+
+    >>> running_moments([0.0], [1.0], 1, [[2.0], [4.0]])
+    ([2.0], [3.0], 3)
     """
     less = one_of({"ddof=0": 0, "ddof=1": 1}, spread)
     columns = zip(mean, variance, zip(*batch, strict=True), strict=True)
@@ -80,14 +87,22 @@ SCALES: Mapping[str, Callable[[Number, Number], Number]] = {
 
 
 def clipped(number: Number, clip: Number) -> Number:
-    """The number, or the bound of [-clip, clip] that it is beyond."""
+    """The number, or the bound of [-clip, clip] that it is beyond.
+
+    >>> clipped(3, 2), clipped(-3, 2)
+    (2, -2)
+    """
     return max(-clip, min(number, clip))
 
 
 def normalize_observations(
     observations: Matrix, mean: Vector, variance: Vector, eps: Number, clip: Number, scale: str = "sqrt(var + eps)"
 ) -> list[list[Number]]:
-    """clip((x - mean) / sqrt(variance + eps), -clip, clip) of each feature (STAT-4).  scale: a choice of STAT-5."""
+    """clip((x - mean) / sqrt(variance + eps), -clip, clip) of each feature (STAT-4).  scale: a choice of STAT-5.
+
+    >>> normalize_observations([[3.0, 30.0]], [1.0, 10.0], [4.0, 4.0], 0.0, 5.0)
+    [[1.0, 5.0]]
+    """
     divisors = [one_of(SCALES, scale)(spread, eps) for spread in variance]
     return [
         [clipped((x - middle) / divisor, clip) for x, middle, divisor in zip(row, mean, divisors, strict=True)]
@@ -110,6 +125,9 @@ def scaled_rewards(
     """clip(r_t / sqrt(variance_t + eps)): the variance of the returns so far, the step's own included (STAT-6).
 
     scale: a choice of STAT-5.
+
+    >>> scaled_rewards([[2.0]], [[False]], [[False]], 0.5, 2.0, 8.0, 1, 0.0, 5.0)  # over the root of (8 + 0) / 2
+    [[1.0]]
     """
     divide = one_of(SCALES, scale)
     moments, returns, columns = (mean, variance, count), [0 * row[0] for row in rewards], []
@@ -137,12 +155,20 @@ def popart(
 
 
 def symlog(number: Number, log1p: Callable[[Any], Any] = log1p) -> Number:
-    """sign(x) log(1 + |x|) (STAT-10).  Hafner et al. (2023), the symlog function."""
+    """sign(x) log(1 + |x|) (STAT-10).  Hafner et al. (2023), the symlog function.
+
+    >>> round(symlog(-3), 3)  # -log 4
+    -1.386
+    """
     return log1p(number) if number >= 0 else -log1p(-number)
 
 
 def symexp(number: Number, expm1: Callable[[Any], Any] = expm1) -> Number:
-    """sign(x) (exp |x| - 1) (STAT-11).  Hafner et al. (2023), the inverse of symlog."""
+    """sign(x) (exp |x| - 1) (STAT-11).  Hafner et al. (2023), the inverse of symlog.
+
+    >>> round(symexp(-1), 3)  # 1 - e
+    -1.718
+    """
     return expm1(number) if number >= 0 else -expm1(-number)
 
 
