@@ -80,7 +80,7 @@ def _along(critic: Matrix, states: Sequence[int]) -> tuple[list[Number], list[Nu
 def explained_variance(values: Vector, returns: Vector) -> Number:
     """1 - Var(G - V) / Var(G) over the steps of a batch (CRIT-18).
 
-    values, returns: V and G of each step, not all returns being equal.
+    values, returns: V and G of each step.  Raises ZeroDivisionError where all returns are equal.
 
     >>> explained_variance([2, 2, 3, 5], [1, 2, 3, 6])
     Fraction(6, 7)

@@ -75,15 +75,21 @@ class Asked:
     """Which lines are wanted."""
 
     lambdas: Sequence[Any] = LAMBDAS
+    """of GAE, each for the critic and for the values that are right"""
     steps: Sequence[int] = STEPS
+    """n of the n-step estimates"""
     groups: Sequence[int] = GROUPS
+    """sizes of groups, whose baselines have the own reward left out, or in them"""
     horizons: Sequence[int] = ()
+    """further horizons, in steps, of which some variances are wanted"""
     error: float = 0.1
+    """the root of the mean squared error that the needed trajectories are counted for, in lengths of grad J"""
 
 
 def ledger(setting: Setting, asked: Asked = Asked(), name: str = "process", known: Ledger | None = None) -> Ledger:
-    """The whole ledger of one setting.
+    """The whole ledger of one setting: an entry for each estimator, by the formulas of CRIT-6 to CRIT-17.
 
+    asked: which estimators, for which numbers.  name: what the process is called.
     known: where the lines are put as they are found, so that an interruption leaves what there is.
     Raises ValueError for a malformed setting, by the name of the entry, and for one that is too large for memory.
     """

@@ -17,6 +17,7 @@ class Setting:
     """A process, who acts in it, and a critic."""
 
     mdp: TabularMDP
+    """the process"""
     policy: Matrix
     """[S][A]"""
     critic: Matrix

@@ -152,10 +152,11 @@ def record_to(path: str | os.PathLike[str], *, every: int = 100, megabytes: floa
     every: of each operation the first call is kept and every so many-th.  Besides these, a few calls that have an
     unusual feature are: an episode's end inside a row, a row in which nothing counts, a clip that is reached, a group
     of one.  Features are looked for in arrays on the host only.
-    megabytes: how much is kept at most.
+    megabytes: how much is kept at most, in units of 2^20 bytes.
     gradients: whether the gradient of a loss in PyTorch is kept beside it, which takes a backward pass from the loss to
     the arguments, in those calls that are kept.
-    The file is written in the background, at most every 20 seconds, and when the process ends.
+    The file is written in the background, at most every 20 seconds, and when the process ends.  A path that is not such
+    a file, or cannot be written, is a warning of the logger ``rlspec`` and no error.
     """
     global _recorder
     stop_recording()
@@ -196,6 +197,7 @@ def observe(operation: str, /, *, result: Any = None, axes: str | None = None,
     axes: the order of the axes in arrays that have several, such as ``"T B"``; ``"B T"`` unless it is said, and ``"T"``
     for a single row.
     conventions: choices as an adapter declares them; those that are not given are found out.
+    Raises nothing: what cannot be recorded is said once, as a warning of the logger ``rlspec``.
     """
     _noted(operation, arguments, result, axes, conventions)
 
@@ -230,7 +232,10 @@ class Call:
 
 
 class record:  # noqa: N801  it is used as a decorator and in a with statement
-    """Around a function, or a block, that computes an operation.
+    """Around a function, or a block, that computes an operation: each call is told to ``observe``.
+
+    operation, axes, conventions: as for ``observe``.  names: of the function's parameters that are called otherwise,
+    the operation's names by theirs.  Whatever else is named here is an argument that the function does not have.
 
     As a decorator, whose function's parameters are named as the operation's, or renamed with ``names``::
 

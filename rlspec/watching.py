@@ -70,9 +70,9 @@ def _polite() -> dict[str, str]:
 def watch(*, every: int = 1000, lines: str | os.PathLike[str] | None = None, writer: Any = None) -> None:
     """Audit what is recorded each time that so many further calls were observed, beside the training.
 
-    What is wrong is said once for each operation: as an error of the logger ``rlspec``, as a JSON line in the file
-    ``lines``, and to a ``writer`` that has ``add_text``, as TensorBoard's has.  Each audit is a process of its own.
-    ``record_to`` comes first.
+    every: a number of calls.  What is wrong is said once for each operation: as an error of the logger ``rlspec``, as a
+    JSON line in the file ``lines``, and to a ``writer`` that has ``add_text``, as TensorBoard's has.  Each audit is a
+    process of its own.  ``record_to`` comes first; without it nothing is watched, which is a warning.
     """
     recorder = recording._recorder
     if recorder is None:
