@@ -18,6 +18,9 @@ LONG = 40
 """As many characters of TeX as fit beside other words on a phone; what is longer scrolls by itself there."""
 AFTER_SIGN = re.compile(r"(?<=</mo>)(?<!&#x00029;</mo>)(?<!]</mo>)(?<!&#x0007C;</mo>)<mo>&#x02212;</mo>")
 """A minus behind another sign or an opening bracket, which is no difference, so that no space belongs around it."""
+BOLD = re.compile(r'<mi mathvariant="bold-italic">&#x00(3[BC][0-9A-F]);</mi>')
+"""A bold Greek letter, which browsers set as an ordinary one: to them it is another letter, and no variant."""
+FROM_GREEK_TO_BOLD = 0x1D736 - 0x3B1
 MINUS = '<mo form="prefix">&#x02212;</mo>'
 BAR = "<mo>&#x0007C;</mo>"
 BAR_ALONE = '<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>'
@@ -30,6 +33,7 @@ def set_as_mathml(formula: str, display: str) -> str:
     absolute value there is none, nor after the minus of a negative number.
     """
     mathml = AFTER_SIGN.sub(MINUS, convert(ABSOLUTE.sub(r"\\lvert \1\\rvert ", formula), display=display))
+    mathml = BOLD.sub(lambda letter: f"<mi>{chr(int(letter[1], 16) + FROM_GREEK_TO_BOLD)}</mi>", mathml)
     return NAMED.sub(r'\1<mspace width="0.17em"/>', mathml.replace(BAR, BAR_ALONE))
 
 

@@ -224,6 +224,13 @@ def test_every_symbol_has_a_meaning_where_the_table_says(monkeypatch):
     assert table.symbols(r"$\gamma^{k - t} r_k$ and $`x_b`$") == {r"\gamma", "k", "t", "r", "x", "b"}
 
 
+def test_a_bold_letter_is_another_letter_than_a_plain_one(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book")
+    mathml = import_module("mathml")
+    bold, plain = (mathml.set_as_mathml(letter, "inline") for letter in (r"\boldsymbol{\theta}", r"\theta"))
+    assert ("<mi>\N{MATHEMATICAL BOLD ITALIC SMALL THETA}</mi>" in bold, "<mi>&#x003B8;</mi>" in plain) == (True, True)
+
+
 def test_every_work_that_a_clause_cites_is_in_the_bibliography(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "book")
     pages = import_module("generated_pages")
