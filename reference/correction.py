@@ -1,7 +1,8 @@
 """Correction: the policy that spoke is not the one that is trained (spec/correction.md).
 
-Tables are [B][T], and only entries that the mask counts are read.  A *level* says whose probabilities a weight is the
-ratio of, a *form* what becomes of one that is far from 1.
+Tables are [B][T], and only entries that the mask counts are read: logp, old_logp and sampler_logp, the
+log-probabilities of each token under the trained policy, what it was before its steps, and the engine that spoke.  A
+*level* says whose probabilities a weight is the ratio of, a *form* what becomes of one that is far from 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ def importance_weights(
     """w_bt = exp(logp - sampler_logp), at a level (COR-1 to COR-3) and in a form (COR-4 to COR-6); 0 under the mask.
 
     low, high: the least and the largest weight, for the forms that have one.  log_weight: whether logarithms of weights
-    are clamped (COR-8).
+    are clamped (COR-8).  Returns [B][T].
 
     >>> from sympy import exp, log
     >>> pair = [[log(2), -log(2)]], [[0, 0]], [[1, 1]]  # ratios 2 and 1/2
@@ -69,7 +70,8 @@ def self_normalized_weights(
 ) -> Table:
     """The weights over their mean (COR-9): over tokens at the level of tokens, else over the rows that have a token.
 
-    Weights that are all 0 stay 0.  count: how a number of tokens is read (RED-10).
+    Weights that are all 0 stay 0.  The other arguments are those of `importance_weights`; count: how a number of tokens
+    is read (RED-10).  Returns [B][T].
 
     >>> from sympy import exp, log
     >>> self_normalized_weights([[log(2), -log(2)]], [[0, 0]], [[1, 1]], exp=exp)  # 2 and 1/2 over 5/4
@@ -184,7 +186,7 @@ FORMS: Mapping[str, Callable[[Number, Number, Number], Number]] = {
 
 
 def token_ratios(policy: Policy, sampler: Policy, prompt: int, tokens: Tokens) -> list[Number]:
-    """rho_t = pi(y_t | x, y_<t) / mu(y_t | x, y_<t) of every token of a completion.
+    """rho_t = pi(y_t | x, y_<t) / mu(y_t | x, y_<t) of every token of a completion, mu being the sampler.
 
     >>> token_ratios({(0, ()): [0.75, 0.25]}, {(0, ()): [0.5, 0.5]}, 0, (1,))
     [0.5]

@@ -5,6 +5,7 @@ truncated power series, floats, 0-d tensors.  Tables are nested sequences; resul
 
 The process starts in s_0 ~ initial.  At each step t the policy draws a_t ~ pi(.|s_t), pays r_t = reward[s_t][a_t]
 and moves on to s_{t+1} ~ transition[s_t][a_t].  A finite horizon H counts the actions: t = 0, ..., H - 1.
+mdp: the process, a `TabularMDP`.
 """
 
 import math

@@ -90,6 +90,7 @@ def topk_divergence(
 ) -> tuple[Any, Any]:
     """A divergence over the k tokens that the teacher finds most probable, and its derivatives (DIS-16 to DIS-19).
 
+    logits, teacher_logits: [A], of one row.  direction: ``forward``, KL(T||S), or ``reverse``, KL(S||T).
     tail: whether the other tokens are left out, are one token, or are left out and all divided by what is left.
     negative: whether what is below 0 is replaced by 0 (DIS-23).  Returns the divergence and its derivatives, [A].
 

@@ -114,6 +114,7 @@ def gaussian_kl(
 ) -> tuple[Number, list[Number], list[Number]]:
     """sum_a log(sigma'_a / sigma_a) + (sigma_a^2 + (mu_a - mu'_a)^2) / (2 sigma'_a^2) - 1/2 (DIST-11).
 
+    mean, log_std: mu and log sigma, [A]; with ref, mu' and log sigma'.
     Returns it, its derivatives in mean, (mu - mu') / sigma'^2, and in log_std, sigma^2 / sigma'^2 - 1 (DIST-12).
 
     >>> gaussian_kl([1], [0], [0], [0])
@@ -134,6 +135,7 @@ def squashed_gaussian_logp(
 ) -> tuple[Number, list[Number]]:
     """log N(u; mu, sigma) - sum_a log(1 - tanh(u_a)^2), the log-density of tanh(u) (DIST-14).
 
+    presquash, mean, log_std: u, mu and log sigma, [A].
     Returns it and its derivatives in presquash, -(u - mu) / sigma^2 + 2 tanh(u) (DIST-15).
 
     >>> logp, d_presquash = squashed_gaussian_logp([0], [1], [0])

@@ -44,6 +44,7 @@ def group_advantages(
 ) -> list[Number]:
     """A_i = (r_i - b_i) / D for each sample i (GRP-1).
 
+    rewards, groups: N rewards, and N names, of which equal ones make a group.
     baseline: b_i is the group's mean, own reward included, or, leave-one-out, the mean of the others.
     scale: D is a standard deviation, kept from zero, or 1.  std, eps, spread: which one (GRP-12, GRP-13, GRP-15).
     alone, alone_left_out: what a group of one is worth against its mean and against no others (GRP-14).
@@ -113,7 +114,8 @@ def reinforce_plus_plus_advantages(
 ) -> list[Number]:
     """(A_i - mean) / D over the whole batch, of A_i = r_i, or of r_i less its group's mean (GRP-19).
 
-    baseline: ``none`` or ``mean``.  std, eps, alone: the choices of GRP-21 and GRP-14.
+    rewards, groups: as for `group_advantages`.  baseline: ``none`` or ``mean``.  std, eps, alone: the choices of GRP-21
+    and GRP-14.
     Returns N numbers.  Hu et al. (2025).
 
     >>> reinforce_plus_plus_advantages([1, 3, 5, 7], ["a", "a", "b", "b"], "mean", std="ddof=0", eps="std")
@@ -136,7 +138,8 @@ def gdpo_advantages(
 ) -> list[Number]:
     """sum_k w_k (r_ik - m_k) / D_k, and these sums less their mean over their own spread (GRP-32).
 
-    rewards: [N][K].  weights: [K].  std, eps, alone: GRP-33.  whitening: what sums are divided by, or none (GRP-34).
+    rewards: [N][K].  groups: [N].  weights: [K].  std, eps, alone: GRP-33.  whitening: what sums are divided by, or
+    none (GRP-34).
     Returns N numbers.  Liu et al. (2026).
 
     >>> rewards = [[1, 20], [3, 10]]  # within the group -1 and 1 of the first kind, 1 and -1 of the second
@@ -238,7 +241,7 @@ def success_weight(rate: Number, size: int, divisor: Callable[[int], Number]) ->
 def dr_grpo_loss(*arguments: Any, **choices: Any) -> tuple[Any, ...]:
     """-1/(B length) sum_bt u_bt, whatever the lengths of the rows (GRP-23); length: the last argument.
 
-    Liu et al. (2025).
+    Returns the loss and its derivatives, [B][T].  Liu et al. (2025).
 
     >>> same = [[0, 0], [0, 0]]  # log-probabilities, new, old and of the reference: every ratio is 1
     >>> dr_grpo_loss(same, same, same, [6, -3], ["a", "a"], [[1, 1], [1, 0]], 0.2, 0.2, 0, 2)

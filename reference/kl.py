@@ -129,8 +129,9 @@ def kl_loss(
 ) -> tuple[Any, ...]:
     """The mean of rho k over the tokens where the mask is set, rho = exp(logp - old_logp) (KL-20), and its derivatives.
 
-    logp, ref_logp, old_logp, mask: [B][T].  reduction, empty_rows, count: which mean it is (RED-8).  form: where the
-    ratio stands and what is differentiated (KL-22).  clamp: which estimates are kept near zero (KL-8).
+    logp, ref_logp, old_logp, mask: [B][T].  estimator: k1, k2 or k3.  reduction, empty_rows, count: which mean it is
+    (RED-8).  form: where the ratio stands and what is differentiated (KL-22).  clamp: which estimates are kept near
+    zero (KL-8).
     Returns the loss and its derivatives, [B][T].
 
     >>> from sympy import exp, log
@@ -150,8 +151,9 @@ def kl_loss(
 def kl_term(form: str, name: str, x: Number, inverse: Number, ratio: Number, clamp: str = "none") -> Term:
     """A token's term and its derivative, from its log-ratio x, exp(-x) and the ratio rho (KL-22).
 
-    Importance weighted: rho k and rho (k + k'), where k3 + k3' = x; for k2 rho k', the ratio being a weight (KL-15).
-    Plain: k and k'.  Straight through: k and the derivative of k2, which is x; weighted, rho x.
+    form: one of `FORMS`.  name: k1, k2 or k3.  inverse: exp(-x).  Importance weighted: rho k and rho (k + k'), where k3
+    + k3' = x; for k2 rho k', the ratio being a weight (KL-15).  Plain: k and k'.  Straight through: k and the
+    derivative of k2, which is x; weighted, rho x.
 
     >>> kl_term("plain", "k2", 2, 0.125, 4), kl_term("importance weighted", "k2", 2, 0.125, 4)
     ((2.0, 2), (8.0, 8))

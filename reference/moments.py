@@ -5,7 +5,8 @@ step has to know of the future is a few numbers for each state, and of the past 
 equations, which a finite horizon goes through, the ones backwards and the others forwards, and an infinite one solves.
 
 Written once, over arrays: of objects, for `Fraction` or flint's `fmpq`, where all of it is exact, and of float64.  S
-states, A actions, D parameters; those of a table are its logits, state by state, D = S A.
+states, A actions, D parameters; those of a table are its logits, state by state, D = S A.  given: the `Process`, which
+`process` makes.  known: the `Episodes` of it.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,8 @@
 """Proximal policy optimisation: a surrogate that may be followed for a few steps, and what goes with it.
 
 Everything here is a mean over the steps that count, of a number that one step has by itself.  Tables are [B][T], and
-only entries that the mask counts are read.
+only entries that the mask counts are read: logp and old_logp, the logarithms of what the trained policy and the one
+that acted give to each action; advantages, A; values and old_values, V; returns, R.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,8 @@ def ppo_loss(
     """L = -mean of min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - old_logp), and dL/dlogp (PPO-1).
 
     dual_clip: c > 1 for an objective of at least c A where A < 0 (PPO-11).  reduction, empty_rows, count: which mean it
-    is (RED-8 to RED-10).  log_ratio: whether logarithms of ratios are clamped (PPO-14).  Schulman et al. (2017), eq. 7.
+    is (RED-8 to RED-10).  log_ratio: whether logarithms of ratios are clamped (PPO-14).
+    Returns the loss and its derivatives, [B][T].  Schulman et al. (2017), eq. 7.
 
     >>> from sympy import Integer, Rational, exp, log
     >>> fifth = Rational(1, 5)
@@ -68,7 +70,7 @@ def value_loss(
 
     V_clip: V, but no further than clip from the old value.  factor: what squares are multiplied with.  clipping:
     whether the larger square counts, or always that of V_clip, or (V - R)^2 up to clip (PPO-23).
-    reduction: its choices, of `divisors` (RED-8 to RED-10).
+    reduction: its choices, of `divisors` (RED-8 to RED-10).  Returns the loss and its derivatives in values, [B][T].
 
     >>> value_loss([[4]], [[1]], [[6]], [[1]]), value_loss([[4]], [[1]], [[6]], [[1]], clip=1)
     ((4.0, [[-4.0]]), (16.0, [[0.0]]))

@@ -3,6 +3,9 @@
 Every loss here is a sum over pairs, or over single completions, of a function of one number; what is the loss's own is
 that function and its derivative (the `of_pair` in each), and the rest is shared.  exp, log and expm1 are those of
 `functions`: the module math, flint's class arb, or anything else that has them for the numbers at hand.
+
+chosen_logp, rejected_logp: [B], the log-probabilities of whole completions y_w and y_l under the trained policy; with
+ref, under the reference.  chosen_length, rejected_length: [B], in tokens.  valid: [B], which pairs count.
 """
 
 import math

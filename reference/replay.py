@@ -1,6 +1,7 @@
 """What is stored and given back: windows, priorities, sequences, environments that reset themselves (spec/replay.md).
 
-Sequences run over time, over the slots of a store, or over what was drawn from it.
+Sequences run over time, over the slots of a store, or over what was drawn from it.  capacity, burn_in: in transitions,
+and in steps.  uniforms: numbers from [0, 1), one for each draw.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """Statistics that are kept while a program runs, and what is normalised by them (spec/statistics.md).
 
-Rows are lists over features; tables of steps are [B][T], as they come from B environments side by side.
+Rows are lists over features; tables of steps are [B][T], as they come from B environments side by side.  mean,
+variance and count: of what was seen before, for each feature where there are several.
 """
 
 from collections.abc import Callable, Mapping, Sequence

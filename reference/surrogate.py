@@ -1,7 +1,8 @@
 """One surrogate loss with four axes: the level of the ratio, the form of the clip, the reduction, the KL term.
 
-Tables are [B][T], and only entries that the mask counts are read.  A *row* is what one row of a table holds for the
-tokens that count.  A *term* is a token's part of the loss and its derivative in the token's own log-probability.
+Tables are [B][T], and only entries that the mask counts are read: logp, old_logp and ref_logp, the log-probabilities of
+each token under the trained policy, the one that spoke and the reference.  A *row* is what one row of a table holds for
+the tokens that count.  A *term* is a token's part of the loss and its derivative in the token's own log-probability.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -47,6 +48,7 @@ def surrogate_loss(
     SUR-6); clip_low, clip_high: how far below and above 1 a ratio may be; dual_clip: a second bound of the pessimistic
     form (SUR-7).  reduction, divisor: n_b (SUR-8).  kl: the estimate k (SUR-9); without a kl_coef nothing of it is
     read.  empty_rows, count, log_ratio, clamp, kl_weight: what is left open (SUR-18 to SUR-21).
+    Returns the loss and its derivatives, [B][T].
 
     >>> from sympy import Integer, Rational, exp, log
     >>> fifth, old = Rational(1, 5), [[0, 0]]

@@ -2,6 +2,10 @@
 
 A function of one transition takes its numbers, and lists over the actions or the atoms; a function of steps takes
 sequences over time, as in `returns`.
+
+reward: r.  next_action_values: [A], Q(s', .); with online or target in the name, those of one of two networks.
+next_first, next_second: Q_1(s', a') and Q_2(s', a').  terminated: d, after which nothing follows.  truncated: where an
+episode is cut off, which changes nothing in a target of one step.
 """
 
 from collections.abc import Callable, Sequence
