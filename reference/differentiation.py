@@ -16,7 +16,11 @@ from .policy_gradient import Gradient, through_softmax
 
 
 def rational(numbers: Any) -> Any:
-    """A number, or nested sequences of numbers, as flint's rationals; a float's digits are taken at their word."""
+    """A number, or nested sequences of numbers, as flint's rationals; a float's digits are taken at their word.
+
+    >>> print(rational(0.75))
+    3/4
+    """
     if isinstance(numbers, Sequence) or getattr(numbers, "ndim", 0) > 0:
         return [rational(number) for number in numbers]
     return numbers if isinstance(numbers, fmpq) else fmpq(*numbers.as_integer_ratio())
@@ -33,6 +37,10 @@ def return_polynomial(mdp: TabularMDP) -> fmpq_mpoly:
     """J as a polynomial over the rationals in the S A probabilities pi(a|s), its generators, state by state.
 
     A finite horizon only: an infinite one makes J a quotient of polynomials.
+
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> print(return_polynomial(bandit))
+    8*pi(1|0)
     """
     states, actions = mdp.shape
     names = [f"pi({a}|{s})" for s in range(states) for a in range(actions)]
@@ -45,6 +53,11 @@ def gradient_of_polynomial(mdp: TabularMDP, policy: Matrix) -> Gradient:
     """grad J [S][A] in the logits: the closed form differentiated, evaluated, and taken through the softmax.
 
     policy: [S][A] rationals.  Finite horizon only.
+
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> [row] = gradient_of_polynomial(bandit, [[0.25, 0.75]])
+    >>> print(*row)
+    -3/2 3/2
     """
     closed_form, (states, actions) = return_polynomial(mdp), mdp.shape
     point = [probability for row in rational(policy) for probability in row]
@@ -58,6 +71,10 @@ def derivatives_in_logits(objective: Callable[[Matrix], Number], policy: Matrix)
     policy: [S][A] positive rationals.  To first order, adding epsilon to logit theta_a multiplies the weight
     exp(theta_a) by 1 + epsilon; so the row is divided by its sum anew, in series a + b epsilon, and b is read off the
     objective.
+
+    >>> [row] = derivatives_in_logits(lambda policy: policy[0][1], [[0.25, 0.75]])
+    >>> print(*row)
+    -3/16 3/16
     """
     policy = rational(policy)
     constant = fmpq_series([0, 0], prec=2)

@@ -25,7 +25,11 @@ class LU(NamedTuple):
 
 
 def dot(left: Vector, right: Vector) -> Number:
-    """The inner product, sum_i left_i * right_i."""
+    """The inner product, sum_i left_i * right_i.
+
+    >>> dot([1, 2], [3, 4])
+    11
+    """
     return sum(map(mul, left, right))
 
 
@@ -88,7 +92,11 @@ def solve_transposed(factors: LU, right: Vector) -> list[Number]:
 
 
 def quotient(dividend: Number, divisor: Number) -> Number:
-    """dividend / divisor, without leaving the rationals: int / int would be a float."""
+    """dividend / divisor, without leaving the rationals: int / int would be a float.
+
+    >>> quotient(1, 2)
+    Fraction(1, 2)
+    """
     if divisor == 1:
         return dividend
     return Fraction(dividend, divisor) if isinstance(dividend, int) and isinstance(divisor, int) else dividend / divisor

@@ -19,6 +19,11 @@ def logarithm(of_primes: Mapping[int, Number]) -> Callable[[Any], Any]:
 
     of_primes: numbers or symbols.  The function takes positive rationals made of these primes, and truncated power
     series with such a constant; it raises KeyError for another prime.
+
+    >>> from fractions import Fraction
+    >>> log = logarithm({2: 1, 3: 2})
+    >>> log(Fraction(8, 3))
+    1
     """
 
     def log(number: Any) -> Any:

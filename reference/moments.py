@@ -230,6 +230,13 @@ def moments(given: Process, credit: Credit) -> Moments:
 
     For a table that takes O(H S^3 A), and O(S^3 A) for an infinite horizon (CRIT-11), whose series converges for c < 1
     and kappa < 1; raises ValueError otherwise, and for an infinite horizon with another policy's actions.
+
+    >>> from rlspec.reference.decision_process import TabularMDP
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> given = process(bandit, [[0.25, 0.75]])
+    >>> found = moments(given, reward_to_go(given))
+    >>> print(*found.mean, found.variance)  # 3/4 * 8 - 9/2
+    -1.5 1.5 1.5
     """
     kappa, last = credit.discount, _sums(given, credit).last
     ahead = [_settled(given, credit)] if given.horizon is None else _backwards(given, credit)
@@ -477,6 +484,12 @@ def leave_one_out(known: Episodes, size: int) -> Moments:
         ((N - 2) (M - g g^T) + M + Var[R] E[Psi Psi^T]) / (N (N - 1)).
 
     known: with E[R] for the baseline.  RLOO: Kool et al. (2019).
+
+    >>> from rlspec.reference.decision_process import TabularMDP
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> found = leave_one_out(episodes(process(bandit, [[0.25, 0.75]])), 2)
+    >>> print(*found.mean, found.variance)  # 3/8 * (4^2 + 4^2) - 9/2
+    -1.5 1.5 7.5
     """
     outer = np.multiply.outer(known.gradient, known.gradient)
     total = (size - 2) * (known.square - outer) + known.square + known.variance * known.information
@@ -484,7 +497,14 @@ def leave_one_out(known: Episodes, size: int) -> Moments:
 
 
 def mean_centred(known: Episodes, size: int) -> Moments:
-    """The moments of 1/N sum_i (R_i - mean of all R_j) Psi_i: of `leave_one_out`, (N - 1) / N as long (CRIT-8)."""
+    """The moments of 1/N sum_i (R_i - mean of all R_j) Psi_i: of `leave_one_out`, (N - 1) / N as long (CRIT-8).
+
+    >>> from rlspec.reference.decision_process import TabularMDP
+    >>> bandit = TabularMDP(transition=[[[1], [1]]], reward=[[0, 8]], initial=[1], gamma=1, horizon=1)
+    >>> found = mean_centred(episodes(process(bandit, [[0.25, 0.75]])), 2)
+    >>> print(*found.mean, found.variance)
+    -0.75 0.75 1.875
+    """
     mean, covariance = leave_one_out(known, size)
     return Moments(_over((size - 1) * mean, size), _over((size - 1) ** 2 * covariance, size**2))
 

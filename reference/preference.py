@@ -27,6 +27,10 @@ def tilted(language: Language, reference: Policy, worth: Worth) -> Policy:
     worth: exp(r(x, y) / beta), positive.  A token's probability is the share of what follows it:
     pi*(y_t | x, y_<t) = sum_{y begins with y_<=t} ref(y|x) worth(x, y) / sum_{y begins with y_<t} ref(y|x) worth(x, y).
     Rafailov et al. (2023), eq. 4.
+
+    >>> short = Language(prompts=[1], vocabulary=2, longest=1)
+    >>> tilted(short, {(0, ()): [0.5, 0.5]}, lambda prompt, tokens: 1 + 2 * tokens[0])
+    {(0, ()): [0.25, 0.75]}
     """
 
     def mass(prompt: int, begun: Tokens) -> Number:

@@ -128,6 +128,9 @@ def expected_draws(priorities: Vector, count: int, parts: str = "equal parts") -
     """How often each slot is drawn on average by numbers that are uniform in (0, 1) (RPL-12).
 
     What is drawn changes only where the place is a slot's end, so each stretch between two counts as long as it is.
+
+    >>> expected_draws([1, 3], 1)
+    [0.25, 0.75]
     """
     ends = [0, *accumulate(priorities)]
     draws = [0 * ends[-1] for _ in priorities]
