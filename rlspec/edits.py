@@ -431,6 +431,7 @@ def _of_a_result(operation: Operation, name: str, sample: Arguments, telling: Se
     yield "were 0", 1, lambda x, _: np.zeros_like(x)
     yield "were its absolute value", 1.5, lambda x, _: np.abs(x)
     yield "were rounded down to whole numbers", 1.5, lambda x, _: np.floor(x)
+    yield "were rounded up to whole numbers", 1.5, lambda x, _: np.ceil(x)
     yield "were rounded to whole numbers", 1.5, lambda x, _: np.rint(x)
     yield "were at least 0", 2, lambda x, _: np.maximum(x, 0)
     yield "were at most 0", 2, lambda x, _: np.minimum(x, 0)

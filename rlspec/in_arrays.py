@@ -32,7 +32,7 @@ def expected_return(transition, reward, initial, policy, gamma, horizon):
     state, total = initial, 0
     for step in range(horizon):
         pairs = state[:, None] * policy
-        total = total + gamma**step * (pairs * reward).sum()
+        total = total + (pairs * (gamma**step * reward)).sum()
         state = einsum("sa,sat->t", pairs, transition)
     return total
 
@@ -99,7 +99,7 @@ def policy_gradient(logits, states, actions, rewards, mask, gamma, discounting="
 
 def discounts(gamma, steps):
     apart = arange(steps)[:, None] - arange(steps)
-    return where(apart >= 0, gamma ** maximum(apart, 0), 0)
+    return gamma ** maximum(apart, 0) * (apart >= 0)
 
 
 def same_episode(terminated, truncated):
@@ -332,6 +332,15 @@ def running_moments(mean, variance, count, batch, spread="ddof=0"):
     return mean + apart * added / total, second / total, total
 
 
+def running_moments__of_all(mean, variance, count, batch, spread="ddof=0"):
+    if spread != "ddof=0":
+        return None
+    total = count + len(batch)
+    middle = (count * mean + batch.sum(axis=0)) / total
+    second = count * (mean - middle) ** 2 + ((batch - middle) ** 2).sum(axis=0)
+    return middle, second / total + variance * count / total, total
+
+
 def fading_moments(mean, square, weight, batch, beta):
     return (
         beta * mean + (1 - beta) * batch.mean(axis=0),
@@ -382,17 +391,58 @@ def two_hot(values, bins, gap="gap"):
     return shares
 
 
-def sampling_probabilities(priorities, alpha):
-    return priorities**alpha / (priorities**alpha).sum()
+def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+    return weights * old_std / new_std, (old_std * bias + old_mean - new_mean) / new_std
 
 
-def sampling_probabilities__by_logarithms(priorities, alpha):
-    return softmax(alpha * log(priorities), axis=0)
+def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
+    gone = max(0, rewards.shape[1] - capacity)
+    stored = [array[:, gone:] for array in (rewards, next_values, terminated, truncated)]
+    return np.concatenate([0 * rewards[:, :gone], n_step_return(*stored, gamma, n)], axis=1)
 
 
-def priority_weights(probabilities, sampled, beta):
-    weights = (len(probabilities) * probabilities[sampled]) ** -beta
-    return weights / weights.max()
+def sampling_probabilities(priorities, alpha, power="p^alpha"):
+    shape, number = shape_of(power, "p^alpha", "(p + E)^alpha", "p^alpha + E")
+    kept = (priorities + (number if shape == "(p + E)^alpha" else 0)) ** alpha
+    powers = kept + (number if shape == "p^alpha + E" else 0)
+    return powers / powers.sum()
+
+
+def sampling_probabilities__by_logarithms(priorities, alpha, power="p^alpha"):
+    return softmax(alpha * log(priorities), axis=0) if power == "p^alpha" else None
+
+
+def sampled_slots(priorities, uniforms, parts="equal parts"):
+    ends = cumsum(priorities)
+    shares = (arange(len(uniforms)) + uniforms) / len(uniforms) if parts == "equal parts" else uniforms
+    return (ends <= shares[:, None] * ends[-1]).sum(axis=1)
+
+
+def priority_weights(probabilities, sampled, beta, maximum="batch"):
+    weights = (len(probabilities) * probabilities) ** -beta
+    largest = weights[sampled].max() if maximum == "batch" else weights.max()
+    return weights[sampled] / largest
+
+
+def priority_weights__by_logarithms(probabilities, sampled, beta, maximum="batch"):
+    weights = -beta * log(probabilities)
+    largest = weights[sampled].max() if maximum == "batch" else weights.max()
+    return exp(weights[sampled] - largest)
+
+
+def sequence_masks(terminated, truncated, burn_in, start="stored"):
+    resets = np.roll(terminated | truncated, 1, axis=1)
+    resets[:, 0] = start == "zero"
+    return resets, (arange(terminated.shape[1]) >= burn_in) | (terminated & False)
+
+
+def autoreset_transitions(observed_values, final_values, terminated, truncated, mode):
+    ended = terminated | truncated
+    if mode == "same step":
+        return where(ended, final_values, observed_values), ended | True
+    resets = np.roll(ended, 1, axis=1)
+    resets[:, 0] = False
+    return where(resets, 0, observed_values), ~resets
 
 
 # Distributions.
@@ -423,9 +473,19 @@ def squashed_gaussian_logp(presquash, mean, log_std):
     return (logp - 2 * (np.log(2) - presquash - softplus(-2 * presquash))).sum(axis=1)
 
 
+def bounded_gaussian_logp(presquash, mean, log_std, low, high, density="of the action"):
+    value = squashed_gaussian_logp(presquash, mean, log_std)
+    return value - log((high - low) / 2).sum() if density == "of the action" else value
+
+
+def tempered_entropy(logits, temperature):
+    logp = log_softmax(logits / temperature, axis=1)
+    return -(exp(logp) * logp).sum(axis=1)
+
+
 def kl_divergence(logits, ref_logits):
-    policy = softmax(logits, axis=1)
-    log_ratio = log_softmax(logits, axis=1) - log_softmax(ref_logits, axis=1)
+    ours = log_softmax(logits, axis=1)
+    policy, log_ratio = exp(ours), ours - log_softmax(ref_logits, axis=1)
     return (policy * where(policy > 0, log_ratio, 0)).sum(axis=1)
 
 
@@ -454,7 +514,7 @@ def topk_divergence(logits, teacher_logits, k, direction, tail, negative="as it 
     kept = np.argsort(-teacher_logits, axis=1, kind="stable")[:, :k]
     ours, theirs = np.take_along_axis(logp, kept, axis=1), np.take_along_axis(teacher, kept, axis=1)
     if tail == "renormalized":
-        ours, theirs = log_softmax(ours, axis=1), log_softmax(theirs, axis=1)
+        ours, theirs = [log_softmax(logp, axis=1) for logp in (ours, theirs)]
     elif tail == "bucket" and k < logits.shape[1]:
         rest = np.argsort(-teacher_logits, axis=1, kind="stable")[:, k:]
         left = log(exp(np.take_along_axis(logp, rest, axis=1)).sum(axis=1, keepdims=True))
@@ -495,7 +555,8 @@ def limited(log_ratio, choice):
 def estimate(x, estimator):
     if estimator == "k1":
         return x
-    return x**2 / 2 if estimator == "k2" else exp(-x) - 1 + x
+    behind = -x
+    return behind**2 / 2 if estimator == "k2" else exp(behind) - 1 - behind
 
 
 def policy_gradient_loss(logp, advantages, mask, **reduction):
@@ -671,6 +732,16 @@ def effective_sample_size__by_sums(weights, mask, of="count", eps="mean", count=
     return effective / maximum(mask.sum(), 1) if of == "share" else effective
 
 
+def effective_sample_size__by_shares(weights, mask, of="count", eps="mean", count="n"):
+    if count != "n" or eps != "mean":
+        return None
+    counted = where(mask, weights, 0)
+    total = counted.sum()
+    square = ((counted / where(total > 0, total, 1)) ** 2).sum()
+    effective = where(square > 0, 1 / where(square > 0, square, 1), 0)
+    return effective / maximum(mask.sum(), 1) if of == "share" else effective
+
+
 # Language.
 
 
@@ -684,13 +755,18 @@ def sequence_logp(logits, tokens, completion_mask):
     return where(completion_mask[:, 1:], logp, 0).sum(axis=1)
 
 
+def packed_logp(logits, tokens, segments):
+    logp = np.take_along_axis(log_softmax(logits, axis=2)[:, :-1], tokens[:, 1:, None], axis=2)[:, :, 0]
+    return np.pad(where(segments[:, 1:] == segments[:, :-1], logp, 0), ((0, 0), (1, 0)))
+
+
 def completion_mask(tokens, prompt_length, eos, pad):
     place = arange(tokens.shape[1])
-    answer = place >= prompt_length[:, None]
-    ends = answer & (tokens == eos)
+    begin = prompt_length[:, None]
+    ends = (place >= begin) & (tokens == eos)
     before = cumsum(ends, axis=1) - ends == 0
-    later = cumsum((answer & (tokens != pad))[:, ::-1], axis=1)[:, ::-1] > 0
-    return (answer & before & where(ends.any(axis=1, keepdims=True), True, later)).astype(int)
+    later = cumsum(((place >= begin) & (tokens != pad))[:, ::-1], axis=1)[:, ::-1] > 0
+    return ((place >= begin) & before & where(ends.any(axis=1, keepdims=True), True, later)).astype(int)
 
 
 def token_rewards(scores, logp, ref_logp, mask, kl_coef, estimator="k1", clamp="none"):
@@ -700,7 +776,7 @@ def token_rewards(scores, logp, ref_logp, mask, kl_coef, estimator="k1", clamp="
         most = float(clamp.split()[-1])
         distance = clip(distance, -most, most)
     later = cumsum(mask[:, ::-1], axis=1)[:, ::-1]
-    return where(mask, (later == 1) * scores[:, None] - kl_coef * distance, 0)
+    return (mask & (later == 1)) * scores[:, None] - kl_coef * distance
 
 
 def outcome_score(token_rewards, mask):
@@ -711,7 +787,7 @@ def token_returns(token_rewards, mask, gamma):
     number = cumsum(mask, axis=1)
     apart = number[:, :, None] - number[:, None, :]
     paid = where(mask, token_rewards, 0)
-    weights = where(apart >= 0, gamma ** maximum(apart, 0), 0) * mask[:, :, None]
+    weights = where((apart >= 0) & mask[:, :, None], gamma ** maximum(apart, 0), 0)
     return where(mask, einsum("bk,bkt->bt", paid, weights), 0)
 
 
@@ -721,7 +797,7 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     known = where(mask, values, 0)
     following = einsum("bk,bkt->bt", known, (apart == 1) & mask[:, :, None])
     errors = where(mask, token_rewards + gamma * following - values, 0)
-    weights = where(apart >= 0, (gamma * lam) ** maximum(apart, 0), 0) * mask[:, :, None]
+    weights = where((apart >= 0) & mask[:, :, None], (gamma * lam) ** maximum(apart, 0), 0)
     return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
 
 
@@ -750,7 +826,7 @@ def turn_numbers(turns, mask):
 
 def turn_returns(token_rewards, turns, mask, gamma):
     _, apart = turn_numbers(turns, mask)
-    weights = where(apart >= 0, gamma ** maximum(apart, 0), 0) * mask[:, :, None]
+    weights = where((apart >= 0) & mask[:, :, None], gamma ** maximum(apart, 0), 0)
     return where(mask, einsum("bk,bkt->bt", where(mask, token_rewards, 0), weights), 0)
 
 
@@ -762,6 +838,12 @@ def turn_gae(token_rewards, values, turns, mask, gamma, lam):
     errors = where(first, earned + gamma * following - known, 0)
     weights = where(apart >= 0, (gamma * lam) ** maximum(apart, 0), 0)
     return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
+
+
+def aggregate__by_weights(values, mask, reduction, divisor, **conventions):
+    weights = np.zeros(mask.shape)
+    weights[mask] = 1 / sizes(mask, reduction, divisor, **conventions)
+    return (where(mask, values, 0) * (weights * mask)).sum()
 
 
 def aggregate(values, mask, reduction, divisor, **conventions):
@@ -810,9 +892,11 @@ def dpo_loss(
 ):  # fmt: skip
     margin = (chosen_logp - ref_chosen_logp) - (rejected_logp - ref_rejected_logp)
     x = beta * margin[valid]
-    losses = (1 - label_smoothing) * softplus(-x) + label_smoothing * softplus(x)
+    right, wrong = 1 - label_smoothing, label_smoothing
     if noise == "robust":
-        losses = ((1 - label_smoothing) * softplus(-x) - label_smoothing * softplus(x)) / (1 - 2 * label_smoothing)
+        right = (1 - label_smoothing) / (1 - 2 * label_smoothing)
+        wrong = -label_smoothing / (1 - 2 * label_smoothing)
+    losses = right * softplus(-x) + wrong * softplus(x)
     return losses.sum() / pairs(valid, **reduction)
 
 
@@ -859,15 +943,21 @@ def rpo_loss(
     likelihood="mean of means", **reduction,
 ):  # fmt: skip
     margin = (chosen_logp - ref_chosen_logp) - (rejected_logp - ref_rejected_logp)
-    preference = softplus(-beta * margin)[valid].sum() / pairs(valid, **reduction)
+    losses = softplus(-beta * margin)
     if likelihood == "token-mean":
-        return preference - alpha * chosen_logp[valid].sum() / maximum(chosen_length[valid].sum(), 1)
-    return preference - alpha * (chosen_logp / chosen_length)[valid].sum() / pairs(valid, **reduction)
+        imitation = alpha * chosen_logp[valid].sum() / maximum(chosen_length[valid].sum(), 1)
+        return losses[valid].sum() / pairs(valid, **reduction) - imitation
+    return (losses - alpha * chosen_logp / chosen_length)[valid].sum() / pairs(valid, **reduction)
 
 
-def overlong_penalty(lengths, max_length, buffer, factor):
-    beyond = lengths - (max_length - buffer)
-    return -factor * clip(beyond / buffer, 0, 1)
+def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, valid, **reduction):
+    lead, total = chosen_rewards - rejected_rewards - margins, chosen_rewards + rejected_rewards
+    return (softplus(-lead) + centering * total**2)[valid].sum() / pairs(valid, **reduction)
+
+
+def overlong_penalty(lengths, max_length, buffer, factor, beyond="held"):
+    over = maximum(lengths - (max_length - buffer), 0)
+    return -factor * (minimum(over, buffer) if beyond == "held" else over) / buffer
 
 
 def cosine_reward(
@@ -876,6 +966,15 @@ def cosine_reward(
     shortest = where(correct, shortest_correct, shortest_wrong)
     longest = where(correct, longest_correct, longest_wrong)
     found = longest + (shortest - longest) * (1 + cos(pi * minimum(lengths, max_length) / max_length)) / 2
+    return found if exceeded is None else where(lengths >= max_length, exceeded, found)
+
+
+def cosine_reward__by_sines(
+    lengths, correct, max_length, shortest_correct, longest_correct, shortest_wrong, longest_wrong, exceeded
+):
+    shortest = where(correct, shortest_correct, shortest_wrong)
+    longest = where(correct, longest_correct, longest_wrong)
+    found = shortest + (longest - shortest) * np.sin(minimum(lengths, max_length) * (pi / (2 * max_length))) ** 2
     return found if exceeded is None else where(lengths >= max_length, exceeded, found)
 
 
@@ -915,3 +1014,29 @@ def reinforce_plus_plus_advantages(rewards, groups, baseline, std="ddof=1", eps=
     if len(above) < 2 or np.ptp(above) == 0:
         return 0 * above
     return (above - above.mean()) / kept_from_zero(above.var(ddof=int(std[-1])), eps)
+
+
+def gdpo_advantages(
+    rewards, groups, weights, std="ddof=1", eps="std + 1e-6", alone="zero", whitening="std + 1e-4",
+):  # fmt: skip
+    same = groups[:, None] == groups
+    size = same.sum(axis=1, keepdims=True)
+    above = rewards - same @ rewards / size
+    variance = where(size > 1, same @ above**2 / maximum(size - int(std[-1]), 1), 1)
+    if alone != "zero":
+        above = where(size > 1, above, rewards)
+    sums = where(above == 0, 0, above / kept_from_zero(variance, eps)) @ weights
+    if whitening == "none" or len(sums) < 2 or np.ptp(sums) == 0:
+        return sums if whitening == "none" else 0 * sums
+    return (sums - sums.mean()) / kept_from_zero(sums.var(ddof=int(std[-1])), whitening)
+
+
+def process_advantages(token_rewards, ends, groups, mask, std="ddof=1", eps="std + 1e-6"):
+    counted = ends & mask
+    same = (groups[:, None] == groups).astype(float)
+    size = same @ counted.sum(axis=1, keepdims=True)
+    mean = same @ where(counted, token_rewards, 0).sum(axis=1, keepdims=True) / maximum(size, 1)
+    above = where(counted, token_rewards - mean, 0)
+    variance = same @ (above**2).sum(axis=1, keepdims=True) / maximum(size - int(std[-1]), 1)
+    paid = where(above == 0, 0, above / where(above == 0, 1, kept_from_zero(variance, eps)))
+    return where(mask, cumsum(paid[:, ::-1], axis=1)[:, ::-1], 0)

@@ -70,6 +70,9 @@ LEFT_OUT = ("ExceptionReplacer", "RemoveDecorator", "VariableReplacer", "Variabl
 DIGITS = 1e-9
 """What a number may be off by besides rounding in a right answer, relative to the largest in sight."""
 
+MOVED, TRIED = 8, 4
+"""By how many roundings arguments are moved, and how many times, to see how far an explanation's answer moves then."""
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -318,9 +321,42 @@ def _state(candidate: Candidate, operation: str, mistake: Mistake) -> str:
     unit = float(max(ROUNDOFFS[candidate.precision(operation)], DOUBLE))
     for question in _questions(operation, FRESH, ANOTHER_LOT):
         its = behaviour(candidate, question.operation, question.arguments)
-        if its.failure != "declines" and not _alike(does(question), its.results, _slack(question, unit)):
+        if its.failure == "declines":
+            continue
+        said, slack = does(question), _slack(question, unit)
+        if not _alike(said, its.results, slack) and not _alike_near(does, question, its.results, slack, unit):
             return "wrongly"
     return "explained"
+
+
+def _alike_near(
+    does: "Executed", question: Question, its: Sequence[np.ndarray] | None, slack: float, unit: float
+) -> bool:
+    """Whether an answer is as far from the explanation's as that moves where its arguments do by some roundings.
+
+    A mistake may magnify rounding, as a quotient does whose divisor is a difference: no two programs agree then.
+    """
+    said = does(question)
+    moved = [does(_moved(question, unit, Random(lot))) for lot in range(TRIED)]
+    finite = [parts for parts in moved if parts is not None]
+    if its is None or said is None or len(finite) < len(moved):
+        return _alike(said, its, slack) or any(_alike(parts, its, slack) for parts in moved)
+    with np.errstate(all="ignore"):
+        apart = [max(float(np.nanmax(np.abs(part - of[place]), initial=0)) for of in finite)
+                 for place, part in enumerate(said)]  # fmt: skip
+    return _alike(said, its, slack + max(apart)) if np.isfinite(apart).all() else False
+
+
+def _moved(question: Question, unit: float, random: Random) -> Question:
+    """The question with each number moved by a few roundings; what is whole or a flag is left alone."""
+
+    def near(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            moves = [random.uniform(-1, 1) for _ in range(value.size)]
+            return value * (1 + MOVED * unit * np.reshape(moves, value.shape))
+        return value * (1 + MOVED * unit * random.uniform(-1, 1)) if isinstance(value, float) else value
+
+    return replace(question, arguments=tuple(map(near, question.arguments)))
 
 
 Executed = Callable[[Question], Sequence[np.ndarray] | None]

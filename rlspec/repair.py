@@ -21,7 +21,7 @@ from .edits import FAILURE, RESULT, SOURCE, Arguments, Edit, Inner, Results, cou
 from .formulas import FEWEST, JOINED, formulas
 from .limits import Overdue, Watch
 from .properties.checking import each
-from .source_edits import Probe, functions_run, lines_run, probes, restore, source_edits, stops
+from .source_edits import Probe, Seen, functions_run, lines_run, probes, restore, source_edits, stops
 from .spec.operations import MASKS, Operation
 from .written_in_arrays import InArrays
 
@@ -259,13 +259,14 @@ class Repair:
     """The ways in which the operation is written in arrays that are right beside the choices in force."""
     _known: dict[tuple[Edit, int], Results | None] = field(default_factory=dict)
     """What came of single edits in the first call."""
-    _rights: list[Results | None] = field(init=False)
+    _rights: Sequence[Results | None] = ()
+    """What is right in each call, or right but for the edits made already; asked for where it is not given."""
 
     def __post_init__(self) -> None:
-        """Ask what is right, or right but for the edits made already."""
+        """Ask what is right, if that is not known, and compare."""
         inner = stacked(self.base, self.right)
         with self.deadline.running():
-            self._rights = [outcome(inner, each.arguments) for each in self.observed]
+            self._rights = self._rights or [outcome(inner, each.arguments) for each in self.observed]
             wrong = [i for i, (each, right) in enumerate(zip(self.observed, self._rights, strict=True))
                      if not each.explained(right)]  # fmt: skip
         self.wrong = sorted(wrong, key=lambda i: self.observed[i].size)
@@ -283,28 +284,29 @@ class Repair:
         inner = as_inner(right, parameters)
         with deadline.running():
             named = [{**dict(zip(parameters, call.arguments, strict=True)), **chosen} for call in asked]
+            rights = [outcome(inner, arguments) for arguments in named]
             observed = [
                 Observed(
                     arguments,
                     call.answered.results if not call.answered.modified else None,
-                    call.roundoffs * roundoff * _growth(call, outcome(inner, arguments)),
+                    call.roundoffs * roundoff * _growth(call, right),
                     _failure(call, operation),
                     call.room,
                 )
-                for call, arguments in zip(asked, named, strict=True)
+                for call, arguments, right in zip(asked, named, rights, strict=True)
             ]
             sample, names = _sample(named), names_in(named)
             run = functions_run(inner, [call.arguments for call in observed[:12]])
             edits = [
-                *edits_of(operation, sample, names, _telling(inner, observed)),
-                *_measured(operation, inner, observed),
+                *edits_of(operation, sample, names, _telling(rights, observed)),
+                *_measured(operation, rights, observed),
                 *source_edits(run),
             ]
             in_arrays = InArrays.all_of(operation, named)
         conditions = [*of_a_call(operation, sample, names), *of_places(operation, sample)]
         search = cls(
             operation, inner, observed, sorted(edits, key=lambda edit: edit.cost),
-            sorted(conditions, key=lambda condition: condition.cost), run, deadline,
+            sorted(conditions, key=lambda condition: condition.cost), run, deadline, _rights=rights,
         )  # fmt: skip
         return replace(search, in_arrays=[form for form in in_arrays if search.agrees(form.inner)])
 
@@ -329,11 +331,11 @@ class Repair:
 
     def beside(self, edit: Edit) -> "Repair":
         """The same search once an edit is made."""
-        return replace(self, base=(*self.base, edit), _known={})
+        return replace(self, base=(*self.base, edit), _known={}, _rights=())
 
     def together_with(self, other: "Repair") -> "Repair":
         """The same search among the calls of both."""
-        return replace(self, observed=[*self.observed, *other.observed])
+        return replace(self, observed=[*self.observed, *other.observed], _rights=[*self._rights, *other._rights])
 
     @cached_property
     def first(self) -> int | None:
@@ -378,9 +380,15 @@ class Repair:
         for edit in self._acting:
             if found and edit.cost > min(one.cost for one in found):
                 break
-            if self._mends(edit, self.first):
+            if self._seen.may_matter(edit) and self._mends(edit, self.first):
                 found += self._narrowed(edit)
         return found
+
+    @cached_property
+    def _seen(self) -> Seen:
+        """What the expressions of the reference are in the first call."""
+        assert self.first is not None
+        return Seen(stacked(self.base, self.right), self.observed[self.first].arguments)
 
     @cached_property
     def _acting(self) -> list[Edit]:
@@ -399,9 +407,13 @@ class Repair:
         if derived and (self.base or self.of_the_value.wrong):
             return  # the search for the value comes first
         best = None
-        for edit in form.acting(self.observed[self.first].arguments):
+        arguments = self.observed[self.first].arguments
+        seen = Seen(form.inner, arguments)
+        for edit in form.acting(arguments):
             if self.deadline.over or (best is not None and edit.cost > best):
                 return
+            if not seen.may_matter(edit):
+                continue
             if derived and not self._has_the_value(form.value(edit), self.first):
                 continue
             whole = replace(form, operation=self.operation).whole(edit)
@@ -414,7 +426,7 @@ class Repair:
         """Formulas of two terms in the place of expressions of an operation that is written in arrays."""
         for form in self.in_arrays:
             inner = lambda arguments, form=form: form.inner(arguments)[r : r + 1]  # noqa: E731
-            search = replace(self, right=inner, functions=form.functions, in_arrays=(), _known={})
+            search = replace(self, right=inner, functions=form.functions, in_arrays=(), _known={}, _rights=())
             for edit in substituted(search):
                 yield replace(form, operation=self.operation).whole(edit)
 
@@ -454,6 +466,7 @@ class Repair:
         return replace(
             self, operation=replace(self.operation, results={name: axes}), observed=observed,
             right=lambda arguments: self.right(arguments)[r : r + 1], _known={},
+            _rights=[right and right[r : r + 1] for right in self._rights],
         )  # fmt: skip
 
     # Derivatives that follow a changed value, or the right one with something held fixed.
@@ -547,6 +560,31 @@ class Repair:
                 cost = 2 + one.cost + other.cost + third.cost
                 yield Edit(words, cost, _failing_where(one, other, third), FAILURE)
                 return
+        yield from self._failing_at_an_expression(what, wanted)
+
+    def _failing_at_an_expression(self, what: str, failing: frozenset[int]) -> Iterator[Edit]:
+        """That what fails are the calls in which one expression is computed."""
+        order = [*(i for i in self._by_size if i in failing)][:1] + [i for i in self._by_size if i not in failing]
+        order += [i for i in self._by_size if i in failing]
+        inner = stacked(self.base, self.right)
+        forms = [(inner, self.functions), *((form.inner, form.functions) for form in self.in_arrays)]
+        for asked, functions in forms:
+            lines = lines_run(asked, self.observed[order[0]].arguments)
+            for probe in probes(functions):
+                if self.deadline.over:
+                    return
+                if not probe.is_in(lines):
+                    continue
+                edit = _first_of_all(probe.failing(what, 2.5), asked) if asked is not inner else probe.failing(what, 2)
+                changed = edit.around(inner)
+                if all(fails(outcome(changed, self.observed[i].arguments)) is (i in failing) for i in order):
+                    yield edit
+                    return
+
+    @cached_property
+    def _by_size(self) -> list[int]:
+        """All calls, the smallest first."""
+        return sorted(range(len(self.observed)), key=lambda i: self.observed[i].size)
 
     def _where_so(self, condition: Condition) -> frozenset[int]:
         """The calls in which a condition holds."""
@@ -1044,6 +1082,21 @@ def _fail(arguments: Arguments) -> Results:
     raise ArithmeticError
 
 
+def _first_of_all(edit: Edit, asked: Inner) -> Edit:
+    """The edit of another form of the operation, which is asked before the operation itself and does nothing else."""
+
+    def around(inner: Inner) -> Inner:
+        other = edit.around(asked)
+
+        def changed(arguments: Arguments) -> Results:
+            other(arguments)
+            return inner(arguments)
+
+        return changed
+
+    return replace(edit, around=around, changes=())
+
+
 def _failing_where(*conditions: Condition) -> Callable[[Inner], Inner]:
     def around(inner: Inner) -> Inner:
         def changed(arguments: Arguments) -> Results:
@@ -1084,9 +1137,9 @@ def _sample(calls: Sequence[Arguments]) -> Arguments:
     return {name: next((call[name] for call in calls if call[name] is not None), None) for name in calls[0]}
 
 
-def _measured(operation: Operation, right: Inner, observed: Sequence[Observed]) -> Iterator[Edit]:
+def _measured(operation: Operation, rights: Sequence[Results | None], observed: Sequence[Observed]) -> Iterator[Edit]:
     """Edits by the number that a result is too large by, or is to be multiplied with, wherever it is wrong."""
-    compared = [(call, call.results, outcome(right, call.arguments)) for call in observed]
+    compared = [(call, call.results, right) for call, right in zip(observed, rights, strict=True)]
     for r, name in enumerate(operation.results):
         ratios, differences = [], []
         per: dict[str, tuple[Callable[[Arguments], Any], list[tuple[float, float]]]] = {
@@ -1131,13 +1184,13 @@ def _in_common(numbers: Sequence[tuple[float, float]]) -> float | None:
     return next((x for x in rounded if low <= x <= high), middle)
 
 
-def _telling(right: Inner, observed: Sequence[Observed]) -> list[float]:
+def _telling(rights: Sequence[Results | None], observed: Sequence[Observed]) -> list[float]:
     """Numbers that are an answer in several calls in which they are wrong."""
     counts: dict[float, int] = {}
-    for call in observed:
+    for call, right in zip(observed, rights, strict=True):
         if call.results is None:
             continue
-        agreement = call.agreement(outcome(right, call.arguments))
+        agreement = call.agreement(right)
         if agreement is None:
             continue
         numbers = {float(x) for part, fine in zip(call.results, agreement, strict=True) for x in part[~fine].ravel()}

@@ -11,14 +11,17 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache, cached_property
 from inspect import getsource
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from . import reference
-from .edits import SOURCE, Arguments, Edit, Inner, Results
+from .edits import FAILURE, SOURCE, Arguments, Edit, Inner, Results
 
 INSIDE = f"{reference.__name__}."
 
@@ -332,6 +335,55 @@ class _Place:
             getattr(self.parent, self.field)[self.item] = node
 
 
+@dataclass
+class Seen:
+    """What the expressions of a reference's functions are in one call, looked at when it is asked for."""
+
+    inner: Inner
+    arguments: Arguments
+    _values: dict[tuple[ast.AST, int], list[tuple[Any, ...]]] = field(default_factory=dict)
+
+    def may_matter(self, edit: Edit) -> bool:
+        """Whether a change of source may change what comes of the call: not if it changes no number, or has no sense.
+
+        Only what is done with an expression, or with both of its operands, is looked at.
+        """
+        [change] = edit.changes if len(edit.changes) == 1 else [None]
+        if change is None or change.by is None:
+            return True
+        try:
+            return not all(_alike(change.by(*of), change.own(*of)) for of in self._at(change)) or not self._at(change)
+        except TypeError:
+            return False
+        except Exception:  # as a division by zero, which arrays answer
+            return True
+
+    def _at(self, change: "_Change") -> list[tuple[Any, ...]]:
+        key = change.place.node, change.of
+        if key not in self._values:
+            values: list[tuple[Any, ...]] = []
+
+            def look(*of: Any) -> Any:
+                values.append(of)
+                return change.own(*of)
+
+            looking = _Change(change.source, change.place, change.place.node, look, change.of)
+            try:
+                with _changed(change.source.function, looking):
+                    self.inner(self.arguments)
+            except Exception:  # so far it has run
+                pass
+            self._values[key] = values
+        return self._values[key]
+
+
+def _alike(mine: Any, its: Any) -> bool:
+    """Whether two values are the same, both of them numbers or arrays of them."""
+    return all(isinstance(one, NUMERIC) for one in (mine, its)) and bool(np.array_equal(mine, its))
+
+
+NUMERIC = (int, float, Fraction, np.ndarray, np.generic)
+
 HOOK = "what stands in for an expression"
 """A constant in code, in whose place there is a function when the code is run."""
 
@@ -348,6 +400,11 @@ class _Change:
     ) -> None:
         self.source, self.place, self.other, self.by, self.of = source, place, other, by, of
         self._code: CodeType | None = None
+
+    def own(self, *of: Any) -> Any:
+        """The node's value, from itself or from its operands."""
+        node = self.place.node
+        return of[0] if self.of == 1 or not isinstance(node, ast.BinOp) else JOINED[type(node.op)](*of)
 
     def words(self) -> str:
         """What was, and what would have to be, in a piece of the source that is short enough to be shown."""
@@ -622,6 +679,12 @@ class Probe:
         change = _Change(self.source, self.place, other)
         return Edit(change.words, ODD + cost, _with_change(self.source.function, change), SOURCE, (change,))
 
+    def failing(self, what: str, cost: float) -> Edit:
+        """The edit that fails wherever the expression is come to; what: how it fails, in words."""
+        change = _Change(self.source, self.place, ast.parse("().nothing", mode="eval").body)
+        words = f"{what} wherever `{self.text}` is computed in {self.source.whose}"
+        return Edit(words, cost, _with_change(self.source.function, change), FAILURE, (change,))
+
 
 def probes(functions: Sequence[FunctionType]) -> Iterator[Probe]:
     """A probe at every expression of the functions that may be a number."""
@@ -682,10 +745,12 @@ def _otherwise_joined(node: ast.BinOp) -> Iterator[tuple[Callable[..., Any], ast
             kind in (ast.Sub, ast.Div) and kind is not type(node.op)
         ):
             yield _turned(by), ast.BinOp(node.right, kind(), node.left)
+        if isinstance(node.op, ast.Sub) and kind in ARITHMETIC and kind is not ast.Sub:  # x - y is -(y - x)
+            yield _turned(by, -1), ast.UnaryOp(ast.USub(), ast.BinOp(node.right, kind(), node.left))
 
 
-def _turned(by: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda left, right: by(right, left)
+def _turned(by: Callable[[Any, Any], Any], sign: int = 1) -> Callable[[Any, Any], Any]:
+    return lambda left, right: by(right, left) if sign > 0 else -by(right, left)
 
 
 def _listed(value: Any) -> list[ast.stmt]:

@@ -13,7 +13,7 @@ from .edits import SOURCE, Arguments, Edit, Inner, Results
 from .source_edits import functions_of, lines_run, source_edits
 from .spec.operations import MASKS, Operation
 
-FLAGS = (*MASKS, "terminated", "truncated", "desirable", "greedy", "alive", "dies", "available")
+FLAGS = (*MASKS, "terminated", "truncated", "desirable", "greedy", "alive", "dies", "available", "ends")
 """The arguments that are truth values, whatever they are stored as."""
 
 BEYOND = 0.5
