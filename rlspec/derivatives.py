@@ -182,9 +182,9 @@ def _power(base: Any, exponent: Any) -> Traced:
     if isinstance(value, complex):
         raise ValueError("a root of a negative number")
     if isinstance(base, Traced):
-        made_of.append((base, n * x ** (n - 1) if n else 0.0))
+        made_of.append((base, math.inf if x == 0 and 0 < n < 1 else n * x ** (n - 1) if n else 0.0))
     if isinstance(exponent, Traced):
-        made_of.append((exponent, value * math.log(x) if value else 0.0))
+        made_of.append((exponent, math.nan if x < 0 else value * math.log(x) if value and x else 0.0))
     return Traced(value, tuple(made_of))
 
 

@@ -46,6 +46,9 @@ WIDEST = 16
 LOOKED_AT = 3
 """Of how many wrong answers the edits are sought that explain one, when no edit explains all."""
 
+MANY = 6000
+"""With so many edits, trying those of the reference takes most of the time that there is."""
+
 WIDE = 24
 """Of how many conditions three are joined."""
 
@@ -54,6 +57,9 @@ TELLING = 3
 
 DIGITS = 2.0**-42
 """By how much an answer may be off besides, relative to the largest of its numbers: a mistake may make them larger."""
+
+LAST_PLACES = 8
+"""The same in unit roundoffs, where an implementation's are larger."""
 
 AGREEING = 0.9
 """In what share of the calls another form of an operation has to be right; very large numbers round otherwise."""
@@ -133,6 +139,8 @@ class Observed:
     """How the call ended, where there was no usable answer."""
     room: Room | None = None
     """How far rounding may have taken each number, where that is known better than by `slack`."""
+    digits: float = DIGITS
+    """What an answer may be off by besides, relative to the largest of its numbers."""
 
     def allowed(self, place: int, said: np.ndarray) -> Any:
         """How far one result may be from what a formula says, a number or an array of the result's shape."""
@@ -153,10 +161,9 @@ class Observed:
         pairs = list(zip(results, self.results, strict=False))
         if any(mine.shape != its.shape for mine, its in pairs):
             return None
+        more = [0.0 if self.room else self.digits * _largest(its) for its in self.results]
         return tuple(
-            close(mine, its, self.allowed(place, mine))
-            if follows and place
-            else same(mine, its, self.allowed(place, mine) + (DIGITS * _largest(its) if self.room is None else 0))
+            (close if follows and place else same)(mine, its, self.allowed(place, mine) + more[place])
             for place, (mine, its) in enumerate(pairs)
         )
 
@@ -292,6 +299,7 @@ class Repair:
                     call.roundoffs * roundoff * _growth(call, right),
                     _failure(call, operation),
                     call.room,
+                    max(DIGITS, LAST_PLACES * roundoff),
                 )
                 for call, arguments, right in zip(asked, named, rights, strict=True)
             ]
@@ -353,13 +361,24 @@ class Repair:
     @cached_property
     def _single(self) -> list[Explanation]:
         with self.deadline.running():
-            found = self._singles()
+            found = list(self._followed_in_arrays()) or self._singles()
             for form in self.in_arrays:
                 found = found or list(self._by_arrays(form))
             if not found and self._may_follow:
                 found = list(self._following(self.of_the_value.single()))
         explained = [Explanation((*self.base, edit)) for edit in found]
         return sorted(explained, key=lambda explanation: explanation.cost)
+
+    def _followed_in_arrays(self) -> Iterator[Edit]:
+        """A change in arrays that the derivatives follow, where there are too many of the reference to try them first.
+
+        Nothing if an edit of arguments or results explains all, or the value is right.
+        """
+        if len(self.edits) < MANY or not self._may_follow or not self.of_the_value.wrong:
+            return
+        if not replace(self, edits=[edit for edit in self.edits if edit.stage != SOURCE])._singles():
+            changed = [edit for form in self.in_arrays for edit in self.of_the_value._by_arrays(form)]
+            yield from self._following([Explanation((edit,)) for edit in changed])
 
     def _beside_failures(self) -> list[Explanation]:
         """Where some calls fail and others are answered wrong: that the ones fail, and what explains the others."""
