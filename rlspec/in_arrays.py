@@ -397,8 +397,9 @@ def popart(weights, bias, old_mean, old_std, new_mean, new_std):
 
 def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
     gone = max(0, rewards.shape[1] - capacity)
-    stored = [array[:, gone:] for array in (rewards, next_values, terminated, truncated)]
-    return np.concatenate([0 * rewards[:, :gone], n_step_return(*stored, gamma, n)], axis=1)
+    earned, following, over, stopped = (array[:, gone:] for array in (rewards, next_values, terminated, truncated))
+    found = n_step_return(earned, following, over, stopped, gamma, n)
+    return np.concatenate([0 * rewards[:, :gone], found], axis=1)
 
 
 def sampling_probabilities(priorities, alpha, power="p^alpha"):

@@ -256,7 +256,10 @@ def _slack(question: Question, unit: float) -> float:
 
 
 def _difference(mutant: Mutant, key: str, now: Implementation) -> str:
-    """``equivalent``, ``raises``, or ``answers``: whether a mutant answers differently from what it was."""
+    """``equivalent``, ``raises``, or ``answers``: whether a mutant answers differently from what it was.
+
+    What it declines is not judged.  That it answers what was declined before is a difference.
+    """
     candidate, differs, answered = now.candidate(), False, False
     for count, lot in ((TELLING, 0), (FRESH, ANOTHER_LOT)):
         before = _before(mutant.file, key, count, lot)
@@ -265,6 +268,8 @@ def _difference(mutant: Mutant, key: str, now: Implementation) -> str:
                 answer = behaviour(candidate, question.operation, question.arguments)
             except Stopped:
                 return "answers"  # it hangs, sometimes
+            if answer.failure == "declines":
+                continue  # which it may
             differs |= not answer.like(was, _slack(question, now.unit))
             answered |= answer.results is not None
             if differs and answered:

@@ -9,11 +9,13 @@ from rlspec.behaviour import Asked, Behaviour
 from rlspec.candidate import Candidate
 from rlspec.candidates import reference
 from rlspec.conventions import drawn
+from rlspec.derivatives import Traced
 from rlspec.diagnosis import Diagnosis
 from rlspec.formulas import formulas
 from rlspec.properties.checking import DOUBLE, Call
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
-from rlspec.repair import Deadline, Repair
+from rlspec.repair import Deadline, Repair, as_inner, outcome
+from rlspec.source_edits import Seen, functions_run, source_edits
 from rlspec.spec.operations import OPERATIONS
 
 
@@ -78,6 +80,7 @@ RESULTS = {
     "as if the result were halved": lambda right, a: right / 2,
     "as if the result were rounded down to whole numbers": lambda right, a: np.floor(right),
     "as if the result were rounded to whole numbers": lambda right, a: np.rint(right),
+    "as if the result were rounded up to whole numbers": lambda right, a: np.ceil(right),
     "as if the result were times 1.003": lambda right, a: right * 1.003,
     "as if the result were 0.25 more": lambda right, a: right + 0.25,
     "as if the result were at most 0.375": lambda right, a: np.minimum(right, 0.375),
@@ -193,6 +196,55 @@ def test_an_exception_is_told_with_the_calls_in_which_it_is_raised():
 def scrambled(array):
     """Numbers that no small edit of what is right gives."""
     return np.cos(37 * array) + np.arange(array.size).reshape(array.shape) % 7 * np.sqrt(2)
+
+
+def test_an_exception_is_told_with_the_expression_that_raises_it():
+    """It is raised where the advantages that count are not all alike: no condition of the arguments says so."""
+
+    def normalize_advantages(advantages, mask):
+        counted = advantages[mask]
+        if counted.size and np.ptp(counted) > 0:
+            raise TypeError("no such number")
+        return 0 * advantages
+
+    mistake = said_of("normalize_advantages", normalize_advantages)
+    assert mistake.words.startswith("it raised TypeError: no such number")
+    assert "` is computed in the reference's `" in mistake.words
+    assert not mistake.kind
+
+
+def test_a_difference_may_have_been_the_other_way_round_with_another_operator():
+    """Programs often have the negative of what a formula has: here the value less the target."""
+
+    def td_error(rewards, values, next_values, terminated, gamma):
+        return -(values * (rewards + gamma * np.where(terminated, 0, next_values)))
+
+    said = explained("td_error", td_error)
+    assert "were `-(value * (reward + gamma * unless(end, following)))`" in said
+
+
+def test_a_power_that_has_no_finite_slope_is_differentiated_all_the_same():
+    [root] = [Traced(0.0) ** 0.5]
+    [(_, slope)] = root.made_of
+    assert slope == np.inf
+    [_, (_, of_the_exponent)] = (Traced(-2.0) ** Traced(3.0)).made_of
+    assert np.isnan(of_the_exponent)
+    assert (Traced(0.0) ** Traced(2.0)).made_of[1][1] == 0
+
+
+def test_a_change_of_source_that_changes_no_number_is_not_tried():
+    operation = OPERATIONS["discounted_return"]
+    inner = as_inner(reference.discounted_return, operation.parameters)
+    call = {"rewards": np.array([[1.0, 2.0]]), "gamma": 1.0}
+    seen = Seen(inner, call)
+    edits = [edit for edit in source_edits(functions_run(inner, [call])) if edit.changes[0].by]
+    tried = {edit.words: seen.may_matter(edit) for edit in edits}
+    assert not all(tried.values())
+    right = outcome(inner, call)
+    for edit in edits:
+        if not tried[edit.words]:
+            results = outcome(edit.around(inner), call)
+            assert results is None or np.array_equal(results[0], right[0])
 
 
 KINDS = {
