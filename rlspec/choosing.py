@@ -37,18 +37,26 @@ from .corpus import FOLDER, Stored, chapter, chapter_text, inputs
 from .covering import alternatives, of_calls
 from .drawing import SETTINGS, Drawn, repeatable, same_everywhere, seed_by_name
 from .faults import museum
+from .judging import learn
 from .loading import load
 from .plain import Stale
 from .power import Property, every_property, faulty, operations_asked
 from .progress import counted
 from .properties.checking import Violation
+from .properties.questions import QUESTIONS
 from .properties.questions.question import last_names
 from .reading import charitable
-from .replay import ENOUGH, as_hypothesis_runs, judge
+from .replay import ENOUGH, as_hypothesis_runs, enough_of, judge
 from .spec.clauses import choices_of
 
 FEWEST, MOST, SHARE = 4, 20, 5
 """A property has at most a fifth of the inputs that it draws, between so many, unless all faults need more."""
+
+SPARE = 6
+"""So many inputs are kept in reserve for what a candidate answers that declines most of a property's."""
+
+SPARE_POOL = 20
+"""They are taken from so many, or from fewer, if it declines most of what is drawn for it."""
 
 OF_LAYOUT = 10
 """A property about how arrays lie in memory has so many at least: which of the arrays, and how, is one of many."""
@@ -80,7 +88,9 @@ class Input:
     choices: tuple[Any, ...]
     drawn: dict[str, Any]
     calls: list[Told]
-    """What the property asked the reference with it."""
+    """What the property asked with it, and what was answered."""
+    is_judged: bool
+    """Whether that decided anything."""
     catches: set[str] = field(default_factory=set)
     """The faults."""
     covers: set[Any] = field(default_factory=set)
@@ -96,7 +106,7 @@ def chosen(checked: Property, times: int = 1) -> list[Stored]:
 
     times: how many times as many inputs to draw as the property does.
     """
-    pool = drawn_pool(checked, times)
+    pool = drawn_pool(checked, max(examples_of(checked) * times, POOL))
     asked = operations_asked(checked.test, checked.parameters)
     fewest = OF_LAYOUT if LAYOUT & {*checked.clauses} else FEWEST
     most = min(max(examples_of(checked) // SHARE, fewest), MOST)
@@ -109,9 +119,26 @@ def chosen(checked: Property, times: int = 1) -> list[Stored]:
     for operation in sorted(asked):
         for candidate in _honest(operation):
             taken += _missing(checked, candidate, taken, pool)
-    stored = [one.stored for one in taken]
-    kept = [one for one in inputs(checked.test, checked.name) if one.kept]
-    return kept + [one for one in stored if one.choices not in [other.choices for other in kept]]
+    stay = [one for one in inputs(checked.test, checked.name) if one.kept or one.spare]
+    known = {one.choices for one in stay}
+    return _spare_last([*stay, *(one.stored for one in taken if one.stored.choices not in known)])
+
+
+def _spare_last(stored: Iterable[Stored]) -> list[Stored]:
+    return sorted(stored, key=lambda one: (one.spare, not one.kept))
+
+
+def spare(checked: Property, candidate: Candidate) -> list[Stored]:
+    """The inputs of a property, and spare ones that a candidate answers which declines most of them."""
+    stored = inputs(checked.test, checked.name)
+    if not stored or not all(map(candidate.provides, operations_asked(checked.test, checked.parameters))):
+        return stored
+    known = sum(_is_judged(checked, candidate, one.arguments(checked.test)) for one in stored)
+    if known >= enough_of(stored):
+        return stored
+    answered = [one for one in drawn_pool(checked, SPARE_POOL, candidate) if one.is_judged]
+    new = [replace(one.stored, spare=True) for one in _greedily(answered, SPARE, SPARE)]
+    return stored + [one for one in new if one.choices not in {other.choices for other in stored}]
 
 
 def made_by(checked: Property, choices: bytes) -> Stored:
@@ -133,17 +160,20 @@ def examples_of(checked: Property) -> int:
     return int(getattr(checked.test, SETTINGS).max_examples)
 
 
-def drawn_pool(checked: Property, times: int) -> list[Input]:
-    """What the property draws for the reference, each input once."""
+def drawn_pool(checked: Property, count: int, candidate: Candidate | None = None) -> list[Input]:
+    """What the property draws for a candidate, each input once.
+
+    count: how many that can be judged, in ten times as many tries.  candidate: the reference, if none is given.
+    """
     seed_by_name(checked.test, checked.name)
-    check, honest = charitable(checked.test), Candidate(reference, "reference")
+    check, on_trial = charitable(checked.test), candidate or Candidate(reference, "reference")
     found: dict[tuple[Any, ...], Input] = {}
 
     def add(drawn: dict[str, Any], is_judged: bool) -> None:
         data = current_build_context().data
         ended = {name: value.ended() if isinstance(value, Drawn) else value for name, value in drawn.items()}
-        covers = {*alternatives(data), *of_calls(honest)} if is_judged else set()
-        found.setdefault(data.choices, Input(data.choices, ended, list(honest.calls), covers=covers))
+        covers = {*alternatives(data), *of_calls(on_trial)} if is_judged else set()
+        found.setdefault(data.choices, Input(data.choices, ended, list(on_trial.calls), is_judged, covers=covers))
 
     @wraps(check)  # by its source Hypothesis knows what to draw
     def note(candidate: Candidate, **named: Any) -> None:
@@ -154,14 +184,17 @@ def drawn_pool(checked: Property, times: int) -> list[Input]:
             if all(value.complete for value in drawn.values() if isinstance(value, Drawn)):
                 add(drawn, is_judged=False)
             raise
+        except Violation:
+            pass  # which is what an input is for
         add(drawn, is_judged=True)
 
-    more = settings(getattr(checked.test, SETTINGS), max_examples=max(examples_of(checked) * times, POOL))
+    more = settings(getattr(checked.test, SETTINGS), max_examples=count)
     with same_everywhere(), pytest.MonkeyPatch.context() as patched:
         patched.setattr(checked.test, SETTINGS, more)
         patched.setattr(checked.test.hypothesis, "inner_test", note)
         with suppress(Unsatisfiable):  # by the reference's choices; by others perhaps it can be judged
-            checked.test(candidate=honest, **checked.parameters)
+            on_trial.start_trial()
+            checked.test(candidate=on_trial, **checked.parameters)
     return list(found.values())
 
 
@@ -173,7 +206,7 @@ def _ask(checked: Property, fault: str, inputs_in_turn: Iterable[Input]) -> None
     candidate, caught = _faulty(fault), 0
     of_layout = bool(LAYOUT & {*checked.clauses})
     for one in inputs_in_turn:
-        if (of_layout or _differs(candidate, one)) and judged(checked, candidate, one) is None:
+        if (of_layout or _differs(candidate, one)) and judged(checked, candidate, one.drawn) is None:
             one.catches.add(fault)
             caught += 1
         if caught == TWICE:
@@ -199,14 +232,19 @@ def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
     return one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
-def judged(checked: Property, candidate: Candidate, one: Input) -> bool | None:
+def judged(checked: Property, candidate: Candidate, drawn: dict[str, Any]) -> bool | None:
     """Whether a property judges an input to be right, or does not judge it; None if it finds a violation."""
     candidate.start_trial()
     try:
         with as_hypothesis_runs(checked.test):
-            return judge(charitable(checked.test), {"candidate": candidate, **checked.parameters}, one.drawn)
+            return judge(charitable(checked.test), {"candidate": candidate, **checked.parameters}, drawn)
     except Violation:
         return None
+
+
+def _is_judged(checked: Property, candidate: Candidate, drawn: dict[str, Any]) -> bool:
+    """Whether a property judges an input, to be right or not."""
+    return judged(checked, candidate, drawn) is not False
 
 
 @cache
@@ -232,12 +270,12 @@ def _honest(operation: str) -> tuple[Candidate, ...]:
 
 def _missing(checked: Property, candidate: Candidate, taken: Sequence[Input], pool: Iterable[Input]) -> list[Input]:
     """The inputs that are to be added so that enough are judged of an honest candidate that has made other choices."""
-    known = sum(judged(checked, candidate, one) is not False for one in taken)
+    known = sum(_is_judged(checked, candidate, one.drawn) for one in taken)
     more: list[Input] = []
     for one in pool:
         if known + len(more) >= ENOUGH:
             break
-        if one not in taken and judged(checked, candidate, one) is not False:
+        if one not in taken and _is_judged(checked, candidate, one.drawn):
             more.append(one)
     return more
 
@@ -280,7 +318,18 @@ def keep(name: str, choices: str) -> None:
     [checked] = [one for one in every_property() if one.name == name]
     new = replace(made_by(checked, b64decode(choices)), kept=True)
     others = [one for one in inputs(checked.test, name) if one.choices != new.choices]
-    write({checked.chapter: {name: [new, *others]}})
+    write({checked.chapter: {name: _spare_last([new, *others])}})
+
+
+def add_spare(name: str) -> None:
+    """Add the spare inputs that a candidate answers, by its name or file."""
+    candidate = Candidate(load(name), name)
+    properties = [checked for checked in every_property() if not checked.theorem]
+    learn(candidate, filter(candidate.provides, QUESTIONS))
+    found: dict[str, dict[str, list[Stored]]] = defaultdict(dict)
+    for checked in counted(properties, len(properties), "properties"):
+        found[checked.chapter][checked.name] = spare(checked, candidate)
+    write(found)
 
 
 def refresh() -> None:
@@ -289,7 +338,7 @@ def refresh() -> None:
     for checked in every_property():
         for one in inputs(checked.test, checked.name):
             with suppress(Stale):
-                again = replace(made_by(checked, one.choices), kept=one.kept)
+                again = replace(made_by(checked, one.choices), kept=one.kept, spare=one.spare)
                 found[checked.chapter].setdefault(checked.name, []).append(again)
     write(found)
 
@@ -303,7 +352,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="processes (one for each core)")
     parser.add_argument("--refresh", action="store_true", help="draw the stored inputs again by their choices")
     parser.add_argument("--keep", nargs=2, metavar=("PROPERTY", "CHOICES"), help="add an input, as --explore prints it")
+    parser.add_argument("--spare", metavar="CANDIDATE", help="add inputs where this one declines most of them")
     arguments = parser.parse_args(argv)
+    if arguments.spare:
+        add_spare(arguments.spare)
+        return
     if arguments.keep:
         keep(*arguments.keep)
         return

@@ -62,6 +62,9 @@ HIDDEN = 1 / 8
 APART = (1 / 1.5, 1.5)
 """A number is settled if it is told from so many times it."""
 
+GUESSES = 16
+"""So many numbers are tried in an answer where some of the answers are wrong, so that it may be no number's matter."""
+
 STARTS = 3
 """How many of the answers numbers are looked for in first, where some of the answers are wrong."""
 
@@ -146,6 +149,8 @@ class Combination:
     numbers: Numbers = field(init=False)
     settled: set[str] = field(default_factory=set)
     """The conventions whose numbers are told by answers in which no other number shows."""
+    failed: dict[tuple[Any, ...], float] = field(default_factory=dict)
+    """The share of an answer that is not explained, by the answer and by what was known of the numbers then."""
     missed: int = 0
     """How many of the answers it does not explain."""
     share: float = 0.0
@@ -176,22 +181,23 @@ class Combination:
 
     def count(self, asked: Answered, roundoff: Fraction) -> None:
         """Note whether an answer is explained."""
-        share = self.fit(asked, roundoff)
+        share = self.fit(asked, roundoff, steps=GUESSES)
         self.missed += share > 0
         self.share += share
 
-    def settle(self, answered: Sequence[Answered], roundoff: Fraction) -> None:
+    def settle(self, answered: Sequence[Answered], roundoff: Fraction, starts: int) -> None:
         """Take the numbers with which the most is explained, found from one or another of the answers, and count.
 
+        starts: from how many of the answers numbers are looked for, one after the other.
         Numbers that nobody named have to explain the worth of `BY_CHANCE` answers more than the usual ones, since some
         number or other may meet a wrong answer.
         """
         found: list[tuple[float, list[float], Numbers]] = []
-        for first in range(STARTS + 1 if self.ranges else 1):
+        for first in range(starts + 1 if self.ranges else 1):
             self.restart()
             usual = self.numbers
             for asked in [*answered[first:], *answered[:first]] if first else []:
-                self.fit(asked, roundoff)
+                self.fit(asked, roundoff, steps=GUESSES)
             shares = [asked.missed(self.chosen(), roundoff) for asked in answered]
             found.append((sum(shares) + BY_CHANCE * (self.numbers != usual), shares, self.numbers))
         _, shares, self.numbers = min(found, key=lambda one: one[0])
@@ -242,14 +248,27 @@ class Combination:
                     return False
         return True
 
-    def fit(self, asked: Answered, roundoff: Fraction, share: float = 1.0, together: bool = True) -> float:
+    def fit(
+        self, asked: Answered, roundoff: Fraction, share: float = 1.0, together: bool = True, steps: float = inf
+    ) -> float:
         """Find numbers with which an answer is explained, in the ranges left of them.
 
         share: of what rounding may do.  together: whether to do so even if several numbers show in it.
-        Returns the share of the answer that is not explained, 0 if numbers were found or are left open.  The simplest
-        number in a range is tried, and the range ends there if it is too large or too small.
+        steps: after how many numbers that are not it the search is given up.
+        Returns the share of the answer that is not explained, 0 if numbers were found or are left open.
         """
+        known = asked, roundoff, share, together, steps, *self.ranges.values(), *self.numbers.values()
+        if known not in self.failed:
+            missed = self._fitted(asked, roundoff, share, together, steps)
+            if missed == 0:
+                return missed
+            self.failed[known] = missed  # what fails leaves everything as it was
+        return self.failed[known]
+
+    def _fitted(self, asked: Answered, roundoff: Fraction, share: float, together: bool, steps: float) -> float:
+        """The same, worked out: a range's simplest number is tried, and the range ends there if it is too far off."""
         slack, before = share * asked.slack(roundoff), (self.ranges, self.numbers)
+        tried = 0
         while True:
             off = asked.reference(self.chosen()) - asked.values
             wrong = np.abs(off) > slack
@@ -261,9 +280,11 @@ class Combination:
             hopeless = bool((wrong & ~np.any([*shows.values(), wrong & False], axis=0)).any())  # whatever the numbers
             if len(showing) > 1 and not together and not hopeless:
                 return 0.0
+            hopeless |= tried >= steps
             if hopeless or not any(self._narrowed(asked, name, ends, off, slack) for name in showing):
                 self.ranges, self.numbers = before
                 return float(wrong.mean())
+            tried += 1
 
     def _is_settled(self, name: str) -> bool:
         return name in self.settled
@@ -585,14 +606,17 @@ def _best(candidate: Candidate, operation: str, answered: list[Answered], roundo
         return one.missed, one.share, _against(candidate, one)
 
     left = combinations(candidate, operation)
-    for asked in answered[:SCORED]:
+    for scored, asked in enumerate(answered[:SCORED], start=1):
         for one in left:
             one.count(asked, roundoff)
         least = min(one.missed for one in left)
         left = [one for one in left if one.missed <= least + 1]
+        none_explained = least == scored
+        if none_explained and scored >= ENOUGH:  # only shares of answers tell the combinations apart, and few will do
+            break
     left = sorted(left, key=fails)[:BEST]
     for one in left:
-        one.settle(answered, roundoff)
+        one.settle(answered, roundoff, starts=0 if none_explained else STARTS)
     return min(left, key=fails)
 
 

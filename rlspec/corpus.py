@@ -30,7 +30,7 @@ FOLDER = _HERE / "inputs" if (_HERE / "inputs").is_dir() else _HERE.parent / "in
 VERSION = 1
 """Of the files' form."""
 
-CHOICES, KEPT = "choices", "kept"
+CHOICES, KEPT, SPARE = "choices", "kept", "spare"
 """What a line says besides what was drawn."""
 
 END = "\n]"
@@ -47,6 +47,8 @@ class Stored:
     """What was drawn, by the property's parameters, as JSON."""
     kept: bool = False
     """Whether it stays when the others are chosen anew, because a random one of a real run was found to be missing."""
+    spare: bool = False
+    """Whether it is asked only of a candidate that declines most of those before it.  Such inputs stay, too."""
 
     def arguments(self, test: Any) -> dict[str, Any]:
         """What was drawn, by the property's parameters.  Raises Stale if today's code has no such things.
@@ -72,7 +74,8 @@ class Stored:
 
     def said(self) -> dict[str, Any]:
         """The input as an object of JSON."""
-        return {CHOICES: b64encode(self.choices).decode(), **({KEPT: True} if self.kept else {}), **self.values}
+        marks = {name: True for name, holds in ((KEPT, self.kept), (SPARE, self.spare)) if holds}
+        return {CHOICES: b64encode(self.choices).decode(), **marks, **self.values}
 
     def line(self) -> str:
         """The input as a line of a chapter's file."""
@@ -81,8 +84,8 @@ class Stored:
     @classmethod
     def read(cls, line: Mapping[str, Any]) -> "Stored":
         """The input that a line says."""
-        values = {name: value for name, value in line.items() if name not in (CHOICES, KEPT)}
-        return cls(b64decode(line[CHOICES]), values, KEPT in line)
+        values = {name: value for name, value in line.items() if name not in (CHOICES, KEPT, SPARE)}
+        return cls(b64decode(line[CHOICES]), values, KEPT in line, SPARE in line)
 
 
 def _value(value: Any) -> Any:
@@ -173,7 +176,7 @@ def chapter_of(test: Any) -> str:
 
 
 def inputs(test: Any, name: str) -> list[Stored]:
-    """The stored inputs of a property, by its name with its case; none of one that is not in the corpus."""
+    """The stored inputs of a property, by its name with its case, the spare ones last."""
     return [Stored.read(line) for line in chapter(chapter_of(test)).lines(name)]
 
 

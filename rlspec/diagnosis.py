@@ -253,7 +253,7 @@ class Diagnosis:
 
     def _edits(self, repair: Callable[[float], Repair], many: int, roundoff: float) -> list[Explanation]:
         """The edits, so many, that explain all calls and more; as far as rounding in float64 lets them, at least."""
-        if many > 2:
+        if many > 2 or self.deadline.over:
             return []
         unit = max(roundoff, float(DOUBLE))
         search = repair(unit)

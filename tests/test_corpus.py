@@ -16,9 +16,10 @@ from hypothesis.errors import Flaky
 from hypothesis.internal.conjecture.data import ConjectureData
 from hypothesis.internal.conjecture.engine import ConjectureRunner
 
-from rlspec import corpus, replay
+from rlspec import choosing, corpus, replay
 from rlspec.candidate import Candidate
-from rlspec.choosing import chosen, made_by
+from rlspec.candidates import reference
+from rlspec.choosing import chosen, made_by, spare
 from rlspec.corpus import Stored, chapter, chapter_text, inputs
 from rlspec.covering import alternatives, features
 from rlspec.loading import load
@@ -100,13 +101,17 @@ def test_what_todays_code_does_not_have_is_stale():
 
 
 def test_a_file_has_one_line_an_input_and_is_read_back():
-    stored = [Stored(b"\1\2", {"gamma": 0.5}), Stored(b"", {"rewards": {"float64": [[1, 2]]}}, kept=True)]
+    stored = [
+        Stored(b"\1\2", {"gamma": 0.5}),
+        Stored(b"", {"rewards": {"float64": [[1, 2]]}}, kept=True),
+        Stored(b"\3", {"gamma": 1}, spare=True),
+    ]
     text = chapter_text({"test_one[a]": stored, "test_two": stored[:1]})
     assert json.loads(text)["version"] == corpus.VERSION
     read = corpus.Chapter(text)
     assert read.names() == ["test_one[a]", "test_two"]
     assert [Stored.read(line) for line in read.lines("test_one[a]")] == stored
-    assert sum("choices" in line for line in text.splitlines()) == 3
+    assert sum("choices" in line for line in text.splitlines()) == 4
 
 
 # What is stored
@@ -190,12 +195,49 @@ def test_who_declines_almost_everything_is_asked_drawn_inputs():
         assert (asked(who(reluctant)) > judged) is more
 
 
+GROUPS = PROPERTIES["test_an_advantage_is_the_reward_less_the_baseline_over_the_scale"]
+
+
+def of_groups(implementation):
+    return Candidate(SimpleNamespace(group_advantages=implementation), "somebody")
+
+
+def as_in_grpo(rewards, groups, baseline, scale):
+    if (baseline, scale) != ("mean", "std"):
+        raise NotImplementedError("the advantages of GRPO only")
+    return reference.group_advantages(rewards, groups, baseline, scale)
+
+
+@pytest.mark.usefixtures("_nothing_may_be_drawn")
+def test_who_declines_most_of_what_is_stored_is_asked_spare_inputs_until_enough_are_judged():
+    usual = sum(not one.spare for one in STORED[GROUPS.name])
+    assert asked(of_groups(reference.group_advantages), GROUPS) == usual
+    narrow = of_groups(as_in_grpo)
+    assert asked(narrow, GROUPS) == replay.ENOUGH
+    assert narrow.declined > usual - replay.ENOUGH
+
+
+def test_spare_inputs_are_those_that_such_a_candidate_answers(monkeypatch):
+    stored = [one for one in STORED[GROUPS.name] if not one.spare]
+    monkeypatch.setattr(choosing, "inputs", lambda test, name: stored)
+    assert spare(GROUPS, of_groups(reference.group_advantages)) == stored
+    narrow = of_groups(as_in_grpo)
+    found = spare(GROUPS, narrow)
+    assert found[: len(stored)] == stored
+    assert len(found) == len(stored) + choosing.SPARE
+    for one in found[len(stored) :]:
+        assert one.spare
+        with replay.as_hypothesis_runs(GROUPS.test):
+            assert replay.judge(charitable(GROUPS.test), {"candidate": narrow}, one.arguments(GROUPS.test))
+
+
 @pytest.mark.usefixtures("_nothing_is_drawn")
 @pytest.mark.parametrize("name", ["random", "drawn in the body"])
 def test_what_changes_while_it_is_used_is_replayed_too(name):
     wanted = '"seed"' if name == "random" else '"drawn"'
     checked = next(PROPERTIES[name] for name, stored in STORED.items() if wanted in stored[0].line())
-    assert asked(Candidate(load("reference"), "reference"), checked) >= len(STORED[checked.name])
+    usual = sum(not one.spare for one in STORED[checked.name])
+    assert asked(Candidate(load("reference"), "reference"), checked) >= usual
 
 
 def test_a_violation_is_shown_on_a_small_input():
