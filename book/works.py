@@ -132,6 +132,7 @@ LOOKED_UP = {
         "Zhao et al. (2025)",
     },
     "the abstract": {
+        "Hoeffding (1948)",
         "Kool et al. (2019)",
         "Lyu et al. (2022)",
         "Tang & Munos (2025)",
