@@ -246,10 +246,25 @@ class Diagnosis:
                     return
                 stacks = next(levels[roundoff], [])
                 # An edit is held to float64 at least, so without known mistakes it is sought in that precision's turn.
-                needless = found or (stacks and many > 1) or (not stacks and roundoff < DOUBLE)
+                needless = found or (stacks and many > 1) or (not stacks and roundoff < self._least)
                 explanations = [] if needless else self._edits(repair, many, roundoff)
                 found = found or self._together(calls, stacks, explanations, roundoff)
             yield found
+
+    @cached_property
+    def _least(self) -> float:
+        """The least unit roundoff to which edits are sought: float64's, or the candidate's own where that shows.
+
+        It shows where an answer is right to the one precision and not to the other, or no answer has more digits.
+        """
+        own, double = self.precisions[-1], float(DOUBLE)
+        if own <= double:
+            return double
+        answers = [part for asked in self.battery for part in asked.answered.results or ()]
+        with np.errstate(all="ignore"):
+            short = all((part.astype(np.float32) == part).all() for part in answers if np.isfinite(part).all())
+        shows = (self._explains((), asked, own) and not self._explains((), asked, double) for asked in self.battery)
+        return own if short or any(shows) else double
 
     def _edits(self, repair: Callable[[float], Repair], many: int, roundoff: float) -> list[Explanation]:
         """The edits, so many, that explain all calls and more; as far as rounding in float64 lets them, at least."""
