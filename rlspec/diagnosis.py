@@ -342,12 +342,15 @@ class Diagnosis:
         """What single mistakes, known ones or edits, explain all calls beside choices that are not in force.
 
         known: known ones alone.  plain: edits of arguments and results alone.
-        Those that differ in the fewest conventions come first; edits are sought beside those that differ in one.
+        The default choices come first, then those that differ in the fewest conventions; edits are sought beside those
+        that differ in one, and beside the default choices.
         """
         free = conventions_of(self.operation.name)
         combined = (dict(zip(free, taken, strict=True)) for taken in product(*free.values()))
         others = [dict(taken.items() - self.conventions.items()) for taken in combined]
-        beside = [chosen for chosen in sorted(others, key=len) if len(chosen) == 1 or (chosen and known)]
+        default = dict(self.default_choices.items() - self.conventions.items())
+        ordered = sorted(others, key=lambda chosen: (chosen != default, len(chosen)))
+        beside = [chosen for chosen in ordered if len(chosen) == 1 or (chosen and (known or chosen == default))]
         begun = process_time()
         for chosen in beside[:BESIDE]:
             if process_time() - begun > BESIDE_SECONDS:

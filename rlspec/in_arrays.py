@@ -37,6 +37,17 @@ def expected_return(transition, reward, initial, policy, gamma, horizon):
     return total
 
 
+def expected_return__of_discounted_states(transition, reward, initial, policy, gamma, horizon):
+    if horizon is None:
+        return expected_return(transition, reward, initial, policy, gamma, horizon)
+    state, total = initial, 0
+    for _ in range(horizon):
+        pairs = state[:, None] * policy
+        total = total + (pairs * reward).sum()
+        state = gamma * einsum("sa,sat->t", pairs, transition)
+    return total
+
+
 def state_values(transition, reward, policy, gamma, horizon):
     paid = (policy * reward).sum(axis=1)
     moves = einsum("sa,sat->st", policy, transition)
@@ -177,6 +188,11 @@ def traced(rewards, action_values, following_values, terminated, truncated, trac
 
 def retrace(rewards, action_values, next_expected_values, terminated, truncated, log_ratio, gamma, lam):
     traces = lam * minimum(exp(log_ratio), 1)
+    return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
+
+
+def retrace__by_logarithms(rewards, action_values, next_expected_values, terminated, truncated, log_ratio, gamma, lam):
+    traces = lam * exp(minimum(log_ratio, 0))
     return traced(rewards, action_values, next_expected_values, terminated, truncated, traces, gamma)
 
 
@@ -341,6 +357,15 @@ def running_moments__of_all(mean, variance, count, batch, spread="ddof=0"):
     return middle, second / total + variance * count / total, total
 
 
+def running_moments__by_squares(mean, variance, count, batch, spread="ddof=0"):
+    if spread != "ddof=0":
+        return None
+    total = count + len(batch)
+    middle = (count * mean + batch.sum(axis=0)) / total
+    square = (count * (variance + mean**2) + (batch**2).sum(axis=0)) / total
+    return middle, square - middle**2, total
+
+
 def fading_moments(mean, square, weight, batch, beta):
     return (
         beta * mean + (1 - beta) * batch.mean(axis=0),
@@ -466,6 +491,12 @@ def gaussian_entropy(log_std):
 def gaussian_kl(mean, log_std, ref_mean, ref_log_std):
     variance, other = exp(2 * log_std), exp(2 * ref_log_std)
     return (ref_log_std - log_std + (variance + (mean - ref_mean) ** 2) / (2 * other) - 0.5).sum(axis=1)
+
+
+def gaussian_kl__by_sums(mean, log_std, ref_mean, ref_log_std):
+    reference, apart = exp(2 * ref_log_std), mean - ref_mean
+    ratio = exp(2 * log_std) / reference
+    return 0.5 * (ratio.sum(axis=1) + (apart**2 / reference).sum(axis=1) - mean.shape[1] - log(ratio).sum(axis=1))
 
 
 def squashed_gaussian_logp(presquash, mean, log_std):

@@ -773,8 +773,11 @@ def _instead(node: ast.AST, names: Sequence[str]) -> Iterator[tuple[float, ast.A
             for value in values:
                 rest = [other for other in values if other is not value]
                 yield PLAIN, rest[0] if len(rest) == 1 else ast.BoolOp(by, rest)
-        case ast.UnaryOp(_, operand):
+        case ast.UnaryOp(by, operand):
             yield PLAIN, operand
+            for sign in (ast.USub, ast.Not, ast.Invert):
+                if not isinstance(by, sign):
+                    yield ODD, ast.UnaryOp(sign(), operand)
         case ast.Compare(left, [comparison], right):
             for other in COMPARISONS:
                 if isinstance(comparison, COMPARISONS) and not isinstance(comparison, other):
