@@ -256,7 +256,7 @@ def test_each_row_has_the_answer_that_it_has_alone(candidate, operation, data):
 def is_right(candidate, question):
     """Check an answer against the formulas; where nothing counts there is none, and OPS-12 says what is owed."""
     assume(something_counts(question))
-    answer = candidate.ask(question.operation, *question.arguments)
+    answer = candidate.demand(question.operation, *question.arguments)
     exact = question.answer(**candidate.conventions(question.operation.name))
     agree(answer, exact, **question.judged, why=candidate.choices_made(question.operation.name))
 

@@ -148,7 +148,7 @@ def set_aside(outcomes: Iterable[Outcome]) -> list[Outcome]:
             named.setdefault(operation_of(outcome), set()).update({*outcome.clauses} - NOT_OF_VALUES)
     unanswered: dict[str, set[str]] = {}
     for outcome in outcomes:
-        if outcome.status == "violated" and outcome.clauses != (USABLE,):
+        if outcome.status == "violated" and outcome.clauses not in ((USABLE,), (FORMULAS,)):
             unanswered.setdefault(outcome.message, set()).update(outcome.clauses)
 
     def of_one(found: set[str]) -> set[str]:

@@ -267,6 +267,23 @@ def test_a_call_without_an_answer_is_charged_once(check, write):
     }
 
 
+CRASHING = """
+import numpy as np
+
+def turn_sums(values, turns, mask):
+    own = np.where(mask, turns, 0)
+    sums = np.zeros((len(mask), int(own.max(initial=0)) ^ 1))
+    np.add.at(sums, (np.arange(len(mask))[:, None], own), np.where(mask, values, 0))
+    return np.where(mask, np.take_along_axis(sums, own, axis=1), 0)
+"""
+
+
+def test_a_call_without_an_answer_is_charged_if_the_property_about_answers_did_not_make_it(check, write):
+    """Arrays that are too short for some numbers of turns, of which OPS-1 has none among its stored inputs."""
+    result = check(write(CRASHING), *properties("answers_are_those_of_the_formulas and turn_sums"))
+    assert "turn_sums raised IndexError" in result.clauses["OPS-8"].message
+
+
 @pytest.mark.parametrize(
     ("refused", "id", "of"),
     [
