@@ -74,7 +74,7 @@ def group_advantages(
         above = _above(known, baseline, of_one)
         if scale == "std":
             scaled_by = kept_from_zero(_deviation(known, rewards, baseline, std, spread), eps)
-            above = [number / scaled_by if number != 0 else 0 for number in above]
+            above = [number / scaled_by if number != 0 and scaled_by != 0 else 0 for number in above]
         for place, advantage in zip(places, above, strict=True):
             answers[place] = advantage
     return answers

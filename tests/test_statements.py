@@ -50,6 +50,19 @@ def violated(operation, implementation, only="", **conventions):
     return {clause for each in asked if each.violation_by(candidate) for clause in each.clauses}
 
 
+@pytest.mark.parametrize(("times", "found"), [(0, set()), (1, set()), (7, {"GRP-10", "GRP-14"})])
+def test_who_is_alone_in_a_batch_without_a_spread_is_worth_nothing_or_the_reward(times, found):
+    chosen = {"std": "ddof=1", "eps": "std", "alone_left_out": "its reward", "spread": "of the batch"}
+
+    def group_advantages(rewards, groups, baseline, scale):
+        left_out = len(set(groups.tolist())) == len(groups) and (baseline, scale) == ("leave-one-out", "std")
+        if left_out and len(set(rewards.tolist())) == 1 < len(rewards):
+            return times * rewards
+        return reference.group_advantages(rewards, groups, baseline, scale, **chosen)
+
+    assert found == violated("group_advantages", group_advantages, "GRP", **chosen)
+
+
 @pytest.mark.parametrize(("noise", "slope"), [("conservative", Fraction(-3, 4)), ("robust", -3)])
 def test_the_slope_at_the_reference_depends_on_what_becomes_of_label_noise(noise, slope):
     zeros = [Fraction(0)]

@@ -47,10 +47,11 @@ def spread_of(style, centred, ddof):
 
 
 def divided(style, choice, numbers, variance):
-    """Numbers over the divisor that a choice makes of their variance: the choice's text is its formula."""
+    """Numbers over the divisor that a choice makes of their variance, or 0: the choice's text is its formula."""
     std = np.sqrt(variance)
     known = {"std": std, "var": variance, "max": np.maximum, "sqrt": np.sqrt}
-    return numbers / style.dtype(eval(choice, {"__builtins__": {}}, known))
+    divisor = style.dtype(eval(choice, {"__builtins__": {}}, known))
+    return numbers / np.where(divisor > 0, divisor, np.inf)
 
 
 def normalized(style, choices, known):
