@@ -160,14 +160,20 @@ class _Recorded(Answered):
         asked = Question(operation, tuple(map(wide, call.arguments)), partial(_right_parts, call), 0, 0)
         super().__init__(asked, (), values, in_a_row(bounds))
         self.call = call
+        self.known: dict[tuple[str, ...], np.ndarray] = {}
+        """What is answered in floats, by the choices made."""
 
     def slack(self, roundoff: Fraction) -> np.ndarray:
         """How far rounding may take each value."""
         return self.magnitude
 
-    def _reference(self, chosen: Chosen) -> np.ndarray:
-        answers = in_floats(self.question.operation, self.question.arguments, chosen)
-        return in_a_row([answers[name] for name in self.call.results])
+    def reference(self, chosen: Chosen) -> np.ndarray:
+        """What is right of the results that were recorded, in floats."""
+        key = tuple(chosen.values())
+        if key not in self.known:
+            answers = in_floats(self.question.operation, self.question.arguments, chosen)
+            self.known[key] = in_a_row([answers[name] for name in self.call.results])
+        return self.known[key]
 
 
 def _right_parts(call: Seen, **taken: str) -> list[np.ndarray]:

@@ -257,7 +257,8 @@ class Combination:
         steps: after how many numbers that are not it the search is given up.
         Returns the share of the answer that is not explained, 0 if numbers were found or are left open.
         """
-        known = asked, roundoff, share, together, steps, *self.ranges.values(), *self.numbers.values()
+        numbers = *self.ranges.values(), *self.numbers.values(), frozenset(self.settled)
+        known = asked, roundoff, share, together, steps, numbers
         if known not in self.failed:
             missed = self._fitted(asked, roundoff, share, together, steps)
             if missed == 0:
