@@ -315,7 +315,13 @@ def test_a_group_of_one_has_the_advantage_zero_or_its_reward(candidate, drawn, b
     kept = by["alone" if baseline == "mean" else "alone_left_out"] == "its reward"
     scaled = divisors(candidate, lonely, scale, baseline)
     expected = rationals(lonely.rewards) * kept / (1 if scaled is None else rationals(scaled))
-    if scale == "std" and by["eps"] == "std" and by["spread"] == "of the batch" and np.ptp(lonely.rewards) == 0:
+    if (
+        kept
+        and scale == "std"
+        and by["eps"] == "std"
+        and by["spread"] == "of the batch"
+        and np.ptp(lonely.rewards) == 0
+    ):
         expected = where(answer.value != 0, rationals(lonely.rewards), answer)
     agree(answer, expected, **judged(candidate, lonely, scale))
 
