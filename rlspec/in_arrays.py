@@ -584,10 +584,10 @@ def limited(log_ratio, choice):
     return clip(log_ratio, -most, most) if choice.startswith("clamped") else minimum(log_ratio, most)
 
 
-def estimate(x, estimator):
+def kl_of_log_ratio(log_ratio, estimator):
     if estimator == "k1":
-        return x
-    behind = -x
+        return log_ratio
+    behind = -log_ratio
     return behind**2 / 2 if estimator == "k2" else exp(behind) - 1 - behind
 
 
@@ -596,15 +596,15 @@ def policy_gradient_loss(logp, advantages, mask, **reduction):
 
 
 def kl_estimate(logp, ref_logp, estimator, clamp="none"):
-    return estimate(logp - ref_logp, estimator) if clamp == "none" else None
+    return kl_of_log_ratio(logp - ref_logp, estimator) if clamp == "none" else None
 
 
 def kl_loss(logp, ref_logp, old_logp, mask, estimator, form="importance weighted", clamp="none", **reduction):
     if clamp != "none":
         return None
     new, ref, old = logp[mask], ref_logp[mask], old_logp[mask]
-    ratio, k = exp(new - old), estimate(new - ref, estimator)
-    followed = estimate(new - ref, "k2")
+    ratio, k = exp(new - old), kl_of_log_ratio(new - ref, estimator)
+    followed = kl_of_log_ratio(new - ref, "k2")
     if form == "straight through":
         term = fixed(k) + followed - fixed(followed)
     elif form == "weighted straight through":
@@ -644,7 +644,7 @@ def actor_critic_loss(logp, values, entropies, returns, mask, value_coef, entrop
 
 
 def approx_kl(logp, old_logp, mask, estimator="k3", **reduction):
-    return (estimate(old_logp[mask] - logp[mask], estimator) / sizes(mask, **reduction)).sum()
+    return (kl_of_log_ratio(old_logp[mask] - logp[mask], estimator) / sizes(mask, **reduction)).sum()
 
 
 def clip_fraction(logp, old_logp, advantages, mask, clip_low, clip_high, counts="ratios outside", **reduction):
@@ -682,7 +682,7 @@ def surrogate_loss(
         objective = ratios * gain
     term = -objective[mask]
     if kl_coef != 0:
-        penalty = estimate(logp[mask] - ref_logp[mask], kl)
+        penalty = kl_of_log_ratio(logp[mask] - ref_logp[mask], kl)
         if kl_weight != "1":
             weight = exp(limited(apart, log_ratio))[mask] if ratio != "none" else 1
             penalty = (fixed(weight) if kl == "k2" else weight) * penalty
@@ -803,7 +803,7 @@ def completion_mask(tokens, prompt_length, eos, pad):
 
 def token_rewards(scores, logp, ref_logp, mask, kl_coef, estimator="k1", clamp="none"):
     x = where(mask, logp - ref_logp, 0)
-    distance = abs(x) if estimator == "abs" else estimate(x, estimator)
+    distance = abs(x) if estimator == "abs" else kl_of_log_ratio(x, estimator)
     if clamp != "none":
         most = float(clamp.split()[-1])
         distance = clip(distance, -most, most)

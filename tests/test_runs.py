@@ -72,7 +72,7 @@ def test_trl_holds_everything(tmp_path):
             "mask-off-by-one": ("grpo_loss", "as if `mask` were those of the step before"),
             "mean-over-the-batch": ("group_advantages", "as if all samples were of one group"),
         },
-        {"sign-of-k3": ("grpo_loss", "in the reference's `surrogate_loss`")},
+        {"sign-of-k3": ("grpo_loss", "`-log_ratio` were `log_ratio` in `kl_of_log_ratio`")},
         {"unweighted-accumulation": ("grpo_loss", "then not weighed by how much they have")},
     ],
     ids=" and ".join,
