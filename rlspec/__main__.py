@@ -33,7 +33,7 @@ rlspec {version}: is this implementation of reinforcement learning's formulas ri
 
 For example:
 
-  python -m rlspec check torch_autograd -k gae
+  python -m rlspec check torch_autograd gae
   python -m rlspec distinguish reference truncation-as-termination
   python -m rlspec ledger chain --lambdas 0,0.9,1
 
@@ -167,6 +167,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "tested holds, 1 a clause is violated, 5 nothing was tested. Further arguments go to pytest.",
     )
     checking.add_argument("what", help=f"a .py file, a module, 'cmd: COMMAND', or one of: {', '.join(short_names())}")
+    checking.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="operations, chapters and clauses to be checked, as in: gae GRP PPO-16 (default: all)",
+    )
     for name, option in PASSED_ON.items():
         checking.add_argument(f"--{name}", metavar=option.takes, help=option.does, **option.action)
     checking.add_argument(

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .options import BUDGET, PATIENCE, REPORTS, effort
+from .options import BUDGET, PATIENCE, REPORTS, Refused, effort
 from .run_record import NotARecord, Record
 from .spec.clauses import clauses
-
-
-class Refused(ValueError):
-    """An option that makes no sense; the message names it and says what is expected."""
 
 
 @dataclass(frozen=True)

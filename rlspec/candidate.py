@@ -24,6 +24,7 @@ from .limits import COMPILERS, FIRST, HANGS, UNLIMITED, WAITING, Limits, Overdue
 from .loading import NotLoaded, file_of, one_line, place, said_by
 from .notes import Note
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Answer, Call, Violation, show
+from .selection import EVERYTHING, Only
 from .spec.clauses import choices, chosen, clauses, conventions, conventions_of
 from .spec.operations import OPERATIONS, Operation
 from .wire import Adapter, Misbehaved
@@ -62,8 +63,11 @@ class Candidate:
     Raises NotLoaded for a CONVENTIONS or KNOWN_FAILURES that says nothing.
     """
 
-    def __init__(self, module: Any, name: str, limits: Limits = UNLIMITED, note: Note | None = None) -> None:
+    def __init__(
+        self, module: Any, name: str, limits: Limits = UNLIMITED, note: Note | None = None, only: Only = EVERYTHING
+    ) -> None:
         self.module = module
+        self.only = only
         self.limits = limits
         self.note = note
         self.lost: dict[str, list[Violation]] = {}
@@ -170,7 +174,10 @@ class Candidate:
 
     def provides(self, operation: str) -> bool:
         """Whether the candidate has the operation."""
-        return getattr(self.module, operation, None) is not None
+        return self._function(operation) is not None
+
+    def _function(self, operation: str) -> Any:
+        return getattr(self.module, operation, None) if self.only.allows(operation) else None
 
     def convention(self, name: str) -> str:
         """The choice that the candidate declares, or else was found to have made, or else the default.
@@ -256,7 +263,7 @@ class Candidate:
         Raises Stopped if the property's time is over, and, with the violation as its charge, if the call did not
         return or earlier ones have not.
         """
-        implementation = getattr(self.module, operation.name, None)
+        implementation = self._function(operation.name)
         if implementation is None:
             self.reason = f"{self.name} has no {operation.name}"
             pytest.skip(self.reason)

@@ -16,11 +16,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from . import __version__
-from .asked import Refused, effort_asked, files_asked
+from .asked import effort_asked, files_asked
 from .first_look import Finding, Look, Looked
 from .loading import one_line
-from .options import BUDGET, PASSED_ON, PATIENCE
+from .options import BUDGET, PASSED_ON, PATIENCE, Refused
 from .progress import Progress, the_terminal
+from .selection import Only, only_asked
 
 if TYPE_CHECKING:
     from .lines import Line
@@ -69,24 +70,26 @@ def check(arguments: Namespace, rest: list[str]) -> int:
     """
     given = {name: getattr(arguments, name) for name in PASSED_ON}
     try:
+        only = only_asked(arguments.names)
         effort_asked(given)
         files_asked(given)
     except Refused as error:
         return _refused(str(error))
     asked = {name: value for name, value in given.items() if value is not None}
-    options = [f"--rlspec-candidate={arguments.what}"]
+    options = [f"--rlspec-candidate={arguments.what}", f"--rlspec-only={','.join(arguments.names)}"]
     for name, value in asked.items():
         options += [f"--rlspec-{name}={one}" for one in (value if isinstance(value, list) else [value])]
     if any(argument in AS_PYTEST_DOES for argument in rest):
         return _pytest(options, JOBS if arguments.jobs is None else arguments.jobs, ["--show-capture=no", *rest])
-    return Checking(arguments, options, rest).run()
+    return Checking(arguments, only, options, rest).run()
 
 
 class Checking:
     """One run of ``rlspec check``."""
 
-    def __init__(self, arguments: Namespace, options: list[str], rest: list[str]) -> None:
+    def __init__(self, arguments: Namespace, only: Only, options: list[str], rest: list[str]) -> None:
         self.what = arguments.what
+        self.only = only
         self.jobs = arguments.jobs
         self.everything = arguments.all
         self.recorded = any(
@@ -99,7 +102,7 @@ class Checking:
 
     def run(self) -> int:
         """Do it all; the exit status."""
-        look = Look(self.what, *self.limits)  # begun before anything else is imported
+        look = Look(self.what, self.only, *self.limits)  # begun before anything else is imported
         with closing(look), the_terminal() as terminal:
             progress = Progress(terminal)
             self._print([(f"rlspec {__version__}: {one_line(self.what)}", "bold"), ("", "")])

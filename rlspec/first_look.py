@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .loading import PREFIX, NotLoaded, load
+from .selection import Only
 from .spec.operations import OPERATIONS, Operation
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Looked:
     problem: str = ""
     """Why it cannot be had."""
     provided: frozenset[str] = frozenset()
-    """The operations that it has."""
+    """The operations that it has, of those that are meant."""
     findings: dict[str, Finding] = field(default_factory=dict)
     """By operation, why it is not asked any more."""
     remarks: list[str] = field(default_factory=list)
@@ -103,7 +104,7 @@ def child() -> None:
     What the standard input says after that, if anything, is run in the same process: a function of the candidate's
     module and of what tells how far it is.
     """
-    what, patience, budget, skipped = pickle.load(sys.stdin.buffer)
+    what, only, patience, budget, skipped = pickle.load(sys.stdin.buffer)
     module = None
     with os.fdopen(os.dup(1), "wb") as channel, tempfile.TemporaryFile() as printed:
         for stream in (1, 2):
@@ -115,7 +116,7 @@ def child() -> None:
 
         try:
             module = load(what)
-            _look_at(module, what, patience, budget, skipped, tell, printed)
+            _look_at(module, what, only, patience, budget, skipped, tell, printed)
         except NotLoaded as error:
             tell("problem", str(error))
         except KeyboardInterrupt:
@@ -133,21 +134,26 @@ def child() -> None:
 def _look_at(
     module: Any,
     what: str,
+    only: Only,
     patience: float,
     budget: float,
     skipped: frozenset[str],
     tell: Callable[..., None],
     printed: Any,
 ) -> None:
-    provided = [name for name in OPERATIONS if getattr(module, name, None) is not None]
+    has = [name for name in OPERATIONS if getattr(module, name, None) is not None]
+    provided = _meant(only, has) if only.clauses else list(filter(only.allows, has))
     misfits = {name: said for name in provided if (said := misfit(getattr(module, name), OPERATIONS[name]))}
-    tell("imported", frozenset(provided), [*near(module, provided), *reordered(module, provided)])
+    tell("imported", frozenset(provided), [*near(module, has), *reordered(module, provided)])
+    if not provided and not only.everything:
+        lacking = " and no ".join(sorted(only.operations)) or "operation of which these clauses speak"
+        raise NotLoaded(f"candidate {what} has no {lacking}")
     for name, said in misfits.items():
         tell("found", Finding(name, said))
     from .candidate import Candidate  # with NumPy, SciPy and Hypothesis
     from .limits import Limits
 
-    candidate = Candidate(module, what, Limits(patience=patience))
+    candidate = Candidate(module, what, Limits(patience=patience), only=only)
     tell("about", candidate.about())
     for name in provided:
         if name in misfits:
@@ -156,6 +162,15 @@ def _look_at(
         elif name not in skipped:
             for found in _asked(candidate, OPERATIONS[name], budget, tell, printed):
                 tell("found", found)
+
+
+def _meant(only: Only, provided: list[str]) -> list[str]:
+    """Those of the operations that are asked for by what is meant."""
+    from .power import every_property, operations_asked  # with all properties
+
+    asking = ((one.clauses, operations_asked(one.test, one.parameters)) for one in every_property() if not one.theorem)
+    asked = {name for clauses, operations in asking if only.means(clauses, operations) for name in operations}
+    return [name for name in provided if name in asked]
 
 
 def misfit(function: Any, operation: Operation) -> str:
@@ -312,11 +327,13 @@ def _printed(file: Any) -> int:
 class Look:
     """A look at a candidate, which begins at once, in as many processes as it takes; it has to be closed.
 
-    patience, budget: seconds that one call may last, and that a property of 100 examples may take.
+    only: what is to be checked.  patience, budget: seconds that one call may last, and that a property of 100 examples
+    may take.
     """
 
-    def __init__(self, what: str, patience: float, budget: float) -> None:
+    def __init__(self, what: str, only: Only, patience: float, budget: float) -> None:
         self._what = what
+        self._only = only
         self._limits = patience, budget
         self._begin(frozenset())
 
@@ -377,7 +394,7 @@ class Look:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0,
         )  # fmt: skip
         with suppress(BrokenPipeError):
-            pickle.dump((self._what, *self._limits, skipped), _there(self._run.stdin))
+            pickle.dump((self._what, self._only, *self._limits, skipped), _there(self._run.stdin))
             _there(self._run.stdin).flush()
         self._events: queue.Queue[tuple[Any, ...]] = queue.Queue()
         self._receiver = threading.Thread(target=_receive, args=(self._run.stdout, self._events), daemon=True)

@@ -14,7 +14,7 @@ from hypothesis.database import ExampleDatabase
 from hypothesis.errors import Unsatisfiable
 
 from . import report
-from .asked import Refused, effort_asked, files_asked
+from .asked import effort_asked, files_asked
 from .candidate import Candidate
 from .drawing import WITHOUT_END, database_at, explored, require_exploration, same_everywhere, seed_by_name
 from .first_look import Finding, Looked
@@ -22,13 +22,14 @@ from .judging import Judge, learn
 from .limits import Clock, Limits, Stopped, Unanswered, kept
 from .loading import NotLoaded, load
 from .notes import Doing
-from .options import PASSED_ON, Option, drawn_in_words
+from .options import PASSED_ON, Option, Refused, drawn_in_words
 from .power import asks_nobody, cases, having_cases, named, operations_asked
 from .properties.checking import Call, Violation
 from .reading import charitable
 from .replay import explore, replay
 from .run_record import Record, put, written
 from .sarif import badge
+from .selection import Only, only_asked
 from .spec.operations import OPERATIONS
 from .verdicts import (
     FORMULAS,
@@ -87,9 +88,11 @@ class Trial:
         run: Run,
         database: ExampleDatabase | None,
         briefing: Briefing,
+        only: Only,
         module: Any = None,
     ) -> None:
         self.what = what
+        self.only = only
         self._module = module
         self.run = run
         self.briefing = briefing
@@ -124,7 +127,7 @@ class Trial:
             self.doing(Doing(loading=True))
             try:
                 self._candidate = Candidate(
-                    self._module or load(self.what), self.what, self.run.limits, self.briefing.note
+                    self._module or load(self.what), self.what, self.run.limits, self.briefing.note, self.only
                 )
             except NotLoaded as error:
                 self.problem = str(error)
@@ -168,15 +171,16 @@ class Trial:
         What the others ask for is absent, which is known before they are made.  Says whether any case is left.
         selected: whether some properties are selected by what they are called, for which the others are made, too.
         """
-        if self.what != "reference" and asks_nobody(test):
+        meant = [case for case in cases(test) if self.only.means(test.clauses, operations_asked(test, case))]
+        if not meant or (self.what != "reference" and asks_nobody(test)):
             yield False
             return
-        left = [case for case in cases(test) if selected or not self._lacks(operations_asked(test, case))]
-        lacking = [case for case in cases(test) if case not in left]
+        left = [case for case in meant if selected or not self._lacks(operations_asked(test, case))]
+        lacking = [case for case in meant if case not in left]
         self._absent += [
             self._lacking(named(test.__name__, case), test.clauses, operations_asked(test, case)) for case in lacking
         ]
-        with having_cases(test, left) if left and lacking else nullcontext():
+        with having_cases(test, left) if left and left != cases(test) else nullcontext():
             yield bool(left)
 
     def _lacks(self, asked: Set[str]) -> bool:
@@ -311,6 +315,8 @@ CANDIDATE = Option(
     "language, as 'cmd: COMMAND' (default: reference)",
 )
 
+ONLY = Option("gae,PPO-16", "operations, chapters and clauses to be checked (default: all)")
+
 OURS = "rlspec_"
 """What the names begin with under which pytest keeps our options."""
 
@@ -330,7 +336,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """
     group = parser.getgroup("rlspec")
     taken = {name for one in [parser._anonymous, *parser._groups] for option in one.options for name in option.names()}
-    for name, option in {"candidate": CANDIDATE, **PASSED_ON}.items():
+    for name, option in {"candidate": CANDIDATE, "only": ONLY, **PASSED_ON}.items():
         names = [f"--{name}", f"--rlspec-{name}"]
         group.addoption(
             *(given for given in names if given not in taken),
@@ -343,8 +349,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set up the trial.  Raises UsageError for an option that makes no sense or a file that cannot be written."""
-    asked = {name: getattr(config.option, OURS + name) for name in ("candidate", *PASSED_ON)}
+    asked = {name: getattr(config.option, OURS + name) for name in ("candidate", "only", *PASSED_ON)}
     try:
+        only = only_asked([name.strip() for name in (asked["only"] or "").split(",") if name.strip()])
         files, run = files_asked(asked), _run(config, asked)
     except Refused as error:
         raise pytest.UsageError(str(error)) from error
@@ -353,7 +360,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     trial = config.stash[TRIAL] = Trial(
         asked["candidate"] or "reference", files.required, asked["verdicts"], asked["report"] or [], asked["badge"],
-        files.recorded, files.known, run, _database(asked["database"]), briefing, config.stash.get(MODULE, None),
+        files.recorded, files.known, run, _database(asked["database"]), briefing, only,
+        config.stash.get(MODULE, None),
     )  # fmt: skip
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(trial)

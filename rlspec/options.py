@@ -20,6 +20,10 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 """The units of time, each in seconds."""
 
 
+class Refused(ValueError):
+    """An option that makes no sense; the message names it and says what is expected."""
+
+
 def effort(text: str) -> tuple[int | None, float | None]:
     """What ``--explore`` asks for: so many random examples a property, or so many seconds for all properties together.
 

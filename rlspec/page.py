@@ -336,7 +336,9 @@ class Page:
         return {name for one in self.outcomes if one.status not in ("absent", "untested") for name in _operations(one)}
 
     def _left_out(self) -> Iterator[Line]:
-        absent = [name for name in OPERATIONS if name not in self._provided()]
+        only = self.trial.only
+        wanted = [name for name in OPERATIONS if only.everything or name in only.operations]
+        absent = [name for name in wanted if name not in self._provided()]
         if self.trial.problem or not absent:
             return
         shown = self.everything or len(absent) <= FEW

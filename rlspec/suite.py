@@ -1,7 +1,6 @@
 """The properties on a candidate that is already in this process: what ``rlspec.check`` and ``rlspec.testing`` run."""
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from os import PathLike, fspath
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from .power import Property, every_property, operations_asked
 from .reading import charitable
 from .replay import replay
 from .run_record import Record
-from .spec.clauses import clauses as all_clauses
+from .selection import clauses_called, near
 from .spec.operations import OPERATIONS
 from .verdicts import USABLE, Outcome, Verdict, judge
 
@@ -114,14 +113,11 @@ def selected(wanted: Iterable[str]) -> frozenset[str]:
 
     Raises ValueError for what is neither.
     """
+    called = clauses_called()
     wanted = listed(wanted)
-    known = all_clauses()
-    names = {name for clause in known.values() for name in (clause.id, clause.prefix, clause.chapter)}
-    if unknown := [name for name in wanted if name not in names]:
-        raise ValueError(f"there is no chapter or clause {', '.join(unknown)}{_near(unknown[0], names)}")
-    binding = [clause for clause in known.values() if clause.level in ("MUST", "LEMMA", "SHOULD")]
-    meant = {*wanted} or names
-    return frozenset(clause.id for clause in binding if {clause.id, clause.prefix, clause.chapter} & meant)
+    if unknown := [name for name in wanted if name not in called]:
+        raise ValueError(f"there is no chapter or clause {', '.join(unknown)}{near(unknown[0], called)}")
+    return frozenset(id for name in wanted or called for id in called[name])
 
 
 def spoken_of(operations: Collection[str]) -> frozenset[str]:
@@ -150,7 +146,7 @@ def as_module(what: Any) -> Any:
         return SimpleNamespace(**{name: what})
     if callable(what) and name:
         raise ValueError(
-            f"no operation is called {name}{_near(name, OPERATIONS)}; "
+            f"no operation is called {name}{near(name, OPERATIONS)}; "
             f"rlspec.check_function({name}, OPERATION) says which one it is"
         )
     raise ValueError(f"{what!r} has no function that is called like an operation, such as gae or ppo_loss")
@@ -179,9 +175,4 @@ def having(module: Any, operations: Collection[str]) -> Any:
 
 def _require(name: str) -> None:
     if name not in OPERATIONS:
-        raise ValueError(f"there is no operation {name!r}{_near(name, OPERATIONS)}")
-
-
-def _near(name: Any, names: Iterable[str]) -> str:
-    near = get_close_matches(str(name), [*names], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"there is no operation {name!r}{near(str(name), OPERATIONS)}")

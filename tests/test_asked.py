@@ -75,7 +75,6 @@ def test_a_number_that_is_none_is_refused(folder, capsys, arguments, message):
     ("arguments", "status", "message"),
     [
         (["--verdcts=x.json"], 4, "unrecognized arguments: --verdcts=x.json\ndid you mean --verdicts?\n"),
-        (["other.py"], 4, "module or package not found: other.py"),
         (["-k", "and and"], 4, "Wrong expression passed to '-k': and and"),
         (["-k", "gea"], 5, "No property is selected by -k gea; -k goes by the names of operations"),
     ],
@@ -94,6 +93,74 @@ def test_a_clause_and_an_operation_select_their_properties(folder, selected, hol
     subprocess.run(command, cwd=folder, capture_output=True, check=False)
     found = {*Record.read(folder / "v.json").of("holds")}
     assert found == holding if selected == "RET-1" else found > holding
+
+
+SEVERAL = """
+import numpy as np
+def discounted_return(rewards, gamma):
+    return rewards @ gamma ** np.arange(rewards.shape[1])
+def reward_to_go(rewards, gamma):
+    raise RuntimeError("it is broken")
+def normalize_advantages(advantages, mask):
+    raise RuntimeError("it is broken, too")
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("names", "status", "shown", "judged"),
+    [
+        (["RET-1"], 0, [], ["RET-1"]),
+        (["RET-1", "OPS-5"], 1, ["reward_to_go is wrong", "normalize_advantages is wrong"], ["RET-1"]),
+        (["discounted_return"], 0, [], ["RET-1", "RET-4", "RET-5"]),
+        (["discounted_return", "reward_to_go"], 1, ["reward_to_go is wrong"], ["RET-1", "RET-4", "RET-5"]),
+    ],
+)
+def test_what_is_named_is_asked_alone(folder, names, status, shown, judged, jobs):
+    (folder / "adapter.py").write_text(SEVERAL)
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", *names, f"--jobs={jobs}", "--verdicts=v.json"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == status
+    assert [line for line in run.stdout.splitlines() if line.endswith("wrong")] == shown
+    assert "absent: " not in run.stdout
+    record = Record.read(folder / "v.json")
+    assert {*record.of("holds")} >= {*judged}
+
+
+def test_what_is_named_and_not_there_is_said(folder):
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py"]
+    one = subprocess.run([*command, "gae"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (one.returncode, one.stdout.splitlines()[2:]) == (5, ["candidate adapter.py has no gae", ""])
+    other = subprocess.run([*command, "PREF"], cwd=folder, capture_output=True, text=True, check=False)
+    assert "candidate adapter.py has no operation of which these clauses speak" in other.stdout
+    both = subprocess.run(
+        [*command, "gae", "discounted_return"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert both.returncode == 0
+    assert "absent: gae\n" in both.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["gea"], "there is no operation, chapter or clause gea; did you mean gae?"),
+        (["gae", "RET-1000"], "there is no operation, chapter or clause RET-1000; did you mean RET-10?"),
+        (["other.py"], "there is no operation, chapter or clause other.py"),
+    ],
+)
+def test_a_name_of_nothing_is_refused_before_anything_is_asked(folder, names, message):
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", *names]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (4, f"{message}\n")
+    assert not (folder / "asked").exists()
+
+
+def test_names_select_through_pytest_too_which_refuses_others(folder):
+    command = [sys.executable, "-m", "pytest", "-q", "--pyargs", "rlspec.properties", "--candidate=adapter.py"]
+    run = subprocess.run([*command, "--only=RET-1, RET-2"], cwd=folder, capture_output=True, text=True, check=False)
+    assert (run.returncode, "1 hold" in run.stdout) == (0, True)
+    run = subprocess.run([*command, "--only=RET-1,gea"], cwd=folder, capture_output=True, text=True, check=False)
+    assert "there is no operation, chapter or clause gea; did you mean gae?" in run.stderr
 
 
 @pytest.mark.parametrize("command", ["compare", "reproduce", "audit"])

@@ -18,6 +18,7 @@ from rlspec.first_look import Look
 from rlspec.limits import Limits, Stopped
 from rlspec.loading import NotLoaded, load
 from rlspec.properties.checking import Violation
+from rlspec.selection import Only
 from rlspec.spec.operations import OPERATIONS
 from rlspec.wire import Misbehaved, _result, decoded, encoded
 
@@ -416,7 +417,7 @@ def test_a_program_ends_with_its_candidate(adapted):
 def test_a_first_look_leaves_no_program_behind(tmp_path):
     pid, file = tmp_path / "pid", tmp_path / "program.py"
     file.write_text(f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\n{PROGRAM}\ntime.sleep(60)\n")
-    with closing(Look(f"cmd: {sys.executable} {file}", PATIENCE, budget=20.0)) as look:
+    with closing(Look(f"cmd: {sys.executable} {file}", Only(), PATIENCE, budget=20.0)) as look:
         assert look.finish(lambda event, said: None).provided == {"reward_to_go"}
         assert _runs(int(pid.read_text()))
     assert not _runs(int(pid.read_text()))
