@@ -171,20 +171,20 @@ class ManySamples:
         """The same samples with other rewards, ids or weights."""
         return replace(self, **fields)
 
-    def sums(self, std: str, eps: str, alone: str = "zero", **_: str) -> list[Fraction]:
+    def quotients(self, std: str, eps: str, alone: str = "zero", **_: str) -> list[tuple[list[Fraction], np.ndarray]]:
+        """For each reward, how far it is above its group's mean, and what that is divided by."""
+        return [(column.centred(alone), _above_zero(column.divisors(std, eps))) for column in self.columns]
+
+    def sums(self, **chosen: str) -> list[Fraction]:
         """The weighted sums of what each reward is worth within its group."""
+        return self._weighted(self.quotients(**chosen))
+
+    def _weighted(self, quotients: list[tuple[list[Fraction], np.ndarray]]) -> list[Fraction]:
         found = [Fraction(0)] * len(self.groups)
-        for column, weight in zip(self.columns, self.weights, strict=True):
-            centred, divisors = column.centred(alone), _above_zero(column.divisors(std, eps))
+        for weight, (centred, divisors) in zip(self.weights, quotients, strict=True):
             for place, (above, scale) in enumerate(zip(centred, divisors, strict=True)):
                 found[place] += exactly(weight) * above / exactly(scale)
         return found
-
-    def scale(self, whitening: str, **chosen: str) -> float:
-        """What the sums are divided by in the end; 1 where they are not, or are all alike."""
-        if whitening == "none":
-            return 1.0
-        return divisor(self.sums(**chosen), chosen["std"], whitening) or 1.0
 
     def off_by(self, whitening: str, **chosen: str) -> dict[str, Any]:
         """How far rounding may take the advantages under these choices.
@@ -193,17 +193,22 @@ class ManySamples:
         root of N / (N - ddof) times 2 e at most, hence by 3 e, the sums, whose quotients are below the root of N, are
         off by (2 + 3 sqrt(N)) e / D; beyond D < 6 e, 4 sqrt(N) bounds a difference of two quotients.
         """
-        count, size = len(self.groups), np.zeros(len(self.groups))
-        for column, weight in zip(self.columns, self.weights, strict=True):
-            scaled = _above_zero(column.divisors(chosen["std"], chosen["eps"]))
+        count, size, quotients = len(self.groups), np.zeros(len(self.groups)), self.quotients(**chosen)
+        for rewards, weight, (centred, divisors) in zip(self.rewards.T, self.weights, quotients, strict=True):
             # As `normalized_terms`, with the quotients themselves in the place of what they are below.
-            reach = 8 * (1 + count**0.5) * np.abs(column.rewards).max()
-            above = np.array([abs(float(part)) for part in column.centred(chosen.get("alone", "zero"))])
-            size = size + abs(weight) * (reach + 8 * above) / scaled
+            reach = 8 * (1 + count**0.5) * np.abs(rewards).max()
+            above = np.array([abs(float(part)) for part in centred])
+            size = size + abs(weight) * (reach + 8 * above) / divisors
         if whitening != "none":
-            scale, sums = self.scale(whitening, **chosen), [float(total) for total in self.sums(**chosen)]
-            size = np.full(count, ((2 + 3 * count**0.5) * size.max() + 4 * np.ptp(sums)) / scale)
+            sums = self._weighted(quotients)
+            scale, between = whitened_by(sums, whitening, **chosen), np.ptp([float(total) for total in sums])
+            size = np.full(count, ((2 + 3 * count**0.5) * size.max() + 4 * between) / scale)
         return {"magnitude": size, "roundings": 2 * count + 20}
+
+
+def whitened_by(sums: list[Fraction], whitening: str, std: str, **_: str) -> float:
+    """What sums are divided by in the end; 1 where they are not, or are all alike."""
+    return 1.0 if whitening == "none" else divisor(sums, std, whitening) or 1.0
 
 
 def _above_zero(divisors: np.ndarray) -> np.ndarray:
@@ -233,7 +238,7 @@ def many_samples(
     weights = np.array(draw(st.lists(st.sampled_from(WEIGHTS.tolist()), min_size=count, max_size=count)))
     drawn = ManySamples(rewards, groups, weights)
     for alone in ("zero", "its reward"):
-        sums = np.array([float(total) for total in drawn.sums("ddof=0", "std", alone)])
+        sums = np.array([float(total) for total in drawn.sums(std="ddof=0", eps="std", alone=alone)])
         assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not any(map(any, map(Samples.centred, drawn.columns))))
     return drawn
 

@@ -22,6 +22,7 @@ from rlspec.properties.groups import (
     samples,
     scales,
     steps,
+    whitened_by,
     whole_batch_baselines,
 )
 from rlspec.properties.languages import RIGHT, in_line, speeches
@@ -523,8 +524,7 @@ def of_several(candidate, drawn):
     by = chosen(candidate, "gdpo_advantages")
     sums = drawn.sums(**by)
     if by["whitening"] != "none":
-        centre = mean(sums)
-        scale = exactly(drawn.scale(**by))
+        centre, scale = mean(sums), exactly(whitened_by(sums, **by))
         sums = [(total - centre) / scale for total in sums]
     return sums, drawn.off_by(**by)
 

@@ -290,9 +290,12 @@ class Page:
                     said = "; or ".join([how, *others])
                     yield from wrapped(self.width, f"convention {convention} = {choice} ({said})", MARGIN, "")
         early: dict[str, list[str]] = {}
+        kept = {*self._clauses(name, "holds")}
         for outcome in self.outcomes:
             mine = name in _operations(outcome) and name not in self.findings
-            idle = outcome.message in (NOTHING_ASKED, NOTHING_JUDGED) and not self.everything
+            idle = outcome.message in (NOTHING_ASKED, NOTHING_JUDGED) and (
+                not self.everything or kept.issuperset(outcome.clauses)
+            )
             if mine and outcome.message and outcome.status in ("holds", "untested") and not (outcome.named_by or idle):
                 what = "stopped early" if outcome.status == "holds" else "not judged"
                 early.setdefault(f"{what}: {{}} ({outcome.message})", []).extend(outcome.clauses)
@@ -303,9 +306,9 @@ class Page:
             yield from wrapped(self.width, said.format(listed), MARGIN, "")
 
     def _clauses(self, name: str, status: str) -> list[str]:
-        """The clauses of which a property that asks the operation has this status."""
+        """The clauses that can be broken of which a property that asks the operation has this status."""
         found = {id for one in self.outcomes if one.status == status and name in _operations(one) for id in one.clauses}
-        return [id for id in clauses() if id in found]
+        return [id for id in self.verdicts if id in found]
 
     # The others
 

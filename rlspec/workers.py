@@ -53,9 +53,10 @@ class Survivor:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any) -> None:
-        """Take over what the first worker has collected."""
-        if self._collected:
-            self._collected.pop()(pickle.loads(_collected(Path(self._folder.name, node.gateway.id)).read_bytes()))
+        """Take over what the first worker has collected; nothing, where that failed, as pytest says itself."""
+        file = _collected(Path(self._folder.name, node.gateway.id))
+        if self._collected and file.exists():
+            self._collected.pop()(pickle.loads(file.read_bytes()))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:

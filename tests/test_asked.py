@@ -155,6 +155,13 @@ def test_a_name_of_nothing_is_refused_before_anything_is_asked(folder, names, me
     assert not (folder / "asked").exists()
 
 
+def test_a_file_that_there_is_not_is_no_error_of_ours_in_several_processes(folder):
+    command = [sys.executable, "-m", "pytest", "-q", "--pyargs", "rlspec.properties", "missing.py", "-n", "2"]
+    run = subprocess.run([*command, "--candidate=adapter.py"], cwd=folder, capture_output=True, text=True, check=False)
+    assert "no tests ran" in run.stdout
+    assert "INTERNALERROR" not in run.stdout + run.stderr
+
+
 def test_names_select_through_pytest_too_which_refuses_others(folder):
     command = [sys.executable, "-m", "pytest", "-q", "--pyargs", "rlspec.properties", "--candidate=adapter.py"]
     run = subprocess.run([*command, "--only=RET-1, RET-2"], cwd=folder, capture_output=True, text=True, check=False)

@@ -12,7 +12,7 @@ import pytest
 from flint import fmpq
 from hypothesis import strategies as st
 from hypothesis.control import BuildContext
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.internal.conjecture.data import ConjectureData
 from hypothesis.internal.conjecture.engine import ConjectureRunner
 
@@ -193,6 +193,17 @@ def test_who_declines_almost_everything_is_asked_drawn_inputs():
     for judged, drawn in ((0, replay.FEW), (2, replay.DRAWN), (3, 0)):
         calls = []
         assert asked(who(reluctant)) == judged + drawn
+
+
+def test_who_declines_everything_is_not_asked_for_long():
+    def unwilling(*arguments):
+        raise NotImplementedError
+
+    candidate = who(unwilling)
+    with pytest.raises(Unsatisfiable):
+        asked(candidate)
+    stored = len(STORED[TD_ERROR.name])
+    assert stored + replay.FEW < candidate.declined <= stored + replay.TRIES + 2
 
 
 GROUPS = PROPERTIES["test_an_advantage_is_the_reward_less_the_baseline_over_the_scale"]
