@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -69,14 +70,16 @@ def check(arguments: Namespace, rest: list[str]) -> int:
     Whatever pytest configuration the current folder has, it does not count.
     """
     given = {name: getattr(arguments, name) for name in PASSED_ON}
+    later = [*takewhile(lambda argument: not argument.startswith("-"), rest)]  # behind an option of ours
+    names, rest = [*arguments.names, *later], rest[len(later) :]
     try:
-        only = only_asked(arguments.names)
+        only = only_asked(names)
         effort_asked(given)
         files_asked(given)
     except Refused as error:
         return _refused(str(error))
     asked = {name: value for name, value in given.items() if value is not None}
-    options = [f"--rlspec-candidate={arguments.what}", f"--rlspec-only={','.join(arguments.names)}"]
+    options = [f"--rlspec-candidate={arguments.what}", f"--rlspec-only={','.join(names)}"]
     for name, value in asked.items():
         options += [f"--rlspec-{name}={one}" for one in (value if isinstance(value, list) else [value])]
     if any(argument in AS_PYTEST_DOES for argument in rest):

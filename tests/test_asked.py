@@ -118,7 +118,9 @@ def normalize_advantages(advantages, mask):
 )
 def test_what_is_named_is_asked_alone(folder, names, status, shown, judged, jobs):
     (folder / "adapter.py").write_text(SEVERAL)
-    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", *names, f"--jobs={jobs}", "--verdicts=v.json"]
+    first, *others = names  # a name may stand behind an option
+    options = [f"--jobs={jobs}", *others, "--verdicts=v.json"]
+    command = [sys.executable, "-m", "rlspec", "check", "adapter.py", first, *options]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert run.returncode == status
     assert [line for line in run.stdout.splitlines() if line.endswith("wrong")] == shown
