@@ -14,12 +14,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from rlspec import properties
+from rlspec.spec.clauses import clauses
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 WITHOUT = ["-p", "no:rlspec.plugin"]
 
-CHAPTERS = [path.stem.removeprefix("test_") for path in sorted(Path(properties.__path__[0]).glob("test_*.py"))]
+CHAPTERS = {clause.prefix: clause.chapter for clause in clauses().values()}
+"""The chapters' names, by their clauses' letters."""
 
 Row = tuple[str, list[float], str, list[float]]
 
@@ -36,8 +37,7 @@ def seconds(arguments: list[str], folder: Path, fine: tuple[int, ...] = (0,)) ->
 
 def trials(folder: Path, candidate: str, rounds: int = 3) -> Iterator[Row]:
     """All properties on one candidate, beside a pytest run that imports torch and does nothing with it."""
-    idle = folder / "test_idle.py"
-    idle.write_text("import torch\n\n\ndef test_nothing():\n    pass\n", encoding="utf-8")
+    idle = importing(folder, "torch")
     for processes in (1, 2):
         verdicts = folder / f"verdicts{processes}.json"
         check = ["-m", "rlspec", "check", candidate, f"--verdicts={verdicts}"]
@@ -46,20 +46,54 @@ def trials(folder: Path, candidate: str, rounds: int = 3) -> Iterator[Row]:
         for _ in range(rounds):
             own.append(seconds(check, folder, fine=(0, 1)))
             verdicts.unlink()  # there are some
-            other.append(seconds([*PYTEST, *WITHOUT, str(idle)], folder))
+            other.append(seconds(idle, folder))
         what = f"rlspec check {candidate}, {processes} process{'es' * (processes > 1)}"
         yield what, own, "pytest that imports torch", other
 
 
 def chapters(folder: Path, candidate: str) -> Iterator[Row]:
-    """Each chapter's properties on one candidate, in one process, beside a pytest run that imports torch."""
-    idle = folder / "test_idle.py"
-    idle.write_text("import torch\n\n\ndef test_nothing():\n    pass\n", encoding="utf-8")
-    other = [seconds([*PYTEST, *WITHOUT, str(idle)], folder) for _ in range(3)]
-    for chapter in CHAPTERS:
-        module = f"rlspec.properties.test_{chapter}"
-        asked = [*PYTEST, "-n0", "--pyargs", module, f"--candidate={candidate}"]
-        yield f"chapter {chapter}", [seconds(asked, folder, fine=(0, 1))], "pytest that imports torch", other
+    """Each chapter's clauses on one candidate, beside a pytest run that imports torch."""
+    other = [seconds(importing(folder, "torch"), folder) for _ in range(3)]
+    for prefix, chapter in CHAPTERS.items():
+        asked = ["-m", "rlspec", "check", candidate, prefix]
+        what = f"check {candidate} {prefix} ({chapter})"
+        yield what, [seconds(asked, folder, fine=(0, 1))], "pytest that imports torch", other
+
+
+GAE = """
+import numpy as np
+
+
+def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
+    result, carry = np.zeros(values.shape), 0
+    for t in reversed(range(values.shape[1])):
+        bootstrap = np.where(terminated[:, t], 0, next_values[:, t])
+        cut = np.logical_or(terminated[:, t], truncated[:, t])
+        carry = rewards[:, t] + gamma * bootstrap - values[:, t] + gamma * lam * np.where(cut, 0, carry)
+        result[:, t] = carry
+    return result
+"""
+
+
+def single(folder: Path, candidate: str, rounds: int = 5) -> Iterator[Row]:
+    """One operation or clause, beside a pytest run that imports what the candidate does."""
+    adapter = folder / "adapter.py"
+    adapter.write_text(GAE, encoding="utf-8")
+    for what, name, module in [
+        (str(adapter), "gae", "numpy"), (candidate, "gae", "torch"), (candidate, "ppo_loss", "torch"),
+        (candidate, "ADV-3", "torch"),
+    ]:  # fmt: skip
+        idle = importing(folder, module)
+        pairs = [(seconds(["-m", "rlspec", "check", what, name], folder), seconds(idle, folder)) for _ in range(rounds)]
+        own, other = zip(*pairs, strict=True)
+        yield f"check {Path(what).name} {name}", [*own], f"pytest that imports {module}", [*other]
+
+
+def importing(folder: Path, module: str) -> list[str]:
+    """The arguments of a pytest run that imports a module and does nothing with it."""
+    idle = folder / f"test_with_{module}.py"
+    idle.write_text(f"import {module}\n\n\ndef test_nothing():\n    pass\n", encoding="utf-8")
+    return [*PYTEST, *WITHOUT, str(idle)]
 
 
 FAULTY = """
@@ -102,6 +136,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for table in (
             strangers(Path(folder)),
+            single(Path(folder), candidate),
             chapters(Path(folder), candidate),
             first_violations(Path(folder)),
             trials(Path(folder), candidate),

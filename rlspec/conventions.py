@@ -98,6 +98,11 @@ class Answered:
         off, slack = np.abs(self.reference(chosen) - self.values), self.slack(roundoff)
         return float((off / np.where(slack > 0, slack, inf)).max(initial=0))
 
+    def met(self, chosen: dict[str, str], roundoff: Fraction) -> bool:
+        """Whether the answer is the reference's but for the last rounding, that to its precision."""
+        off = np.abs(self.reference(chosen) - self.values)
+        return bool((off <= float(roundoff) * np.abs(self.values)).all())
+
     def reference(self, chosen: dict[str, str]) -> np.ndarray:
         """What the reference answers in floats; where floats do not hold that, what is right, rounded."""
         return _reference(self.question, tuple(chosen.items()))
@@ -223,9 +228,13 @@ class Combination:
             rounder = [float(f"{number:.{digits}e}") for digits in range(17)]
             for other in rounder[: rounder.index(number)]:
                 exact, self.numbers = self.numbers, self.numbers | {choice.convention: other}
-                if choice.low <= other <= choice.high and self._distance(answered, roundoff) <= most:
+                if choice.low <= other <= choice.high and self._comes_as_close(answered, roundoff, most):
                     break
                 self.numbers = exact
+
+    def _comes_as_close(self, answered: Sequence[Answered], roundoff: Fraction, most: float) -> bool:
+        chosen = self.chosen()
+        return self._distance(answered, roundoff) <= most or all(asked.met(chosen, roundoff) for asked in answered)
 
     def _distance(self, answered: Sequence[Answered], roundoff: Fraction) -> float:
         return max(asked.distance(self.chosen(), roundoff) for asked in answered)

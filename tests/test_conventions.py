@@ -13,10 +13,11 @@ from rlspec.candidates import reference
 from rlspec.conventions import drawn, in_a_row, infer, simplest_decimal
 from rlspec.power import every_property
 from rlspec.properties.checking import each
+from rlspec.properties.losses import POINTS
 from rlspec.properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from rlspec.properties.questions.question import last_names
 from rlspec.spec.choices import letter_of, number_in
-from rlspec.spec.clauses import choices, choices_of
+from rlspec.spec.clauses import choices, choices_of, conventions
 
 OPEN = [operation for operation in QUESTIONS if choices_of(operation)]
 """The operations that are left a choice."""
@@ -144,7 +145,20 @@ def test_choices_are_found_out_from_answers_in_single_precision(operation, chose
         assert declared.explained(operation)
 
 
-GDPO = [("std + 1e-4", "std + 1e-4"), ("std + 1e-6", "sqrt(var + 1e-8)"), ("sqrt(var + 1e-8)", "std + 1e-6")]
+COUNTING = [name for name in ("ppo_loss", "kl_loss", "corrected_loss", *POINTS) if f"{name}.count" in conventions()]
+"""Losses of which one token, asked alone, shows what is added to the count."""
+
+
+@pytest.mark.parametrize("operation", COUNTING)
+def test_a_small_number_that_is_added_to_the_count_is_found_out_in_single_precision(operation):
+    chosen = {f"{operation}.count": "n + 2e-6"}
+    candidate = who(operation, single(choosing(operation, chosen)))
+    assert candidate.explained(operation)
+    assert candidate.inferred.items() >= {**chosen, f"{operation}.precision": "float32"}.items()
+
+
+GDPO = [("std + 1e-4", "std + 1e-4"), ("std + 1e-6", "sqrt(var + 1e-8)"), ("sqrt(var + 1e-8)", "std + 1e-6"),
+        ("max(std, 3e-6)", "std"), ("max(std, 4e-8)", "none"), ("max(std, 7e-5)", "std + 3e-7")]  # fmt: skip
 """What is added to the spread of each reward and to that of their sums: in trl, in verl, and elsewhere."""
 
 

@@ -6,9 +6,13 @@ counts as exp(C) at most is told by one whose logarithm is little larger than C:
 same is true of an estimate of the divergence that is C at most.
 
 Of several rewards, each over its own spread, the number that is added to the spread of their sums is told by rewards so
-large that the number added to each of theirs is lost in rounding; and the latter by two groups of different spreads,
-and weights so large that the former is lost.  The number added to the count of weights is told by weights so large that
+large that the number added to each of theirs is lost in rounding; and then the latter by two groups of which one has a
+spread 32 times the other's: whatever the sums are divided by, how large the answers of one are beside those of the
+other says it.  The number added to the count of weights is told by weights so large that
 the one added to their mean is lost.
+
+The number that is added to the count of tokens is told by one token on which the policy has not moved: nothing is
+rounded there but the quotient, so that float32 shows a number of 1e-6.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,6 +51,18 @@ def _token(log_ratio: float, advantage: float) -> Completions:
     )
 
 
+UNMOVED = _token(0.0, 1.0)
+"""One on which the policy is the old one, with an advantage of 1."""
+
+FEW = 8
+"""How often an answer about it is rounded at most: the sum of one, the count, the quotient, and what 0 is added to."""
+
+
+def _hardly_rounded(question: Question, largest: float = 1.0) -> Question:
+    """A question in which whole numbers stand, and their quotients are no larger than one of these."""
+    return replace(question, magnitude=largest, roundings=FEW)
+
+
 def _tokens() -> Iterator[Completions]:
     """Tokens that no clip bounds: bad ones that have become more probable, good ones that have become less so."""
     yield from (_token(step, -1.0) for step in STEPS)
@@ -60,6 +76,7 @@ def _from_the_reference(log_ratio: float) -> Completions:
 
 
 def _surrogates(operation: str) -> Iterator[Question]:
+    yield _hardly_rounded(surrogate.question(operation, _alone(UNMOVED)))
     for token in [] if operation == "cispo_loss" else _tokens():
         yield surrogate.question(operation, _alone(token))
     for log_ratio in DIVERGED:
@@ -76,13 +93,18 @@ def _alone(token: Completions) -> Credited:
 def _kl_losses() -> Iterator[Question]:
     yield from (kl.loss_question(_from_the_reference(log_ratio), "k3") for log_ratio in DIVERGED)
     yield kl.loss_question(_from_the_reference(FURTHEST), "k2")
+    yield _hardly_rounded(kl.loss_question(_from_the_reference(-1.0), "k1"), largest=2.0)
 
 
 def _ppo_losses() -> Iterator[Question]:
-    for token in _tokens():
-        arrays = {name: getattr(token, name) for name in ("mask", "logp", "old_logp", "advantages")}
-        ratio = np.exp(token.logp - token.old_logp)
-        yield ppo.surrogate_question(Surrogates(**arrays, ratio=ratio, clip_low=0.25, clip_high=0.25, dual_clip=None))
+    yield _hardly_rounded(_ppo_loss(UNMOVED))
+    yield from map(_ppo_loss, _tokens())
+
+
+def _ppo_loss(token: Completions) -> Question:
+    arrays = {name: getattr(token, name) for name in ("mask", "logp", "old_logp", "advantages")}
+    ratio = np.exp(token.logp - token.old_logp)
+    return ppo.surrogate_question(Surrogates(**arrays, ratio=ratio, clip_low=0.25, clip_high=0.25, dual_clip=None))
 
 
 def _weighed(tokens: Completions) -> Weighed:
@@ -91,6 +113,7 @@ def _weighed(tokens: Completions) -> Weighed:
 
 def _corrected_losses() -> Iterator[Question]:
     """The old policy is the sampler, or the policy is the old one, so that a weight or a ratio is 1."""
+    yield _hardly_rounded(correction.question("corrected_loss", _weighed(UNMOVED), "judged_loss"))
     for token in _tokens():
         yield correction.question("corrected_loss", _weighed(token), "judged_loss")
         weighed = token.but(logp=token.logp, old_logp=token.logp)
@@ -122,14 +145,17 @@ LARGE = 2.0**60
 
 
 def _gdpo_advantages() -> Iterator[Question]:
-    """First what is added to the spread of sums of about the weights' size, then what is added to a reward's spread."""
+    """First what is added to the spread of sums of about the weights' size, then what is added to a reward's spread.
+
+    The spreads are 16 times apart, so that any number lies between those of the two groups in one question or two.
+    """
     groups = np.array([1, 1, 1, 2, 2, 2])
     table = np.array([[0, 1], [2, 3], [5, 1], [1, 0], [1, 4], [4, 2]])
     for small in 2.0 ** -np.arange(0, 35, 7):
         yield group.gdpo_question(ManySamples(table * LARGE, groups, np.array([1.0, 0.5]) * small))
-    uneven = table[:, :1] * np.where(groups == 1, 1, 8)[:, None]
+    uneven = table[:, :1] * np.where(groups == 1, 1, 32)[:, None]
     for spread in 2.0 ** -np.arange(10, 42, 4):
-        yield group.gdpo_question(ManySamples(uneven * spread, groups, np.array([LARGE])))
+        yield group.gdpo_question(ManySamples(uneven * spread, groups, np.array([1.0])))
 
 
 def _effective_sample_sizes() -> Iterator[Question]:
