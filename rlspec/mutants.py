@@ -15,7 +15,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -105,7 +105,7 @@ class Judged:
     mutant: str
     operation: str
     state: str
-    """``equivalent``, ``raises``, ``missed``, ``explained``, ``wrongly`` or ``kind``."""
+    """``equivalent``, ``choice``, ``raises``, ``missed``, ``explained``, ``wrongly`` or ``kind``."""
     words: str = ""
     seconds: float = 0.0
     reason: str = ""
@@ -149,6 +149,8 @@ class Implementation:
     operation: str
     function: Callable[..., Any]
     declared: dict[str, str]
+    admitted: tuple[str, ...] = ()
+    """The clauses that it breaks as it is."""
 
     def candidate(self) -> Candidate:
         """It on trial."""
@@ -182,7 +184,7 @@ def _variants(file: Path, code: str) -> dict[str, Implementation]:
     finally:
         registry.VARIANTS[:] = before
     return {
-        str(one): Implementation(one.operation, one.implementation, one.conventions)
+        str(one): Implementation(one.operation, one.implementation, one.conventions, tuple(one.admitted))
         for one in found
         if one.operation in QUESTIONS and one.conventions.get("precision") != "bfloat16"
     }
@@ -291,9 +293,9 @@ def judge(mutant: Mutant, key: str, by_properties: bool = True) -> Judged:
     candidate = now.candidate()
     try:
         candidate.inferred |= infer(candidate, operation)
-        call = _violation(candidate, operation) if by_properties else _first_call(operation)
+        call = _violation(candidate, operation, now.admitted) if by_properties else _first_call(operation)
         if call is None:
-            return Judged(str(mutant), operation, "missed")
+            return Judged(str(mutant), operation, "choice" if candidate.explained(operation) else "missed")
         candidate.start_trial()
         begun = process_time()
         [mistake, *_] = Diagnosis(candidate, operation).mistakes(call)
@@ -303,11 +305,15 @@ def judge(mutant: Mutant, key: str, by_properties: bool = True) -> Judged:
         return Judged(str(mutant), operation, "kind", str(stopped))
 
 
-def _violation(candidate: Candidate, operation: str) -> Call | None:
-    """The call that shows the first violation of a property that asks the operation."""
+def _violation(candidate: Candidate, operation: str, admitted: Iterable[str]) -> Call | None:
+    """The call that shows the first violation of a property that asks the operation.
+
+    admitted: clauses that were broken before.
+    """
     own_first = sorted(every_property(), key=lambda checked: checked.chapter != OPERATIONS[operation].chapter)
     for checked in own_first:
-        if checked.asks(operation) and (violation := checked.violation_by(candidate)):
+        of_others = not {*admitted}.issuperset(checked.clauses)
+        if of_others and checked.asks(operation) and (violation := checked.violation_by(candidate)):
             return violation.call
     return None
 
@@ -412,7 +418,7 @@ def judged(operation: str, quota: int, seed: int, by_properties: bool) -> list[J
         if counts[of_torch] >= quota:
             continue
         row = judge(mutant, key, by_properties)
-        counts[of_torch] += row.state not in ("equivalent", "raises")
+        counts[of_torch] += row.state not in ("equivalent", "choice", "raises")
         found.append(row)
     return found
 
@@ -433,13 +439,16 @@ def table(rows: Sequence[Judged]) -> str:
 
 
 def _said(rows: Sequence[Judged]) -> str:
-    count = {state: sum(row.state == state for row in rows) for state in ("equivalent", "raises", "missed", *CAUGHT)}
+    states = ("equivalent", "choice", "raises", "missed", *CAUGHT)
+    count = {state: sum(row.state == state for row in rows) for state in states}
+    chosen = f"{count['choice']} are right under another choice that the specification leaves open.  "
     told = sum(count[state] for state in ("missed", *CAUGHT))
     operations = len({row.operation for row in rows})
     return (
         f"{len(rows)} mutants of {operations} operations were drawn by chance.  {count['raises']} of them do nothing "
         f"but raise, or cannot be imported: the first look at an adapter says so.  {count['equivalent']} answer "
-        f"{2 * (TELLING + FRESH)} questions as they did before: they are listed below.  {told} answer, and differ.  "
+        f"{2 * (TELLING + FRESH)} questions as they did before: they are listed below.  "
+        f"{chosen if count['choice'] else ''}{told} answer, and differ.  "
         f"An explanation is right if, executed, it answers {2 * FRESH} fresh questions as the mutant does.  The last "
         f"column is the median processor time of a diagnosis."
     )
@@ -448,6 +457,7 @@ def _said(rows: Sequence[Judged]) -> str:
 SURVIVORS = {
     "missed": "No property catches:",
     "wrongly": "Explained, and not in all of the fresh calls rightly:",
+    "choice": "Right under another choice:",
     "equivalent": "Equivalent, as far as questions tell:",
 }
 
