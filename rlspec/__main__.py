@@ -10,6 +10,7 @@ from typing import Any
 
 from . import __version__
 from .check_command import JOBS, check
+from .interrupts import heed
 from .loading import short_names
 from .options import PASSED_ON, whole_number
 
@@ -157,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     # Before NumPy is imported, which reads it then: most arrays are tiny, and threads on busy cores wait for others.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    heed()
     parser = argparse.ArgumentParser(prog="rlspec", description="The arbiter of reinforcement learning's formulas.")
     parser.add_argument("--version", action="version", version=f"rlspec {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")

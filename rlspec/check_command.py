@@ -145,7 +145,11 @@ class Checking:
         if jobs == 1:
             with TemporaryDirectory(prefix="rlspec-") as folder:
                 run = partial(in_a_process, asked, terminal is not None, folder)
-                if found := look.go_on(run, partial(_write, terminal)):
+                try:
+                    found = look.go_on(run, partial(_write, terminal))
+                except KeyboardInterrupt:
+                    return Judged(INTERRUPTED, "", "", [(NOTHING_JUDGED, "bold")])
+                if found:
                     return cast(Judged, found)
         look.close()  # the candidate has ended it, or others are to ask
         return judged(asked, Progress(terminal), jobs)

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from .interrupts import heed
 from .loading import PREFIX, NotLoaded, load
 from .selection import Only
 from .spec.operations import OPERATIONS, Operation
@@ -104,6 +105,7 @@ def child() -> None:
     What the standard input says after that, if anything, is run in the same process: a function of the candidate's
     module and of what tells how far it is.
     """
+    heed()
     what, only, patience, budget, skipped = pickle.load(sys.stdin.buffer)
     module = None
     with os.fdopen(os.dup(1), "wb") as channel, tempfile.TemporaryFile() as printed:
@@ -360,13 +362,16 @@ class Look:
 
         asked: a function, that pickle takes, of the candidate's module and of what is to be called with how far it is;
         it gives something else than None.  say: called with that, in this process.
+        Raises KeyboardInterrupt where it is one that ends that process.
         """
+        interrupted = False
         with suppress(BrokenPipeError), _there(self._run.stdin) as briefing:
             pickle.dump(asked, briefing)
         while True:
             try:
                 name, *said = self._events.get()
             except KeyboardInterrupt:  # a process of another group is not told by the terminal
+                interrupted = True
                 self._run.send_signal(signal.SIGINT)
                 continue
             match name:
@@ -374,6 +379,8 @@ class Look:
                     say(*said)
                 case "result":
                     return said[0]
+                case "ended" if interrupted:
+                    raise KeyboardInterrupt
                 case "ended":
                     return None
 
