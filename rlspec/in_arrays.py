@@ -988,8 +988,8 @@ def reward_model_loss(chosen_rewards, rejected_rewards, margins, centering, vali
 
 
 def overlong_penalty(lengths, max_length, buffer, factor, beyond="held"):
-    over = maximum(lengths - (max_length - buffer), 0)
-    return -factor * (minimum(over, buffer) if beyond == "held" else over) / buffer
+    share = (lengths - (max_length - buffer)) / buffer
+    return -factor * (clip(share, 0, 1) if beyond == "held" else maximum(share, 0))
 
 
 def cosine_reward(
