@@ -62,6 +62,9 @@ HIDDEN = 1 / 8
 APART = (1 / 1.5, 1.5)
 """A number is settled if it is told from so many times it."""
 
+FEW_DIGITS, LONG = 16, 8
+"""So many binary digits a number may have by chance, and so many numbers have more, where they are those of float32."""
+
 GUESSES = 16
 """So many numbers are tried in an answer where some of the answers are wrong, so that it may be no number's matter."""
 
@@ -554,9 +557,9 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     A wrong value says nothing about precision, and neither does one that float32 holds.  Of the others those decide
     that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
     three quarters of all, since wrong values may be wrong by little: a spread hardly shows beside a larger epsilon.
-    Arrays of float32 are none of float64, however wrong.
+    Arrays of float32 are none of float64, however wrong, and neither are numbers all of which float32 holds.
     """
-    if candidate.answers_in_float32(operation):
+    if candidate.answers_in_float32(operation) or _of_float32(answered):
         return _wrong(candidate, operation, answered, _best(candidate, operation, answered, SINGLE), SINGLE, sure=True)
     wide = _best(candidate, operation, answered, DOUBLE)
     exact = _met(answered, wide, DOUBLE)
@@ -569,6 +572,16 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     met = _met(answered, taken, roundoff)
     sure = met > 0 if roundoff == DOUBLE else 4 * met >= 3 * _shown(answered, taken)
     return _wrong(candidate, operation, answered, taken, roundoff, sure)
+
+
+def _of_float32(answered: Sequence[Answered]) -> bool:
+    """Whether float32 holds all that is answered, among it numbers with hardly fewer digits than it holds at most."""
+    values = np.concatenate([asked.values for asked in answered])
+    finite = values[np.isfinite(values)]
+    with np.errstate(over="ignore"):
+        held = (finite.astype(np.float32) == finite).all()
+    short = np.frexp(finite)[0] * 2.0**FEW_DIGITS
+    return bool(held and (short != np.rint(short)).sum() >= LONG)
 
 
 def _wrong(

@@ -258,6 +258,15 @@ def normalize_advantages(advantages, mask, std="ddof=0", eps="std + 1e-8", one="
     return normalized
 
 
+def normalize_advantages__all_at_once(advantages, mask, std="ddof=0", eps="std + 1e-8", one="zero"):
+    count = mask.sum()
+    if count < 2 or np.ptp(advantages[mask]) == 0:
+        return where(mask & (count == 1) & (one != "zero"), advantages, 0)
+    above = advantages - where(mask, advantages, 0).sum() / count
+    variance = where(mask, above**2, 0).sum() / (count - int(std[-1]))
+    return where(mask, above / kept_from_zero(variance, eps), 0)
+
+
 # Targets of single transitions.
 
 

@@ -460,7 +460,7 @@ class _Source:
 
     def __init__(self, function: FunctionType, tree: ast.FunctionDef | ast.Lambda) -> None:
         self.function, self.tree = function, tree
-        name = f"`{function.__name__}`" if isinstance(tree, ast.FunctionDef) else "table"
+        name = f"`{function.__name__.partition('__')[0]}`" if isinstance(tree, ast.FunctionDef) else "table"
         self.whose = (
             f"the reference's {name}" if function.__module__.startswith(INSIDE) else f"{name} written in arrays"
         )

@@ -129,6 +129,7 @@ def test_float32_that_declines_what_it_is_first_asked_is_judged_as_float32(charg
 
 def test_a_loss_with_the_wrong_sign_is_charged_though_it_declines_much(charges):
     assert charges(DPO.format(sign=""))
+    assert "as if all results had the other sign" in charges.printed  # of float32, all of whose answers are wrong
 
 
 def test_strides_that_pytorch_refuses_are_no_matter_of_the_formulas(charges):

@@ -62,6 +62,18 @@ def test_a_reduction_over_the_other_axis_is_said():
     assert "- advantages.mean(axis=0, keepdims=True)` in `dueling` written in arrays" in said_of("dueling", dueling)
 
 
+def test_what_is_not_set_to_zero_where_nothing_counts_is_said():
+    def normalize_advantages(advantages, mask):
+        counted = advantages[mask]
+        if len(counted) < 2:
+            return np.zeros(mask.shape)
+        return (advantages - counted.mean()) / (counted.std() + 1e-8)
+
+    said = said_of("normalize_advantages", normalize_advantages)
+    scaled = "above / kept_from_zero(variance, eps)"
+    assert f"as if `where(mask, {scaled}, 0)` were `{scaled}` in `normalize_advantages` written in arrays" in said
+
+
 def test_a_wrong_exponent_of_a_sum_is_said():
     def reward_to_go(rewards, gamma):
         exponents = np.arange(rewards.shape[1])[:, None] * np.arange(rewards.shape[1])

@@ -368,7 +368,7 @@ def test_groups_masks_and_terminations_are_drawn():
 
 @pytest.mark.parametrize("jobs", [0, 1, 2])
 def test_what_cannot_be_written_is_said_and_the_verdicts_are_printed(folder, tmp_path, jobs):
-    arguments = ("check", str(folder / "my ädapter.py"), f"--jobs={jobs}", *SELECT)
+    arguments = ("check", str(folder / "my ädapter.py"), "ADV-3", f"--jobs={jobs}")
     refused = run(tmp_path, *arguments, f"--report={'long' * 100}.md")
     assert "long.md cannot be written: File name too long" in refused.stderr
     assert "gae is wrong" in refused.stdout
