@@ -114,6 +114,16 @@ class Answered:
         """The share of the answer that the choices do not explain, to within the reference's own rounding."""
         return float((np.abs(self.reference(chosen) - self.values) > self.slack(roundoff)).mean())
 
+    def missed_of_what_tells(self, chosen: dict[str, str], roundoff: Fraction) -> float:
+        """The same of the values that say something of the choices: of those larger than what rounding explains.
+
+        A zero is answered for many reasons, and beside terms whose rounding is larger than it any other small number.
+        """
+        slack = self.slack(roundoff)
+        tells = np.abs(self.values) > slack
+        wrong = np.abs(self.reference(chosen) - self.values) > slack
+        return float(wrong[tells].mean()) if tells.any() else 0.0
+
     def explained(self, chosen: dict[str, str], roundoff: Fraction) -> bool:
         """Whether the answer is exactly the right one under these choices, as far as rounding lets it."""
         right = each(self.question.answer(**chosen))
@@ -189,7 +199,8 @@ class Combination:
 
     def count(self, asked: Answered, roundoff: Fraction) -> None:
         """Note whether an answer is explained."""
-        share = self.fit(asked, roundoff, steps=GUESSES)
+        fails = self.fit(asked, roundoff, steps=GUESSES) > 0
+        share = asked.missed_of_what_tells(self.chosen(), roundoff) if fails else 0.0
         self.missed += share > 0
         self.share += share
 
@@ -206,7 +217,7 @@ class Combination:
             usual = self.numbers
             for asked in [*answered[first:], *answered[:first]] if first else []:
                 self.fit(asked, roundoff, steps=GUESSES)
-            shares = [asked.missed(self.chosen(), roundoff) for asked in answered]
+            shares = [asked.missed_of_what_tells(self.chosen(), roundoff) for asked in answered]
             found.append((sum(shares) + BY_CHANCE * (self.numbers != usual), shares, self.numbers))
         _, shares, self.numbers = min(found, key=lambda one: one[0])
         self.missed, self.share = sum(map(bool, shares)), sum(shares)

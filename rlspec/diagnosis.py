@@ -21,7 +21,7 @@ from .kinds import NOT_FINITE, NOT_FINITE_EITHER, Kind, kind
 from .properties.checking import DOUBLE, ROUNDOFFS, SINGLE, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import last_names
-from .repair import SECONDS, Deadline, Explanation, Observed, Repair, as_inner, outcome
+from .repair import SECONDS, Deadline, Explanation, Observed, Repair, as_inner, digits, growth, largest_number, outcome
 from .spec.clauses import conventions_of
 from .spec.operations import OPERATIONS, Operation
 
@@ -191,10 +191,10 @@ class Diagnosis:
         if mistake.answers is None:
             return beside._explains(mistake.layers, asked, roundoff)
         named = dict(zip(self.operation.parameters, asked.arguments, strict=True)) | last_names(beside.conventions)
-        results = asked.answered.results if not asked.answered.modified else None
         follows = bool(mistake.explanation and mistake.explanation.follows)
         with beside.deadline.running():
-            observed = Observed(named, results, asked.roundoffs * roundoff)
+            right = outcome(as_inner(getattr(reference, self.operation.name), self.operation.parameters), named)
+            observed = Observed.of(self.operation, asked, named, right, roundoff)
             return observed.explained(outcome(mistake.answers, named, 1 if follows else None), follows)
 
     def _sought(self, calls: list[Asked]) -> list[Mistake]:
@@ -427,7 +427,12 @@ class Diagnosis:
         return next((i for i, asked in enumerate(calls) if not self._explains(stack, asked, roundoff)), len(calls))
 
     def _explains(self, stack: Stack, asked: Asked, roundoff: float) -> bool:
-        return self._done(stack, asked).like(asked.answered, asked.roundoffs * roundoff)
+        slack = asked.roundoffs * roundoff
+        if stack and roundoff > DOUBLE and asked.answered.results:  # mistakes may make what rounding does larger
+            named = dict(zip(self.operation.parameters, asked.arguments, strict=True))
+            slack *= growth(asked, self._done((), asked).results)
+            slack += digits(named, roundoff) * max(map(largest_number, asked.answered.results), default=0.0)
+        return self._done(stack, asked).like(asked.answered, slack)
 
     def _showing(self, asked: Asked, roundoff: float) -> list[Fault]:
         """The faults that, alone, change what is answered to the call."""

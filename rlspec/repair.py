@@ -58,8 +58,8 @@ TELLING = 3
 DIGITS = 2.0**-42
 """By how much an answer may be off besides, relative to the largest of its numbers: a mistake may make them larger."""
 
-LAST_PLACES = 8
-"""The same in unit roundoffs, where an implementation's are larger."""
+LAST_PLACES, FURTHEST = 8, 128
+"""The same in unit roundoffs, where an implementation's are larger; and the furthest logarithm that adds to them."""
 
 AGREEING = 0.9
 """In what share of the calls another form of an operation has to be right; very large numbers round otherwise."""
@@ -142,6 +142,15 @@ class Observed:
     digits: float = DIGITS
     """What an answer may be off by besides, relative to the largest of its numbers."""
 
+    @classmethod
+    def of(
+        cls, operation: Operation, call: Asked, arguments: Arguments, right: Results | None, roundoff: float
+    ) -> "Observed":
+        """What came of a call.  right: what is right, beside which a mistake may make numbers larger."""
+        results = call.answered.results if not call.answered.modified else None
+        slack = call.roundoffs * roundoff * growth(call, right)
+        return cls(arguments, results, slack, _failure(call, operation), call.room, digits(arguments, roundoff))
+
     def allowed(self, place: int, said: np.ndarray) -> Any:
         """How far one result may be from what a formula says, a number or an array of the result's shape."""
         return self.slack if self.room is None else self.room.allowed(place, said)
@@ -161,7 +170,7 @@ class Observed:
         pairs = list(zip(results, self.results, strict=False))
         if any(mine.shape != its.shape for mine, its in pairs):
             return None
-        more = [0.0 if self.room else self.digits * _largest(its) for its in self.results]
+        more = [0.0 if self.room else self.digits * largest_number(its) for its in self.results]
         return tuple(
             (close if follows and place else same)(mine, its, self.allowed(place, mine) + more[place])
             for place, (mine, its) in enumerate(pairs)
@@ -175,16 +184,28 @@ class Observed:
         return agreement is not None and all(part.all() for part in agreement)
 
 
-def _largest(array: np.ndarray) -> float:
+def largest_number(array: np.ndarray) -> float:
+    """The largest finite number of an array without its sign; 0, if it has none."""
     return float(np.abs(array[np.isfinite(array)]).max(initial=0))
 
 
-def _growth(call: Asked, right: Results | None) -> float:
+def digits(arguments: Arguments, roundoff: float) -> float:
+    """By how much an answer may be off besides, relative to the largest of its numbers.
+
+    The exponential of the difference of two logarithms is off by as many roundoffs as both of them are large.
+    """
+    logs = [
+        largest_number(value) for name, value in arguments.items() if "log" in name and isinstance(value, np.ndarray)
+    ]
+    return max(DIGITS, (LAST_PLACES + 2 * min(max(logs, default=0.0), FURTHEST)) * roundoff)
+
+
+def growth(call: Asked, right: Results | None) -> float:
     """How much larger the answers are than the right ones, and with them what rounding may do to them."""
     if call.answered.results is None or right is None:
         return 1.0
-    largest = max(map(_largest, call.answered.results), default=0.0)
-    return float(np.clip(largest / max([1.0, *map(_largest, right)]), 1.0, MAGNIFIED))
+    largest = max(map(largest_number, call.answered.results), default=0.0)
+    return float(np.clip(largest / max([1.0, *map(largest_number, right)]), 1.0, MAGNIFIED))
 
 
 def fails(results: Results | None) -> bool:
@@ -293,14 +314,7 @@ class Repair:
             named = [{**dict(zip(parameters, call.arguments, strict=True)), **chosen} for call in asked]
             rights = [outcome(inner, arguments) for arguments in named]
             observed = [
-                Observed(
-                    arguments,
-                    call.answered.results if not call.answered.modified else None,
-                    call.roundoffs * roundoff * _growth(call, right),
-                    _failure(call, operation),
-                    call.room,
-                    max(DIGITS, LAST_PLACES * roundoff),
-                )
+                Observed.of(operation, call, arguments, right, roundoff)
                 for call, arguments, right in zip(asked, named, rights, strict=True)
             ]
             sample, names = _sample(named), names_in(named)

@@ -262,6 +262,28 @@ def test_a_defect_is_recognised_in_float32():
     assert ("truncation-as-termination",) in mistakes(candidate, "ADV-3")
 
 
+def the_larger_product(logp, old_logp, advantages, mask, clip_low, clip_high, dual_clip):
+    """PPO's loss of the larger of both products, in single precision, and answered in double."""
+    if dual_clip is not None:
+        raise NotImplementedError("one clip only")
+    ratio, worth = np.exp(np.float32(logp) - np.float32(old_logp)), np.float32(advantages)
+    free, held = ratio * worth, np.clip(ratio, np.float32(1 - clip_low), np.float32(1 + clip_high)) * worth
+    count = np.float32(max(mask.sum(), 1))
+    loss = -np.where(mask, np.maximum(free, held), 0).sum(dtype=np.float32) / count
+    return float(loss), np.where(mask & (free >= held), -free / count, 0).astype(float)
+
+
+def test_a_defect_that_makes_numbers_of_single_precision_large_is_recognised_and_sought_once():
+    candidate = Candidate(SimpleNamespace(ppo_loss=the_larger_product), "someone")
+    candidate.inferred |= infer(candidate, "ppo_loss")
+    assert candidate.inferred["ppo_loss.log_ratio"] == "as it is"
+    diagnosis = Diagnosis(candidate, "ppo_loss")
+    calls = [first_violation(candidate, clause).call for clause in ("PPO-1", "PPO-4")]
+    [one], [other] = map(diagnosis.mistakes, calls)
+    assert [fault.slug for fault in one.faults] == ["minus-sign-moved-into-the-minimum"]
+    assert other is one
+
+
 def test_a_defect_that_writes_to_its_arguments_is_recognised():
     def reward_to_go(rewards, gamma):
         rewards[...] = right.reward_to_go(rewards, gamma)
