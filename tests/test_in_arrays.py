@@ -85,10 +85,10 @@ def test_a_wrong_exponent_of_a_sum_is_said():
 def test_a_change_that_would_write_to_an_argument_does_not():
     """``np.zeros_like(advantages)`` left out, the results would be written over the arguments of later calls."""
     operation = OPERATIONS["normalize_advantages"]
-    [form] = InArrays.all_of(operation, [])
+    form, *_ = InArrays.all_of(operation, [])
     advantages = np.array([[2.0, 0.0]])
     call = {"advantages": advantages, "mask": np.ones((1, 2), dtype=bool)}
-    [written] = InArrays.all_of(operation, [call])
+    written, *_ = InArrays.all_of(operation, [call])
     assert len(written.edits) > len(form.edits)
     for edit in written.edits:
         with suppress(Exception), np.errstate(all="ignore"):
