@@ -14,13 +14,14 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from rlspec.selection import BINDING
 from rlspec.spec.clauses import clauses
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 WITHOUT = ["-p", "no:rlspec.plugin"]
 
-CHAPTERS = {clause.prefix: clause.chapter for clause in clauses().values()}
-"""The chapters' names, by their clauses' letters."""
+CHAPTERS = {clause.prefix: clause.chapter for clause in clauses().values() if clause.level in BINDING}
+"""The names of the chapters that a candidate can break, by their clauses' letters."""
 
 Row = tuple[str, list[float], str, list[float]]
 

@@ -53,11 +53,11 @@ def only_asked(names: Collection[str]) -> Only:
 
 
 def clauses_called() -> dict[str, frozenset[str]]:
-    """The ids of the clauses that can be kept, by their own ids and by the letters and the names of their chapters."""
+    """The ids of the clauses, by their own ids and by the letters and the names of their chapters."""
     called: dict[str, set[str]] = {}
     for clause in clauses().values():
         for name in (clause.id, clause.prefix, clause.chapter):
-            called.setdefault(name, set()).update({clause.id} if clause.level in BINDING else ())
+            called.setdefault(name, set()).add(clause.id)
     return {name: frozenset(ids) for name, ids in called.items()}
 
 

@@ -17,7 +17,8 @@ from .power import Property, every_property, operations_asked
 from .reading import charitable
 from .replay import replay
 from .run_record import Record
-from .selection import clauses_called, near
+from .selection import BINDING, clauses_called, near
+from .spec.clauses import clauses
 from .spec.operations import OPERATIONS
 from .verdicts import USABLE, Outcome, Verdict, judge
 
@@ -117,7 +118,8 @@ def selected(wanted: Iterable[str]) -> frozenset[str]:
     wanted = listed(wanted)
     if unknown := [name for name in wanted if name not in called]:
         raise ValueError(f"there is no chapter or clause {', '.join(unknown)}{near(unknown[0], called)}")
-    return frozenset(id for name in wanted or called for id in called[name])
+    meant = {id for name in wanted or called for id in called[name]}
+    return frozenset(id for id in meant if clauses()[id].level in BINDING)
 
 
 def spoken_of(operations: Collection[str]) -> frozenset[str]:

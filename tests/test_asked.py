@@ -11,6 +11,7 @@ import pytest
 from rlspec import audited
 from rlspec.__main__ import main
 from rlspec.run_record import Record
+from rlspec.spec.clauses import clauses
 
 ADAPTER = """
 def discounted_return(rewards, gamma):
@@ -140,6 +141,15 @@ def test_what_is_named_and_not_there_is_said(folder):
     )
     assert both.returncode == 0
     assert "absent: gae\n" in both.stdout
+
+
+def test_a_chapter_of_theorems_alone_is_a_matter_of_the_reference(folder):
+    command = [sys.executable, "-m", "rlspec", "check"]
+    other = subprocess.run([*command, "adapter.py", "CRIT"], cwd=folder, capture_output=True, text=True, check=False)
+    assert "has no operation of which these clauses speak" in other.stdout
+    own = subprocess.run([*command, "reference", "CRIT"], cwd=folder, capture_output=True, text=True, check=False)
+    many = sum(clause.prefix == "CRIT" and clause.level == "THEOREM" for clause in clauses().values())
+    assert (own.returncode, f"clauses: {many} hold" in own.stdout) == (0, True)
 
 
 @pytest.mark.parametrize(
