@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 JOBS = min(os.cpu_count() or 1, 4)
 """How many processes ask the candidate, so that its end is not that of the run."""
 
-FEW = 3
-"""So few operations are asked in one process: to start another one takes longer."""
+FEW = 12
+"""So few operations are asked in one process: to start others, with what the candidate imports, takes longer."""
 
 RESTARTS = 100
 """How many of those processes may end: more than a candidate can bring about that does so with every operation."""
