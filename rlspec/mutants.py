@@ -32,7 +32,7 @@ import numpy as np
 
 from .behaviour import Behaviour, behaviour
 from .candidate import Candidate
-from .candidates import torch_autograd
+from .candidates import reference, torch_autograd
 from .conventions import drawn, infer
 from .diagnosis import Diagnosis, Mistake
 from .limits import Limits, Stopped
@@ -41,6 +41,7 @@ from .progress import counted
 from .properties.checking import DOUBLE, ROUNDOFFS, Call
 from .properties.questions import PLAIN_QUESTIONS, QUESTIONS
 from .properties.questions.question import Question, last_names
+from .repair import as_inner
 from .spec.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[1]
@@ -295,7 +296,7 @@ def judge(mutant: Mutant, key: str, by_properties: bool = True) -> Judged:
         candidate.inferred |= infer(candidate, operation)
         call = _violation(candidate, operation, now.admitted) if by_properties else _first_call(operation)
         if call is None:
-            return Judged(str(mutant), operation, "choice" if candidate.explained(operation) else "missed")
+            return Judged(str(mutant), operation, "choice" if _is_a_choice(candidate, operation) else "missed")
         candidate.start_trial()
         begun = process_time()
         [mistake, *_] = Diagnosis(candidate, operation).mistakes(call)
@@ -329,15 +330,29 @@ def _state(candidate: Candidate, operation: str, mistake: Mistake) -> str:
     if mistake.kind:
         return "kind"
     does = _of_edits(candidate, operation, mistake) if mistake.answers else _of_faults(candidate, operation, mistake)
-    unit = float(max(ROUNDOFFS[candidate.precision(operation)], DOUBLE))
-    for question in _questions(operation, FRESH, ANOTHER_LOT):
+    return "explained" if _do_the_same(candidate, does, _questions(operation, FRESH, ANOTHER_LOT)) else "wrongly"
+
+
+def _is_a_choice(candidate: Candidate, operation: str) -> bool:
+    """Whether all questions by which mutants differ are answered rightly under the choices that were found."""
+    right = Mistake(answers=as_inner(getattr(reference, operation), OPERATIONS[operation].parameters))
+    does = _of_edits(candidate, operation, right)
+    lots = (_questions(operation, TELLING), _questions(operation, FRESH, ANOTHER_LOT))
+    return all(_do_the_same(candidate, does, questions) for questions in lots)
+
+
+def _do_the_same(candidate: Candidate, does: "Executed", questions: Sequence[Question]) -> bool:
+    """Whether a candidate answers as something else does, wherever it does not decline."""
+    for question in questions:
+        operation = question.operation.name
+        unit = float(max(ROUNDOFFS[candidate.precision(operation)], DOUBLE))
         its = behaviour(candidate, question.operation, question.arguments)
         if its.failure == "declines":
             continue
         said, slack = does(question), _slack(question, unit)
         if not _alike(said, its.results, slack) and not _alike_near(does, question, its.results, slack, unit):
-            return "wrongly"
-    return "explained"
+            return False
+    return True
 
 
 def _alike_near(

@@ -2,9 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from rlspec.candidate import Candidate
+from rlspec.candidates import reference
+from rlspec.conventions import infer
 from rlspec.diagnosis import Mistake
-from rlspec.mutants import BEGIN, END, README, SURVIVORS, _state, recorded, table
+from rlspec.mutants import BEGIN, END, README, SURVIVORS, _is_a_choice, _state, recorded, table
 
 
 def test_the_table_is_that_of_the_record():
@@ -39,3 +43,15 @@ def test_an_explanation_of_something_else_is_wrong():
         return a["rewards"] / (a["values"] - a["gamma"] * a["next_values"] + 1 / 3 + 1e-8)
 
     assert judged(quotient, said) == "wrongly"
+
+
+@pytest.mark.parametrize("wrong_from", [10**6, 12])
+def test_what_no_property_catches_is_a_choice_only_if_all_of_it_is_right(wrong_from):
+    def normalize_advantages(advantages, mask):
+        right = reference.normalize_advantages(advantages, mask, std="ddof=1")
+        return right * 2 if advantages.size >= wrong_from else right
+
+    candidate = Candidate(SimpleNamespace(normalize_advantages=normalize_advantages), "mutant")
+    candidate.inferred |= infer(candidate, "normalize_advantages")
+    assert candidate.inferred["normalize_advantages.std"] == "ddof=1"
+    assert _is_a_choice(candidate, "normalize_advantages") == (wrong_from > 12)
