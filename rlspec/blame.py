@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from time import process_time
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,12 @@ def mistake_in(
     operation: Operation, calls: Sequence[Seen], near: Sequence[Chosen]
 ) -> tuple[Chosen, Explanation | None, list[Fault]]:
     """The choices beside which the plainest edits, or known faults, explain all answers; else the nearest choices."""
-    begun = process_time()
+    begun = thread_time()
     for taken in near:
         known = _known(operation, calls, taken)
         if known:
             return taken, _repaired(operation, calls, taken), known
-        if process_time() - begun > COMPARING:
+        if thread_time() - begun > COMPARING:
             break
     for taken in _distinct(operation, calls, near)[:SEARCHED]:
         explanation = _repaired(operation, calls, taken)

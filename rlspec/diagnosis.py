@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import islice, product
 from math import inf
-from time import process_time
+from time import thread_time
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -351,9 +351,9 @@ class Diagnosis:
         default = dict(self.default_choices.items() - self.conventions.items())
         ordered = sorted(others, key=lambda chosen: (chosen != default, len(chosen)))
         beside = [chosen for chosen in ordered if len(chosen) == 1 or (chosen and (known or chosen == default))]
-        begun = process_time()
+        begun = thread_time()
         for chosen in beside[:BESIDE]:
-            if process_time() - begun > BESIDE_SECONDS:
+            if thread_time() - begun > BESIDE_SECONDS:
                 break
             other = self._with(chosen)
             for roundoff in self.precisions:

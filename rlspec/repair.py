@@ -248,13 +248,13 @@ class Deadline:
         if self._begun is not None:
             yield
             return
-        self._begun = time.process_time()
+        self._begun = time.thread_time()
         try:
             quiet = warnings.catch_warnings(action="ignore"), np.errstate(all="ignore")
             with quiet[0], quiet[1], WATCH.running(), SEARCHING.running():
                 yield
         finally:
-            self.left -= time.process_time() - self._begun
+            self.left -= time.thread_time() - self._begun
             self._begun = None
 
     @property
@@ -262,7 +262,7 @@ class Deadline:
         """Whether none is left.  The clock is not looked at each time, since that takes as long as a call."""
         self._looks += 1
         if self._begun is not None and self._looks % AT_A_TIME == 0:
-            now = time.process_time()
+            now = time.thread_time()
             self.left, self._begun = self.left - (now - self._begun), now
         return self.left < 0
 
