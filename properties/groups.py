@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from statistics import fmean, mean, pstdev
 from typing import Any
 
@@ -38,13 +39,38 @@ class Samples:
         """The arguments of ``group_advantages`` before the names, in order."""
         return self.rewards, self.groups
 
-    @property
+    @cached_property
     def members(self) -> list[list[int]]:
         """The places of each group's samples."""
         places = defaultdict(list)
         for place, group in enumerate(self.groups.tolist()):
             places[group].append(place)
         return list(places.values())
+
+    @cached_property
+    def exact(self) -> list[Fraction]:
+        """The rewards as rationals."""
+        return [exactly(reward) for reward in self.rewards]
+
+    @cached_property
+    def deviations(self) -> list[Fraction]:
+        """Each reward less the mean of its group."""
+        found = list(self.exact)
+        for places in self.members:
+            own = mean(self.exact[place] for place in places)
+            for place in places:
+                found[place] -= own
+        return found
+
+    @cached_property
+    def spreads(self) -> list[float]:
+        """The standard deviation of each group's rewards, in the order of `members`."""
+        return [spread_of([self.exact[place] for place in places]) for places in self.members]
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of all rewards."""
+        return spread_of(self.exact)
 
     def but(self, **fields: np.ndarray) -> "Samples":
         """The same samples with other rewards or ids."""
@@ -56,12 +82,10 @@ class Samples:
 
     def centred(self, alone: str = "zero") -> list[Fraction]:
         """Each reward less the mean of its group, or a single one's as it is if that is the convention."""
-        found = [exactly(reward) for reward in self.rewards]
+        found = list(self.deviations)
         for places in self.members:
-            known = [found[place] for place in places]
-            own = 0 if len(known) == 1 and alone == "its reward" else mean(known)
-            for place, reward in zip(places, known, strict=True):
-                found[place] = reward - own
+            if len(places) == 1 and alone == "its reward":
+                found[places[0]] = self.exact[places[0]]
         return found
 
     def divisors(
@@ -69,14 +93,15 @@ class Samples:
     ) -> np.ndarray:
         """What the advantages of each sample's group are divided by [N], by the conventions and for a baseline."""
         found = np.ones(len(self.rewards))
-        for places in self.members:
-            known = list(range(len(self.rewards))) if spread == "of the batch" else places
+        for places, of_the_group in zip(self.members, self.spreads, strict=True):
+            of_all = spread == "of the batch"
+            count, deviation = (len(self.rewards), self.spread) if of_all else (len(places), of_the_group)
             left_out = spread == "around the baselines" and baseline == "leave-one-out" and len(places) > 1
             stretch = len(places) / (len(places) - 1) if left_out else 1.0
-            if len(known) == 1:  # the spread of one is taken for 1
+            if count == 1:  # the spread of one is taken for 1
                 found[places] = kept_from_zero(1.0, eps)
             else:
-                found[places] = divisor([exactly(self.rewards[place]) for place in known], std, eps, stretch)
+                found[places] = _divisor(deviation, count, std, eps, stretch)
         return found
 
     def judged(self, divisors: Any, of_the_batch: bool = False) -> dict[str, Any]:
@@ -111,10 +136,18 @@ def divisor(rewards: list[Fraction], std: str, eps: str, stretch: float = 1.0) -
 
     stretch: what the standard deviation is multiplied with before it is kept from zero.
     """
-    spread = pstdev(rewards) if len(set(rewards)) > 1 else 0.0
-    if std == "ddof=1" and len(rewards) > 1:
-        spread *= (len(rewards) / (len(rewards) - 1)) ** 0.5
-    return float(kept_from_zero(float(spread * stretch), eps))
+    return _divisor(spread_of(rewards), len(rewards), std, eps, stretch)
+
+
+def spread_of(rewards: list[Fraction]) -> float:
+    """The standard deviation of rewards over their number; exactly 0 where they are all alike."""
+    return float(pstdev(rewards)) if len(set(rewards)) > 1 else 0.0
+
+
+def _divisor(deviation: float, count: int, std: str, eps: str, stretch: float) -> float:
+    if std == "ddof=1" and count > 1:
+        deviation *= (count / (count - 1)) ** 0.5
+    return float(kept_from_zero(deviation * stretch, eps))
 
 
 LAYOUTS = ("blocks", "turns", "any", "one alone", "one apart")
@@ -162,10 +195,15 @@ class ManySamples:
         """The arguments of ``gdpo_advantages``."""
         return self.rewards, self.groups, self.weights
 
-    @property
+    @cached_property
     def columns(self) -> list[Samples]:
         """The samples with one of their rewards."""
         return [Samples(column, self.groups) for column in self.rewards.T]
+
+    @property
+    def alone(self) -> list[str]:
+        """The choices of what a group of one is worth that differ."""
+        return ["zero", "its reward"] if 1 in map(len, self.columns[0].members) else ["zero"]
 
     def but(self, **fields: np.ndarray) -> "ManySamples":
         """The same samples with other rewards, ids or weights."""
@@ -237,7 +275,7 @@ def many_samples(
     groups = IDS[(flat[:, 3] if draw(st.booleans()) else np.arange(len(flat)) // table.shape[1]) % len(IDS)]
     weights = np.array(draw(st.lists(st.sampled_from(WEIGHTS.tolist()), min_size=count, max_size=count)))
     drawn = ManySamples(rewards, groups, weights)
-    for alone in ("zero", "its reward"):
+    for alone in drawn.alone:
         sums = np.array([float(total) for total in drawn.sums(std="ddof=0", eps="std", alone=alone)])
         assume(np.ptp(sums) > CANCELLED * fmean(abs(sums)) or not any(map(any, map(Samples.centred, drawn.columns))))
     return drawn

@@ -81,9 +81,7 @@ def gdpo_question(drawn: ManySamples) -> Question:
         return group.gdpo_advantages(*told, **last_names(chosen))
 
     apart = [
-        _furthest(drawn, whitening=whitening, alone=alone)
-        for whitening in ("none", "std")
-        for alone in ("zero", "its reward")
+        _furthest(drawn, whitening=whitening, alone=alone) for whitening in ("none", "std") for alone in drawn.alone
     ]
     judged = apart[0] | {"magnitude": np.max([one["magnitude"] for one in apart], axis=0)}
     return Question(OPERATIONS["gdpo_advantages"], drawn.arrays, answer, **judged)
