@@ -220,8 +220,9 @@ class ManySamples:
     def _weighted(self, quotients: list[tuple[list[Fraction], np.ndarray]]) -> list[Fraction]:
         found = [Fraction(0)] * len(self.groups)
         for weight, (centred, divisors) in zip(self.weights, quotients, strict=True):
-            for place, (above, scale) in enumerate(zip(centred, divisors, strict=True)):
-                found[place] += exactly(weight) * above / exactly(scale)
+            factors = {scale: exactly(weight) / exactly(scale) for scale in set(divisors.tolist())}
+            for place, (above, scale) in enumerate(zip(centred, divisors.tolist(), strict=True)):
+                found[place] += factors[scale] * above
         return found
 
     def off_by(self, whitening: str, **chosen: str) -> dict[str, Any]:

@@ -170,6 +170,8 @@ class Combination:
     numbers: Numbers = field(init=False)
     settled: set[str] = field(default_factory=set)
     """The conventions whose numbers are told by answers in which no other number shows."""
+    tried: dict[float, float] = field(default_factory=dict)
+    """Next to which number that was tried a range ends: what is answered with the one is answered with the other."""
     failed: dict[tuple[Any, ...], float] = field(default_factory=dict)
     """The share of an answer that is not explained, by the answer and by what was known of the numbers then."""
     missed: int = 0
@@ -336,7 +338,7 @@ class Combination:
 
     def _at_ends(self, asked: Answered, name: str) -> Ends:
         """What the reference answers with the numbers at both ends of a range."""
-        least, largest = self.ranges[name]
+        least, largest = (self.tried.get(end, end) for end in self.ranges[name])
         return asked.reference(self.chosen(**{name: least})), asked.reference(self.chosen(**{name: largest}))
 
     def _narrowed(
@@ -362,7 +364,9 @@ class Combination:
             return False
         number, (least, largest) = self.numbers[name], self.ranges[name]
         too_large = at_end[0] if any(at_end) else (off[worst] > 0) == (stop[worst] > start[worst])
-        left = (least, nextafter(number, 0)) if too_large else (nextafter(number, inf), largest)
+        beside = nextafter(number, 0 if too_large else inf)
+        self.tried[beside] = number
+        left = (least, beside) if too_large else (beside, largest)
         if not any(at_end):
             known = (float(start[worst]), float(off[worst] + asked.values[worst]), float(stop[worst]))
             others = (np.abs(last - first)[worst] for other, (first, last) in ends.items() if other != name)

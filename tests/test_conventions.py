@@ -387,3 +387,21 @@ def test_examples_of_shapes_are_of_their_ranges():
 def test_a_number_beside_another_has_no_more_digits_than_it_needs():
     chosen = {"ppo_loss.count": "n + 1e-8", "ppo_loss.log_ratio": "clamped to 20"}
     assert unlike(who("ppo_loss", choosing("ppo_loss", chosen)), chosen) == {}
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "shape"),
+    [
+        ("token_rewards", "clamp", "within {}"),
+        ("self_normalized_weights", "log_weight", "clamped to {}"),
+        ("self_normalized_weights", "log_weight", "at most {}"),
+        ("cispo_loss", "log_ratio", "clamped to {}"),
+        ("cispo_loss", "log_ratio", "at most {}"),
+    ],
+)
+@pytest.mark.parametrize("number", [6, 31, 57.5, 74])
+def test_a_clamp_is_told_from_none_however_far_it_is(operation, name, shape, number):
+    chosen = {f"{operation}.{name}": shape.format(number)}
+    assert not unlike(who(operation, choosing(operation, chosen)), chosen)
+    without = who(operation, choosing(operation, {}))
+    assert f"{operation}.{name}" not in without.alike

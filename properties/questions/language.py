@@ -153,20 +153,22 @@ NEAR_LOGPS = np.maximum(LOG_PROBABILITIES, -12)
 """Log-probabilities of which no ratio is so far from 1 that k3, which has its exponential, drowns all others."""
 
 
+def rewards_question(scores: np.ndarray, drawn: Marked, kl_coef: float) -> Question:
+    """The question to ``token_rewards`` about scores and log-probabilities under the policy and the reference."""
+
+    def answer(**chosen: str) -> list[Any]:
+        return [
+            language.token_rewards(score, logp, ref_logp, mask, exactly(kl_coef), **last_names(chosen), exp=exponential)
+            for score, (logp, ref_logp, mask) in zip(exact(scores), rows_of(drawn), strict=True)
+        ]
+
+    arguments = (scores, *drawn, kl_coef)
+    return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef, "k3"))
+
+
 def _token_rewards(numbers: np.ndarray) -> st.SearchStrategy[Question]:
     def question(scored: tuple[np.ndarray, Marked], kl_coef: float) -> Question:
-        scores, drawn = scored
-
-        def answer(**chosen: str) -> list[Any]:
-            return [
-                language.token_rewards(
-                    score, logp, ref_logp, mask, exactly(kl_coef), **last_names(chosen), exp=exponential
-                )
-                for score, (logp, ref_logp, mask) in zip(exact(scores), rows_of(drawn), strict=True)
-            ]
-
-        arguments = (scores, *drawn, kl_coef)
-        return Question(OPERATIONS["token_rewards"], arguments, answer, **rewards_judged(scores, drawn, kl_coef, "k3"))
+        return rewards_question(*scored, kl_coef)
 
     return st.builds(question, scored_completions(numbers), kl_coefs)
 

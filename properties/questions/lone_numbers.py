@@ -18,6 +18,7 @@ rounded there but the quotient, so that float32 shows a number of 1e-6.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,9 +26,9 @@ from rlspec.properties.clipping import Surrogates
 from rlspec.properties.correcting import Sizes, Weighed
 from rlspec.properties.groups import ManySamples
 from rlspec.properties.losses import POINTS, Credited
-from rlspec.properties.questions import correction, group, kl, ppo, surrogate
+from rlspec.properties.questions import correction, group, kl, language, ppo, surrogate
 from rlspec.properties.questions.question import Question
-from rlspec.properties.tokens import Completions
+from rlspec.properties.tokens import Completions, Marked
 from rlspec.spec.operations import OPERATIONS
 
 STEPS = np.arange(6, 80, 4) + 0.371
@@ -38,6 +39,9 @@ DIVERGED = np.arange(3.5, 8, 1)
 
 FURTHEST = -45.0
 """The same for which k2, half of its square, is beyond each clamp."""
+
+UNBOUNDED = 2.0**120
+"""How far above 1 a weight may be that no clip bounds, where advantages do not tell which clip counts."""
 
 BACK = -STEPS[:3]
 """The other way: what is smaller is lost in rounding beside other terms."""
@@ -77,8 +81,9 @@ def _from_the_reference(log_ratio: float) -> Completions:
 
 def _surrogates(operation: str) -> Iterator[Question]:
     yield _hardly_rounded(surrogate.question(operation, _alone(UNMOVED)))
-    for token in [] if operation == "cispo_loss" else _tokens():
-        yield surrogate.question(operation, _alone(token))
+    for token in _tokens():
+        case = _alone(token)
+        yield surrogate.question(operation, replace(case, clip_high=UNBOUNDED) if operation == "cispo_loss" else case)
     for log_ratio in DIVERGED:
         token = _from_the_reference(log_ratio)
         yield surrogate.question(operation, replace(_alone(token), kl_coef=1.0))
@@ -121,23 +126,45 @@ def _corrected_losses() -> Iterator[Question]:
 
 
 def _importance_weights() -> Iterator[Question]:
-    far = np.concatenate([STEPS, BACK])[:, None]
-    rows = Completions(
-        mask=np.full(far.shape, True), logp=far * 0, old_logp=np.minimum(far, 0) - 1, ref_logp=np.minimum(-far, 0) - 1,
-        advantages=far * 0,
-    )  # fmt: skip
+    rows = _gone(np.concatenate([STEPS, BACK])[:, None])
     yield correction.question("importance_weights", _weighed(rows), "judged")
 
 
 def _self_normalized_weights() -> Iterator[Question]:
-    """Of two tokens, one has gone far: the other's share of both says how far that counts."""
+    """Of two tokens, one has gone far: the other's share of both says how far that counts.
+
+    Where it has gone so far that the other's share is lost in rounding, the other has gone nearly as far.
+    """
     for step in (*STEPS[:6], *-STEPS[:6]):
-        pair = np.array([[step, 0.0]])
-        tokens = Completions(
-            mask=np.full(pair.shape, True), logp=pair * 0, old_logp=np.minimum(pair, 0) - 1,
-            ref_logp=np.minimum(-pair, 0) - 1, advantages=pair * 0,
-        )  # fmt: skip
-        yield correction.question("self_normalized_weights", _weighed(tokens), "judged_normalized")
+        yield _normalized(_gone(np.array([[step, 0.0]])))
+    for nearer, farther in pairwise(STEPS[5:].tolist()):
+        question = _normalized(_gone(np.array([[farther, nearer]])))
+        # A weight is at most twice their mean, and off by as many roundings as its logarithm is large, or the mean's.
+        yield replace(question, magnitude=8 * farther)
+
+
+def _normalized(tokens: Completions) -> Question:
+    return correction.question("self_normalized_weights", _weighed(tokens), "judged_normalized")
+
+
+def _gone(log_weights: np.ndarray) -> Completions:
+    """Tokens whose weights have these logarithms [B, T]."""
+    return Completions(
+        mask=np.full(log_weights.shape, True), logp=log_weights * 0, old_logp=np.minimum(log_weights, 0) - 1,
+        ref_logp=np.minimum(-log_weights, 0) - 1, advantages=log_weights * 0,
+    )  # fmt: skip
+
+
+ESTIMATED = np.concatenate([STEPS, STEPS + 80])
+"""Estimates of the divergence, beyond each clamp of those that are added to rewards, which is 100 at most."""
+
+
+def _token_rewards() -> Iterator[Question]:
+    """One token a row: what is added to rewards is the logarithm of the ratio, or grows with it."""
+    for log_ratio in (ESTIMATED, -STEPS):
+        logp = np.minimum(log_ratio, 0)[:, None] - 1
+        pairs = Marked((logp, logp - log_ratio[:, None]), np.full(logp.shape, True))
+        yield language.rewards_question(np.zeros(len(logp)), pairs, kl_coef=1.0)
 
 
 LARGE = 2.0**60
@@ -168,6 +195,7 @@ _OF: dict[str, Callable[[], Iterator[Question]]] = {
     "effective_sample_size": _effective_sample_sizes,
     "gdpo_advantages": _gdpo_advantages,
     "ppo_loss": _ppo_losses,
+    "token_rewards": _token_rewards,
     "self_normalized_weights": _self_normalized_weights,
     "corrected_loss": _corrected_losses,
     "importance_weights": _importance_weights,
