@@ -148,6 +148,16 @@ def lambda_return(rewards, next_values, terminated, truncated, gamma, lam):
     return einsum("bk,bkt->bt", earned, weights)
 
 
+def lambda_return__step_by_step(rewards, next_values, terminated, truncated, gamma, lam):
+    returns = np.zeros(rewards.shape)
+    following = 0
+    for t in reversed(range(rewards.shape[1])):
+        is_last = truncated[:, t] if t + 1 < rewards.shape[1] else True
+        mixed = where(is_last, next_values[:, t], (1 - lam) * next_values[:, t] + lam * following)
+        returns[:, t] = following = rewards[:, t] + gamma * where(terminated[:, t], 0, mixed)
+    return returns
+
+
 def td_error(rewards, values, next_values, terminated, gamma):
     return rewards + gamma * where(terminated, 0, next_values) - values
 
@@ -156,6 +166,16 @@ def gae(rewards, values, next_values, terminated, truncated, gamma, lam):
     errors = td_error(rewards, values, next_values, terminated, gamma)
     weights = same_episode(terminated, truncated) * discounts(gamma * lam, rewards.shape[1])
     return einsum("bk,bkt->bt", errors, weights)
+
+
+def gae__step_by_step(rewards, values, next_values, terminated, truncated, gamma, lam):
+    advantages = np.zeros(rewards.shape)
+    carried = 0
+    for t in reversed(range(rewards.shape[1])):
+        error = rewards[:, t] + gamma * where(terminated[:, t], 0, next_values[:, t]) - values[:, t]
+        goes_on = 1 - (terminated[:, t] | truncated[:, t])
+        advantages[:, t] = carried = error + gamma * lam * goes_on * carried
+    return advantages
 
 
 def products(traces, first):
@@ -313,6 +333,13 @@ def huber_loss(values, targets, delta, scale="1"):
     return losses / delta if scale == "1/delta" else losses
 
 
+def huber_loss__by_parts(values, targets, delta, scale="1"):
+    error = abs(values - targets)
+    near = minimum(error, delta)
+    losses = near**2 / 2 + delta * (error - near)
+    return losses / delta if scale == "1/delta" else losses
+
+
 def quantile_huber_loss(quantiles, target_quantiles, delta, scale="1", reduction="sum"):
     count = quantiles.shape[1]
     levels = (arange(count) + 0.5) / count
@@ -410,6 +437,10 @@ def symlog(values):
     return np.sign(values) * log1p(abs(values))
 
 
+def symlog__by_cases(values):
+    return where(values < 0, -log1p(abs(values)), log1p(abs(values)))
+
+
 def symexp(values):
     return np.sign(values) * expm1(abs(values))
 
@@ -427,6 +458,11 @@ def two_hot(values, bins, gap="gap"):
 
 def popart(weights, bias, old_mean, old_std, new_mean, new_std):
     return weights * old_std / new_std, (old_std * bias + old_mean - new_mean) / new_std
+
+
+def popart__by_ratio(weights, bias, old_mean, old_std, new_mean, new_std):
+    ratio = old_std / new_std
+    return weights * ratio, bias * ratio + (old_mean - new_mean) / new_std
 
 
 def replayed_targets(rewards, next_values, terminated, truncated, capacity, gamma, n):
@@ -840,6 +876,29 @@ def token_gae(token_rewards, values, mask, gamma, lam):
     errors = where(mask, token_rewards + gamma * following - values, 0)
     weights = where((apart >= 0) & mask[:, :, None], (gamma * lam) ** maximum(apart, 0), 0)
     return where(mask, einsum("bk,bkt->bt", errors, weights), 0)
+
+
+def token_gae__step_by_step(token_rewards, values, mask, gamma, lam):
+    advantages = np.zeros(mask.shape)
+    following = carried = np.zeros(len(mask))
+    for t in reversed(range(mask.shape[1])):
+        error = token_rewards[:, t] + gamma * following - values[:, t]
+        carried = where(mask[:, t], error + gamma * lam * carried, carried)
+        following = where(mask[:, t], values[:, t], following)
+        advantages[:, t] = where(mask[:, t], carried, 0)
+    return advantages
+
+
+def packed_gae__step_by_step(token_rewards, values, segments, mask, gamma, lam):
+    advantages = np.zeros(mask.shape)
+    for row in range(len(mask)):
+        carried, following = {}, {}
+        for t in reversed(np.flatnonzero(mask[row])):
+            name = segments[row, t]
+            error = token_rewards[row, t] + gamma * following.get(name, 0) - values[row, t]
+            advantages[row, t] = carried[name] = error + gamma * lam * carried.get(name, 0)
+            following[name] = values[row, t]
+    return advantages
 
 
 def packed_gae(token_rewards, values, segments, mask, gamma, lam):

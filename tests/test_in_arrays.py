@@ -94,3 +94,36 @@ def test_a_change_that_would_write_to_an_argument_does_not():
         with suppress(Exception), np.errstate(all="ignore"):
             written.value(edit)(call)
     assert advantages.tolist() == [[2, 0]]
+
+
+def test_a_mistake_of_a_loop_over_time_is_said_as_one():
+    def packed_gae(token_rewards, values, segments, mask, gamma, lam):
+        advantages = np.zeros(mask.shape)
+        for row, here in enumerate(mask):
+            carried, after = {}, {}
+            for t in np.flatnonzero(here)[::-1]:
+                own = segments[row, t]
+                error = token_rewards[row, t] + gamma * after.get(own, 0) - values[row, t]
+                advantages[row, t] = carried[own] = error + gamma - lam * carried.get(own, 0)
+                after[own] = values[row, t]
+        return advantages
+
+    assert "`error + gamma - lam * carried.get(name, 0)` in `packed_gae` written" in said_of("packed_gae", packed_gae)
+
+
+def test_a_mistake_in_another_form_of_a_formula_is_said_in_that_form():
+    def huber_loss(values, targets, delta):
+        error = values - targets
+        near = np.minimum(abs(error), delta)
+        return near**2 / 2 + delta * (abs(error) + near), np.clip(error, -delta, delta)
+
+    def symlog(values):
+        return np.where(values < -1, -np.log1p(abs(values)), np.log1p(abs(values)))
+
+    def popart(weights, bias, old_mean, old_std, new_mean, new_std):
+        ratio = old_std / new_std
+        return weights * ratio, bias * ratio + (old_mean - new_mean) * new_std
+
+    assert "delta * (error + near)` in `huber_loss` written in arrays" in said_of("huber_loss", huber_loss)
+    assert "where(values < -1, " in said_of("symlog", symlog)
+    assert "(old_mean - new_mean) * new_std)` in `popart` written in arrays" in said_of("popart", popart)
