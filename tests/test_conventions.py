@@ -405,3 +405,12 @@ def test_a_clamp_is_told_from_none_however_far_it_is(operation, name, shape, num
     assert not unlike(who(operation, choosing(operation, chosen)), chosen)
     without = who(operation, choosing(operation, {}))
     assert f"{operation}.{name}" not in without.alike
+
+
+@pytest.mark.parametrize("shape", ["clamped to {}", "at most {}"])
+@pytest.mark.parametrize("number", [6, 7.5, 12])
+def test_a_clamp_of_self_normalized_weights_is_found_in_single_precision(shape, number):
+    """A weight is at most as many times their mean as there are, so that rounding does not hide it."""
+    name = "self_normalized_weights"
+    chosen = {f"{name}.log_weight": shape.format(number)}
+    assert not unlike(who(name, single(choosing(name, chosen))), chosen)

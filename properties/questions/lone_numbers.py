@@ -135,12 +135,11 @@ def _self_normalized_weights() -> Iterator[Question]:
 
     Where it has gone so far that the other's share is lost in rounding, the other has gone nearly as far.
     """
-    for step in (*STEPS[:6], *-STEPS[:6]):
-        yield _normalized(_gone(np.array([[step, 0.0]])))
-    for nearer, farther in pairwise(STEPS[5:].tolist()):
-        question = _normalized(_gone(np.array([[farther, nearer]])))
+    steps = [[step, 0.0] for step in (*STEPS[:6], *-STEPS[:6])]
+    for pair in [*steps, *([farther, nearer] for nearer, farther in pairwise(STEPS[5:]))]:
+        question = _normalized(_gone(np.array([pair])))
         # A weight is at most twice their mean, and off by as many roundings as its logarithm is large, or the mean's.
-        yield replace(question, magnitude=8 * farther)
+        yield replace(question, magnitude=8 * max(map(abs, pair)))
 
 
 def _normalized(tokens: Completions) -> Question:
@@ -164,7 +163,9 @@ def _token_rewards() -> Iterator[Question]:
     for log_ratio in (ESTIMATED, -STEPS):
         logp = np.minimum(log_ratio, 0)[:, None] - 1
         pairs = Marked((logp, logp - log_ratio[:, None]), np.full(logp.shape, True))
-        yield language.rewards_question(np.zeros(len(logp)), pairs, kl_coef=1.0)
+        scores = np.zeros(len(logp))
+        judged = [language.rewards_judged(scores, pairs, 1.0, estimator)["magnitude"] for estimator in ("k2", "k3")]
+        yield replace(language.rewards_question(scores, pairs, 1.0), magnitude=np.maximum(*judged))
 
 
 LARGE = 2.0**60
