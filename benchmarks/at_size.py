@@ -30,13 +30,13 @@ def episodes(shape: tuple[int, int]) -> list[np.ndarray]:
     return [*numbers, *(draw.random(shape, dtype=np.float32) < 0.02 for _ in range(2))]
 
 
-def in_torchrl(tables: list[torch.Tensor]) -> Callable[[], Any]:
-    """Its vectorised function on its own layout, [B, T, 1]."""
-    from torchrl.objectives.value.functional import vec_generalized_advantage_estimate
+def in_torchrl(tables: list[torch.Tensor], name: str) -> Callable[[], Any]:
+    """Its function on its own layout, [B, T, 1]."""
+    from torchrl.objectives.value import functional
 
+    function = getattr(functional, name)
     rewards, values, after, ended, stopped = (table[:, :, None] for table in tables)
-    return lambda: vec_generalized_advantage_estimate(
-        GAMMA, LAMBDA, values, after, rewards, ended | stopped, ended)[0]  # fmt: skip
+    return lambda: function(GAMMA, LAMBDA, values, after, rewards, ended | stopped, ended)[0]
 
 
 def in_verl(rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> Callable[[], Any]:
@@ -89,9 +89,10 @@ def of_rollouts() -> Iterator[Row]:
         "NumPy": lambda: batched.gae(*tables, GAMMA, LAMBDA),
         "torch": lambda: batched.gae(*tensors, GAMMA, LAMBDA),
     }
-    yield from beside(
-        f"GAE {list(ROLLOUTS)}", ours, rivals_of([*tensors, tensors[0]], torchrl=lambda: in_torchrl(tensors))
-    )
+    made = {"torchrl's loop": partial(in_torchrl, tensors, "generalized_advantage_estimate")}
+    if SMALL:  # it asks for 28 GB otherwise
+        made["torchrl vectorised"] = partial(in_torchrl, tensors, "vec_generalized_advantage_estimate")
+    yield from beside(f"GAE {list(ROLLOUTS)}", ours, rivals_of([*tensors, tensors[0]], **made))
 
 
 def of_answers() -> Iterator[Row]:

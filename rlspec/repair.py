@@ -155,6 +155,11 @@ class Observed:
         """How far one result may be from what a formula says, a number or an array of the result's shape."""
         return self.slack if self.room is None else self.room.allowed(place, said)
 
+    @cached_property
+    def more(self) -> list[float]:
+        """What each result may be off by besides."""
+        return [0.0 if self.room else self.digits * largest_number(its) for its in self.results or ()]
+
     @property
     def size(self) -> int:
         """How many numbers the call has."""
@@ -170,9 +175,8 @@ class Observed:
         pairs = list(zip(results, self.results, strict=False))
         if any(mine.shape != its.shape for mine, its in pairs):
             return None
-        more = [0.0 if self.room else self.digits * largest_number(its) for its in self.results]
         return tuple(
-            (close if follows and place else same)(mine, its, self.allowed(place, mine) + more[place])
+            (close if follows and place else same)(mine, its, self.allowed(place, mine) + self.more[place])
             for place, (mine, its) in enumerate(pairs)
         )
 
@@ -289,6 +293,8 @@ class Repair:
     """What came of single edits in the first call."""
     _rights: Sequence[Results | None] = ()
     """What is right in each call, or right but for the edits made already; asked for where it is not given."""
+    _known_off: dict[int, Agreement] = field(default_factory=dict, init=False)
+    """Where the results of a call are not the right ones, once that was looked at."""
 
     def __post_init__(self) -> None:
         """Ask what is right, if that is not known, and compare."""
@@ -647,10 +653,13 @@ class Repair:
 
     def _off(self, i: int) -> Agreement:
         """Where the results of a call are not the right ones."""
-        call, right = self.observed[i], self._rights[i]
-        agreement = call.agreement(right)
-        assert call.results is not None
-        return tuple(~part for part in agreement) if agreement else tuple(np.ones(x.shape, bool) for x in call.results)
+        if i not in self._known_off:
+            call = self.observed[i]
+            assert call.results is not None
+            nowhere = tuple(np.zeros(part.shape, bool) for part in call.results)
+            agreement = call.agreement(self._rights[i]) or nowhere
+            self._known_off[i] = tuple(~part for part in agreement)
+        return self._known_off[i]
 
     def _narrowed(self, edit: Edit) -> Iterator[Edit]:
         """The edit, for all or only for some results, calls or places, such that it explains all that was observed."""
