@@ -892,12 +892,12 @@ def token_gae__step_by_step(token_rewards, values, mask, gamma, lam):
 def packed_gae__step_by_step(token_rewards, values, segments, mask, gamma, lam):
     advantages = np.zeros(mask.shape)
     for row in range(len(mask)):
-        carried, following = {}, {}
-        for t in reversed(np.flatnonzero(mask[row])):
-            name = segments[row, t]
-            error = token_rewards[row, t] + gamma * following.get(name, 0) - values[row, t]
-            advantages[row, t] = carried[name] = error + gamma * lam * carried.get(name, 0)
-            following[name] = values[row, t]
+        for name in np.unique(segments[row]):
+            carried = following = 0
+            for t in reversed(np.flatnonzero(mask[row] & (segments[row] == name))):
+                error = token_rewards[row, t] + gamma * following - values[row, t]
+                advantages[row, t] = carried = error + gamma * lam * carried
+                following = values[row, t]
     return advantages
 
 

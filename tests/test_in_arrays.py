@@ -108,7 +108,7 @@ def test_a_mistake_of_a_loop_over_time_is_said_as_one():
                 after[own] = values[row, t]
         return advantages
 
-    assert "`error + gamma - lam * carried.get(name, 0)` in `packed_gae` written" in said_of("packed_gae", packed_gae)
+    assert "`error + gamma - lam * carried` in `packed_gae` written" in said_of("packed_gae", packed_gae)
 
 
 def test_a_mistake_in_another_form_of_a_formula_is_said_in_that_form():
