@@ -414,3 +414,12 @@ def test_a_clamp_of_self_normalized_weights_is_found_in_single_precision(shape, 
     name = "self_normalized_weights"
     chosen = {f"{name}.log_weight": shape.format(number)}
     assert not unlike(who(name, single(choosing(name, chosen))), chosen)
+
+
+@pytest.mark.parametrize("shape", ["std + {}", "max(std, {})"])
+@pytest.mark.parametrize("number", [3e-11, 1.8e-8, 7e-4])
+def test_what_keeps_the_spread_of_advantages_from_zero_is_found_in_single_precision(shape, number):
+    name = "normalize_advantages"
+    chosen = {f"{name}.eps": shape.format(f"{number:g}")}
+    found = who(name, single(choosing(name, chosen)))
+    assert not unlike(found, chosen, digits=5)

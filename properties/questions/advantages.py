@@ -57,17 +57,21 @@ def _vtraces(
     return st.builds(question, rollouts(numbers=numbers, off_policy=True), gammas, lams, clips, trace_clips)
 
 
+def normalization_question(batch: Batch) -> Question:
+    """The question to ``normalize_advantages`` about a batch."""
+
+    def answer(**chosen: str) -> np.ndarray:
+        entries = [exactly(number) for number in batch.advantages.ravel()], batch.mask.ravel().tolist()
+        flat = advantages.normalize_advantages(*entries, **last_names(chosen))
+        return np.array(flat, dtype=object).reshape(batch.mask.shape)
+
+    terms = normalized_terms(batch, batch.spread)
+    return Question(OPERATIONS["normalize_advantages"], batch.arrays, answer, **terms)
+
+
 def _normalizations(inputs: Inputs) -> st.SearchStrategy[Question]:
-    def question(batch: Batch) -> Question:
-        def answer(**chosen: str) -> np.ndarray:
-            entries = [exactly(number) for number in batch.advantages.ravel()], batch.mask.ravel().tolist()
-            flat = advantages.normalize_advantages(*entries, **last_names(chosen))
-            return np.array(flat, dtype=object).reshape(batch.mask.shape)
-
-        terms = normalized_terms(batch, batch.spread)
-        return Question(OPERATIONS["normalize_advantages"], batch.arrays, answer, **terms)
-
-    return st.builds(question, batches(inputs.numbers, 0, inputs.sizes) | lone_advantages(inputs.numbers))
+    drawn = batches(inputs.numbers, 0, inputs.sizes) | lone_advantages(inputs.numbers)
+    return drawn.map(normalization_question)
 
 
 def questions(inputs: Inputs) -> dict[str, st.SearchStrategy[Question]]:

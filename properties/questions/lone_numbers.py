@@ -11,6 +11,8 @@ spread 32 times the other's: whatever the sums are divided by, how large the ans
 other says it.  The number added to the count of weights is told by weights so large that
 the one added to their mean is lost.
 
+What keeps the spread of advantages from 0 is told by two of them whose spread is about as small.
+
 The number that is added to the count of tokens is told by one token on which the policy has not moved: nothing is
 rounded there but the quotient, so that float32 shows a number of 1e-6.
 """
@@ -26,8 +28,9 @@ from rlspec.properties.clipping import Surrogates
 from rlspec.properties.correcting import Sizes, Weighed
 from rlspec.properties.groups import ManySamples
 from rlspec.properties.losses import POINTS, Credited
-from rlspec.properties.questions import correction, group, kl, language, ppo, surrogate
+from rlspec.properties.questions import advantages, correction, group, kl, language, ppo, surrogate
 from rlspec.properties.questions.question import Question
+from rlspec.properties.strategies import Batch
 from rlspec.properties.tokens import Completions, Marked
 from rlspec.spec.operations import OPERATIONS
 
@@ -172,6 +175,16 @@ LARGE = 2.0**60
 """Beside a spread of this size a number up to 1 is lost."""
 
 
+def _normalizations() -> Iterator[Question]:
+    """Two advantages, as far above 0 as below it: nothing is rounded but what they are divided by, and the quotients.
+
+    The spreads are 8 times apart, so that any number that keeps them from 0 is near to one of them.
+    """
+    for spread in 2.0 ** -np.arange(7, 44, 3):
+        pair = Batch(np.array([[spread, -spread]]), np.full((1, 2), True))
+        yield _hardly_rounded(advantages.normalization_question(pair), largest=2.0)
+
+
 def _gdpo_advantages() -> Iterator[Question]:
     """First what is added to the spread of sums of about the weights' size, then what is added to a reward's spread.
 
@@ -195,6 +208,7 @@ def _effective_sample_sizes() -> Iterator[Question]:
 _OF: dict[str, Callable[[], Iterator[Question]]] = {
     "effective_sample_size": _effective_sample_sizes,
     "gdpo_advantages": _gdpo_advantages,
+    "normalize_advantages": _normalizations,
     "ppo_loss": _ppo_losses,
     "token_rewards": _token_rewards,
     "self_normalized_weights": _self_normalized_weights,
