@@ -7,6 +7,7 @@ import pytest
 from honest import WAYS, Honest, draw, trial
 from honest.candidates import Part, drawn_choice
 from honest.styles import draw_style
+from test_conventions import unlike
 
 from rlspec.conventions import probe
 from rlspec.properties.checking import SINGLE
@@ -64,3 +65,21 @@ def test_numbers_are_found_together_as_well_as_float32_tells_them(operation):
     assert honest.inferred[f"{operation}.precision"] == "float32"
     answered = [asked for lot in probe(honest, operation) for asked in lot]
     assert max(asked.distance(found, SINGLE) for asked in answered) < 1
+
+
+COUNTS = ".count"
+"""What is added to a count may be too small for single precision."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, of in choices().items() if any(choice.letter for choice in of) and COUNTS not in name]
+)
+def test_a_number_alone_is_found_in_single_precision(name):
+    operation, random = name.partition(".")[0], Random(name)
+    for choice in filter(lambda choice: choice.letter, choices()[name]):
+        number = float(f"{choice.low * (choice.high / choice.low) ** random.random():.1e}")
+        chosen = {other: of[0].text for other, of in choices_of(operation).items()} | {name: choice.with_number(number)}
+        style = replace(draw_style(random, narrow=False), precision="float32")
+        candidate = Honest("honest", (Part(random.choice(WAYS[operation]), style, chosen, {}),)).candidate()
+        assert candidate.explained(operation)
+        assert not unlike(candidate, {name: chosen[name]}, digits=1)
