@@ -12,15 +12,12 @@ from fractions import Fraction
 from functools import cache, lru_cache, partial
 from itertools import chain, islice, product
 from math import ceil, floor, inf, log10, nextafter
-from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from . import faults
-from .behaviour import behaviour
 from .candidate import WHERE_RIGHT, Candidate, Declined
 from .candidates import reference
 from .drawing import same_everywhere
@@ -575,8 +572,7 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     A wrong value says nothing about precision, and neither does one that float32 holds.  Of the others those decide
     that are more: the ones that are right to float64, or those that are right to float32 only.  The latter have to be
     three quarters of all, since wrong values may be wrong by little: a spread hardly shows beside a larger epsilon.
-    Arrays of float32 are none of float64, however wrong, and neither are numbers all of which float32 holds.  What a
-    known mistake answers in float64 is rounded no more than that, by however little it is wrong.
+    Arrays of float32 are none of float64, however wrong, and neither are numbers all of which float32 holds.
     """
     if candidate.answers_in_float32(operation) or _of_float32(answered):
         return _wrong(candidate, operation, answered, _best(candidate, operation, answered, SINGLE), SINGLE, sure=True)
@@ -586,31 +582,11 @@ def _most(candidate: Candidate, operation: str, answered: list[Answered]) -> dic
     may_be_narrow = not exact or 2 * exact < _met(answered, wide, SINGLE)
     if may_be_narrow and _half_explained(candidate, operation, answered, SINGLE):
         narrow = _best(candidate, operation, answered, SINGLE)
-        if 2 * exact < _met(answered, narrow, SINGLE) and not _mistaken_in_float64(operation, answered, wide):
+        if 2 * exact < _met(answered, narrow, SINGLE):
             taken, roundoff = narrow, SINGLE
     met = _met(answered, taken, roundoff)
     sure = met > 0 if roundoff == DOUBLE else 4 * met >= 3 * _shown(answered, taken)
     return _wrong(candidate, operation, answered, taken, roundoff, sure)
-
-
-def _mistaken_in_float64(operation: str, answered: Sequence[Answered], taken: Combination) -> bool:
-    """Whether one of the known mistakes, beside these choices, gives all of the answers to float64's precision."""
-    right = partial(getattr(reference, operation), **last_names(taken.chosen()))
-    for fault in faults.museum().values():
-        if fault.operation == operation:
-            mistaken = faults.right.layered(operation, fault.implementation, right)
-            candidate = Candidate(SimpleNamespace(**{operation: mistaken}), fault.slug)
-            if all(_answers_so(candidate, asked) for asked in answered):
-                return True
-    return False
-
-
-def _answers_so(candidate: Candidate, asked: Answered) -> bool:
-    """Whether the candidate gives an answer to float64's precision."""
-    its = behaviour(candidate, asked.question.operation, asked.question.arguments).results
-    if its is None or [part.shape for part in its] != [part.value.shape for part in asked.answers]:
-        return False
-    return bool((np.abs(in_a_row(its) - asked.values) <= asked.slack(DOUBLE)).all())
 
 
 def _of_float32(answered: Sequence[Answered]) -> bool:

@@ -256,16 +256,6 @@ def test_one_wrong_line_leaves_the_choices_and_the_precision_what_they_are():
         assert candidate.inferred[f"{name}.precision"] == f"{precision} where right"
 
 
-def test_a_known_mistake_that_is_wrong_by_little_is_not_taken_for_single_precision():
-    """Nearly all of its values are right to float32, and few of them to float64."""
-
-    def first_added_up(rewards, groups, weights):
-        return reference.gdpo_advantages((rewards @ weights)[:, None], groups, np.ones(1))
-
-    assert who("gdpo_advantages", first_added_up).precision("gdpo_advantages") == "float64"
-    assert who("gdpo_advantages", single(first_added_up)).precision("gdpo_advantages") == "float32"
-
-
 def test_of_answers_that_are_all_wrong_no_precision_is_said():
     candidate = who("reward_to_go", lambda rewards, gamma: reference.reward_to_go(rewards, gamma) * 1.1 + 1)
     assert not candidate.explained("reward_to_go")
