@@ -53,6 +53,7 @@ def sets(explanations):
 def _time_enough(monkeypatch):
     """What is found is found on a busy machine, too."""
     monkeypatch.setattr(diagnosis, "SECONDS", 4 * diagnosis.SECONDS)
+    monkeypatch.setattr(diagnosis, "BESIDE_SECONDS", 4 * diagnosis.BESIDE_SECONDS)
 
 
 @pytest.fixture
